@@ -1,1 +1,49 @@
-//! Being built.
+//! How the rooms above reach the metadata machine, wherever it runs.
+//!
+//! [`Metadata`] is the whole surface. [`Local`] is the machine in this process, with its log on the local disk.
+
+mod journal;
+mod local;
+
+use std::fmt;
+
+use async_trait::async_trait;
+pub use roadstead_machine::{
+    Command, FRESH_FOR, Origin, Outcome, Receiving, Segment, Session, SessionId, Timestamp,
+};
+
+pub use local::{Clock, Home, Local, OpenError, system_clock};
+
+/// The metadata service, as the rooms above see it.
+#[async_trait]
+pub trait Metadata: Send + Sync + fmt::Debug {
+    /// Logs a command and answers with what it came to. Durable when it answers.
+    async fn propose(&self, command: Command) -> Result<Outcome, Unavailable>;
+
+    /// The record of a session; never older than any answer that this client has had.
+    async fn session(&self, id: SessionId) -> Result<Option<Session>, Unavailable>;
+
+    /// Whether an upload that has no record is still good by its token, opened at this time.
+    async fn is_fresh(&self, opened: Timestamp) -> Result<bool, Unavailable>;
+
+    /// Those of `places` that no session holds.
+    async fn unheld(&self, places: Vec<String>) -> Result<Vec<String>, Unavailable>;
+
+    /// The present, as the log would have it.
+    fn now(&self) -> Timestamp;
+}
+
+/// Whether the command took effect is not known; the client of the registry may try again later.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the metadata service is unavailable: {reason}")]
+pub struct Unavailable {
+    reason: String,
+}
+
+impl Unavailable {
+    pub(crate) fn because(reason: impl fmt::Display) -> Self {
+        Self {
+            reason: reason.to_string(),
+        }
+    }
+}

@@ -1,1 +1,14 @@
-//! Being built.
+//! The metadata machine: what a registry's processes must agree on, as a pure state machine.
+//!
+//! A [`Command`] goes in with the time at which it was logged, an [`Outcome`] comes out. Two machines that apply the
+//! same entries in the same order are equal. There is no I/O here, no clock and no randomness: time is the log's.
+
+mod machine;
+mod session;
+mod snapshot;
+mod time;
+
+pub use machine::{Command, Entry, FRESH_FOR, MAX_SEGMENTS, Machine, Outcome, REMEMBER_FOR};
+pub use session::{Origin, Receiving, Segment, Session, SessionId};
+pub use snapshot::{FormatError, decode_entry, encode_entry};
+pub use time::Timestamp;

@@ -1,0 +1,406 @@
+//! Commands, their outcomes, and the one `apply`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use roadstead_oci::{Digest, HashState};
+use serde::{Deserialize, Serialize};
+
+use crate::session::{Origin, Receiving, Segment, Session, SessionId};
+use crate::time::Timestamp;
+
+/// How long a session lives that nobody sent a byte to: there is no record of it, only its token.
+pub const FRESH_FOR: Duration = Duration::from_secs(3600);
+
+/// How long the end of a session is remembered, so that a client that missed the answer can ask again.
+pub const REMEMBER_FOR: Duration = Duration::from_secs(3600);
+
+/// Chunks in one session at most. A client that sends smaller ones than a gibibyte in this many is told so.
+pub const MAX_SEGMENTS: usize = 100_000;
+
+/// A command with the time at which it was logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub at: Timestamp,
+    pub command: Command,
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Adds a segment that was stored and is durable, if the session still stands at `from`.
+    Append {
+        origin: Origin,
+        from: u64,
+        segment: Segment,
+        state: HashState,
+    },
+    /// Ends the taking of bytes at `at`, if the session still stands there. The tail is a last segment.
+    Seal {
+        origin: Origin,
+        at: u64,
+        tail: Option<Segment>,
+        digest: Digest,
+    },
+    /// What was sealed is published and linked.
+    Finish {
+        session: SessionId,
+    },
+    Cancel {
+        origin: Origin,
+    },
+    /// Cancels all sessions that have not moved since.
+    Purge {
+        idle_since: Timestamp,
+    },
+    /// Proposes the secret that tokens are signed with; the first one proposed stays.
+    AdoptSecret {
+        secret: Vec<u8>,
+    },
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The session now stands at `offset`.
+    Appended {
+        offset: u64,
+    },
+    /// The segments, in order, are the content of `digest`, and the caller (or whoever comes after it) publishes.
+    /// Also the answer to a second seal with the same digest, whose own tail was not taken.
+    Sealed {
+        segments: Vec<Segment>,
+        again: bool,
+    },
+    /// The session ended before, with this digest.
+    Completed {
+        digest: Digest,
+    },
+    /// The session stands elsewhere: somebody else was faster, or the client is mistaken.
+    Conflict {
+        offset: u64,
+    },
+    /// There is no such session (any more).
+    UnknownSession,
+    /// The session has [`MAX_SEGMENTS`].
+    TooManySegments,
+    /// The sessions ended; what they had stored is nobody's now.
+    Discarded {
+        sessions: usize,
+        segments: Vec<Segment>,
+    },
+    Secret {
+        secret: Vec<u8>,
+    },
+}
+
+/// All that is agreed on.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The latest time seen; a log entry that is older (a clock was set back) counts as this.
+    now: Timestamp,
+    sessions: BTreeMap<SessionId, Session>,
+    /// Ended sessions by the time at which they are forgotten.
+    forget: BTreeSet<(Timestamp, SessionId)>,
+    secret: Option<Vec<u8>>,
+}
+
+impl Machine {
+    pub fn apply(&mut self, entry: Entry) -> Outcome {
+        self.now = self.now.max(entry.at);
+        self.forget_ended();
+        match entry.command {
+            Command::Append {
+                origin,
+                from,
+                segment,
+                state,
+            } => self.append(origin, from, segment, state),
+            Command::Seal {
+                origin,
+                at,
+                tail,
+                digest,
+            } => self.seal(origin, at, tail, digest),
+            Command::Finish { session } => self.finish(session),
+            Command::Cancel { origin } => self.cancel(origin),
+            Command::Purge { idle_since } => self.purge(idle_since),
+            Command::AdoptSecret { secret } => Outcome::Secret {
+                secret: self.secret.get_or_insert(secret).clone(),
+            },
+        }
+    }
+
+    /// The record of a session, if it ever moved.
+    pub fn session(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.get(&id)
+    }
+
+    /// Whether a session that has no record is still good by its token alone.
+    pub fn is_fresh(&self, opened: Timestamp, now: Timestamp) -> bool {
+        now.max(self.now) < opened.plus(FRESH_FOR)
+    }
+
+    pub fn secret(&self) -> Option<&[u8]> {
+        self.secret.as_deref()
+    }
+
+    /// Every place that a session holds: whatever else lies among them is garbage.
+    pub fn places(&self) -> BTreeSet<&str> {
+        self.sessions
+            .values()
+            .flat_map(Session::segments)
+            .map(|segment| segment.place.as_str())
+            .collect()
+    }
+
+    fn append(&mut self, origin: Origin, from: u64, segment: Segment, state: HashState) -> Outcome {
+        let now = self.now;
+        let fresh = self.is_fresh(origin.opened, now);
+        match self.sessions.get_mut(&origin.session) {
+            None if !fresh => Outcome::UnknownSession,
+            None if from != 0 => Outcome::Conflict { offset: 0 },
+            None => {
+                let offset = segment.length;
+                let progress = Receiving {
+                    offset,
+                    state,
+                    segments: vec![segment],
+                    touched: now,
+                };
+                let session = Session::Receiving {
+                    repository: origin.repository,
+                    progress,
+                };
+                self.sessions.insert(origin.session, session);
+                Outcome::Appended { offset }
+            }
+            Some(session) if *session.repository() != origin.repository => Outcome::UnknownSession,
+            Some(Session::Receiving { progress, .. }) if progress.offset != from => {
+                Outcome::Conflict {
+                    offset: progress.offset,
+                }
+            }
+            Some(Session::Receiving { progress, .. })
+                if progress.segments.len() >= MAX_SEGMENTS =>
+            {
+                Outcome::TooManySegments
+            }
+            Some(Session::Receiving { progress, .. }) => {
+                progress.offset += segment.length;
+                progress.state = state;
+                progress.segments.push(segment);
+                progress.touched = now;
+                Outcome::Appended {
+                    offset: progress.offset,
+                }
+            }
+            Some(Session::Completed { digest, .. }) => Outcome::Completed {
+                digest: digest.clone(),
+            },
+            Some(Session::Sealed { .. } | Session::Cancelled { .. }) => Outcome::UnknownSession,
+        }
+    }
+
+    fn seal(&mut self, origin: Origin, at: u64, tail: Option<Segment>, digest: Digest) -> Outcome {
+        let now = self.now;
+        let fresh = self.is_fresh(origin.opened, now);
+        let mut segments = match self.sessions.get_mut(&origin.session) {
+            None if !fresh => return Outcome::UnknownSession,
+            None if at != 0 => return Outcome::Conflict { offset: 0 },
+            None => Vec::new(),
+            Some(session) if *session.repository() != origin.repository => {
+                return Outcome::UnknownSession;
+            }
+            Some(Session::Receiving { progress, .. }) if progress.offset != at => {
+                return Outcome::Conflict {
+                    offset: progress.offset,
+                };
+            }
+            Some(Session::Receiving { progress, .. }) => std::mem::take(&mut progress.segments),
+            Some(Session::Sealed {
+                digest: sealed,
+                segments,
+                ..
+            }) if *sealed == digest => {
+                return Outcome::Sealed {
+                    segments: segments.clone(),
+                    again: true,
+                };
+            }
+            Some(Session::Completed { digest, .. }) => {
+                return Outcome::Completed {
+                    digest: digest.clone(),
+                };
+            }
+            Some(Session::Sealed { .. } | Session::Cancelled { .. }) => {
+                return Outcome::UnknownSession;
+            }
+        };
+        segments.extend(tail);
+        let sealed = Session::Sealed {
+            repository: origin.repository,
+            digest,
+            segments: segments.clone(),
+            touched: now,
+        };
+        self.sessions.insert(origin.session, sealed);
+        Outcome::Sealed {
+            segments,
+            again: false,
+        }
+    }
+
+    fn finish(&mut self, id: SessionId) -> Outcome {
+        let (repository, digest, segments) = match self.sessions.remove(&id) {
+            Some(Session::Sealed {
+                repository,
+                digest,
+                segments,
+                ..
+            }) => (repository, digest, segments),
+            Some(Session::Completed { repository, digest }) => (repository, digest, Vec::new()),
+            Some(other) => {
+                self.sessions.insert(id, other);
+                return Outcome::UnknownSession;
+            }
+            None => return Outcome::UnknownSession,
+        };
+        self.end(id, Session::Completed { repository, digest });
+        Outcome::Discarded {
+            sessions: 1,
+            segments,
+        }
+    }
+
+    fn cancel(&mut self, origin: Origin) -> Outcome {
+        let fresh = self.is_fresh(origin.opened, self.now);
+        let segments = match self.sessions.get_mut(&origin.session) {
+            None if !fresh => return Outcome::UnknownSession,
+            None => Vec::new(),
+            Some(session) if *session.repository() != origin.repository => {
+                return Outcome::UnknownSession;
+            }
+            Some(Session::Receiving { progress, .. }) => std::mem::take(&mut progress.segments),
+            Some(
+                Session::Sealed { .. } | Session::Completed { .. } | Session::Cancelled { .. },
+            ) => {
+                return Outcome::UnknownSession;
+            }
+        };
+        self.end(
+            origin.session,
+            Session::Cancelled {
+                repository: origin.repository,
+            },
+        );
+        Outcome::Discarded {
+            sessions: 1,
+            segments,
+        }
+    }
+
+    fn purge(&mut self, idle_since: Timestamp) -> Outcome {
+        let idle = |session: &Session| {
+            session
+                .touched()
+                .is_some_and(|touched| touched < idle_since)
+        };
+        let ids: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| idle(session))
+            .map(|(id, _)| *id)
+            .collect();
+        let mut segments = Vec::new();
+        for id in &ids {
+            if let Some(session) = self.sessions.remove(id) {
+                segments.extend_from_slice(session.segments());
+                self.end(
+                    *id,
+                    Session::Cancelled {
+                        repository: session.repository().clone(),
+                    },
+                );
+            }
+        }
+        Outcome::Discarded {
+            sessions: ids.len(),
+            segments,
+        }
+    }
+
+    /// A session opened less than [`FRESH_FOR`] ago is remembered at least until its token is worth nothing; so is
+    /// one opened at any time before, since both spans are the same.
+    fn end(&mut self, id: SessionId, ended: Session) {
+        const { assert!(REMEMBER_FOR.as_secs() >= FRESH_FOR.as_secs()) }
+        self.sessions.insert(id, ended);
+        self.forget.insert((self.now.plus(REMEMBER_FOR), id));
+    }
+
+    fn forget_ended(&mut self) {
+        while let Some(&(when, id)) = self.forget.first()
+            && when <= self.now
+        {
+            self.forget.pop_first();
+            if matches!(
+                self.sessions.get(&id),
+                Some(Session::Completed { .. } | Session::Cancelled { .. })
+            ) {
+                self.sessions.remove(&id);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Append {
+                origin,
+                from,
+                segment,
+                ..
+            } => write!(f, "Append({origin:?} from {from}: {segment:?})"),
+            Self::Seal {
+                origin,
+                at,
+                tail,
+                digest,
+            } => write!(f, "Seal({origin:?} at {at} + {tail:?} = {digest})"),
+            Self::Finish { session } => write!(f, "Finish({session})"),
+            Self::Cancel { origin } => write!(f, "Cancel({origin:?})"),
+            Self::Purge { idle_since } => write!(f, "Purge({idle_since:?})"),
+            Self::AdoptSecret { .. } => f.write_str("AdoptSecret"),
+        }
+    }
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Appended { offset } => write!(f, "Appended({offset})"),
+            Self::Sealed { segments, again } => write!(f, "Sealed({segments:?}, again: {again})"),
+            Self::Completed { digest } => write!(f, "Completed({digest})"),
+            Self::Conflict { offset } => write!(f, "Conflict({offset})"),
+            Self::UnknownSession => f.write_str("UnknownSession"),
+            Self::TooManySegments => f.write_str("TooManySegments"),
+            Self::Discarded { sessions, segments } => {
+                write!(f, "Discarded({sessions}, {segments:?})")
+            }
+            Self::Secret { .. } => f.write_str("Secret"),
+        }
+    }
+}
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine")
+            .field("now", &self.now)
+            .field("sessions", &self.sessions)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

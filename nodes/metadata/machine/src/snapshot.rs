@@ -1,0 +1,139 @@
+//! Frozen forms of what is logged and of the whole state: a version byte, then postcard.
+//!
+//! A form that has been written once is read for ever: a new one gets a new version. `tests/golden` holds the bytes.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::machine::{Entry, Machine};
+
+const VERSION: u8 = 1;
+
+/// Bytes that are not what they should be.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    #[error("written by a newer version (format {0}, this one knows {VERSION})")]
+    Newer(u8),
+    #[error("damaged: {0}")]
+    Damaged(#[from] postcard::Error),
+    #[error("empty")]
+    Empty,
+}
+
+pub fn encode_entry(entry: &Entry) -> Result<Vec<u8>, FormatError> {
+    encode(entry)
+}
+
+pub fn decode_entry(bytes: &[u8]) -> Result<Entry, FormatError> {
+    decode(bytes)
+}
+
+impl Machine {
+    pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
+        encode(self)
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        decode(bytes)
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, FormatError> {
+    Ok(postcard::to_extend(value, vec![VERSION])?)
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FormatError> {
+    match bytes {
+        [VERSION, rest @ ..] => Ok(postcard::from_bytes(rest)?),
+        [version, ..] => Err(FormatError::Newer(*version)),
+        [] => Err(FormatError::Empty),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Command;
+    use crate::session::{Origin, Segment, SessionId};
+    use crate::time::Timestamp;
+    use roadstead_oci::{Algorithm, Digest, Hasher};
+
+    fn history() -> Vec<Entry> {
+        let origin = |n| Origin {
+            session: SessionId([n; 16]),
+            repository: "a/b".parse().unwrap(),
+            opened: Timestamp(1000),
+        };
+        let segment = |place: &str| Segment {
+            place: place.to_owned(),
+            length: 3,
+        };
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        hasher.update(b"abc");
+        let state = hasher.save();
+        let digest = Digest::of(Algorithm::Sha512, b"abcabc");
+        let commands = [
+            Command::AdoptSecret {
+                secret: vec![7; 32],
+            },
+            Command::Append {
+                origin: origin(1),
+                from: 0,
+                segment: segment("p"),
+                state,
+            },
+            Command::Seal {
+                origin: origin(2),
+                at: 0,
+                tail: Some(segment("q")),
+                digest,
+            },
+            Command::Cancel { origin: origin(3) },
+            Command::Finish {
+                session: SessionId([2; 16]),
+            },
+            Command::Purge {
+                idle_since: Timestamp(5),
+            },
+        ];
+        commands
+            .into_iter()
+            .zip(1001..)
+            .map(|(command, at)| Entry {
+                at: Timestamp(at),
+                command,
+            })
+            .collect()
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// `tests/golden/v1.txt`: one line per entry of [`history`], then the state after it. Add a file per version; never edit one.
+    #[test]
+    fn the_stored_forms_are_frozen() {
+        let mut machine = Machine::default();
+        let mut lines = Vec::new();
+        for entry in history() {
+            let bytes = encode_entry(&entry).unwrap();
+            assert_eq!(decode_entry(&bytes).unwrap(), entry);
+            lines.push(hex(&bytes));
+            machine.apply(entry);
+        }
+        let bytes = machine.encode().unwrap();
+        assert_eq!(Machine::decode(&bytes).unwrap(), machine);
+        lines.push(hex(&bytes));
+        let golden = include_str!("../tests/golden/v1.txt");
+        assert_eq!(lines.join("\n"), golden.trim_end());
+    }
+
+    #[test]
+    fn what_a_newer_version_wrote_is_refused_by_name() {
+        assert!(matches!(
+            Machine::decode(&[9, 0]),
+            Err(FormatError::Newer(9))
+        ));
+        assert!(matches!(decode_entry(&[]), Err(FormatError::Empty)));
+    }
+}
