@@ -1,1 +1,20 @@
-//! Being built.
+//! Where content lies: the [`Driver`] trait, the drivers, and the reference registry's layout over them.
+//!
+//! A driver is right when it passes the [`contract`] suite.
+
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+mod driver;
+mod error;
+mod filesystem;
+pub mod layout;
+mod memory;
+mod path;
+
+pub use driver::{
+    ByteStream, Driver, Entry, Object, Opened, Publication, Put, Stage, Staged, Stat,
+};
+pub use error::Error;
+pub use filesystem::{Filesystem, OpenError};
+pub use memory::Memory;
+pub use path::{PathError, StorePath};

@@ -1,0 +1,144 @@
+//! The trait that every store implements.
+
+use std::fmt;
+use std::ops::Range;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+use crate::{Error, StorePath};
+
+/// Content in pieces, each at most a few hundred KiB.
+pub type ByteStream = BoxStream<'static, Result<Bytes, Error>>;
+
+/// A store of files in directories.
+///
+/// **Atomic**: a reader sees a file whole, as one writer wrote it, or not at all. **Durable**: what a method that
+/// writes has done survives a power cut once it returned. **Visible**: it is seen by every later call of every process.
+/// A dropped future may have done its work or not, never half of it.
+#[async_trait]
+pub trait Driver: Send + Sync + fmt::Debug {
+    /// The name under which configurations know the driver.
+    fn name(&self) -> &'static str;
+
+    async fn stat(&self, path: &StorePath) -> Result<Stat, Error>;
+
+    /// A small file, whole.
+    async fn get(&self, path: &StorePath, limit: usize) -> Result<Bytes, Error>;
+
+    /// A file to read from; stays what it was while it is read, also when it is replaced or removed.
+    async fn open(&self, path: &StorePath) -> Result<Opened, Error>;
+
+    /// Writes small files, replacing what is there; each is atomic, all are durable at the end, in no order: after a
+    /// failure or a crash any of them may be there.
+    async fn put(&self, writes: Vec<Put>) -> Result<(), Error>;
+
+    /// Makes what some other request may have just written durable: the files, and their names.
+    /// `NotFound` when one is not there.
+    async fn settle(&self, paths: &[StorePath]) -> Result<(), Error>;
+
+    /// The names in a directory that sort after `after`, in byte order, at most `limit`.
+    /// `NotFound` for a directory that does not exist, where the store can tell.
+    async fn list(
+        &self,
+        directory: &StorePath,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Error>;
+
+    /// Removes a file, or a directory with all that is in it. `NotFound` when it is not there.
+    async fn remove(&self, path: &StorePath) -> Result<(), Error>;
+
+    /// A new place to write an upload's bytes to, outside of the layout. `hint` is part of the place's name:
+    /// letters, digits and dashes.
+    async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error>;
+
+    /// Reads what was staged.
+    async fn open_staged(&self, place: &str) -> Result<Opened, Error>;
+
+    /// Makes the concatenation of what lies at `places` the content of `target`, all or nothing, durable. When content
+    /// of the right length is there already, it is made durable and the places are left alone: content is addressed by
+    /// its digest, so equal names hold equal bytes. The places may be gone afterwards, or not.
+    async fn publish(&self, places: &[Staged], target: &StorePath) -> Result<Publication, Error>;
+
+    /// Gives up places; unknown ones are ignored.
+    async fn discard(&self, places: &[String]) -> Result<(), Error>;
+
+    /// Places that nobody has written to since `before`, in byte order, after `after`, at most `limit`: to find what
+    /// a crash left.
+    async fn staged(
+        &self,
+        before: SystemTime,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, Error>;
+
+    /// Removes what crashes left in the driver's own temporary places before that time. Answers with their number.
+    async fn sweep(&self, before: SystemTime) -> Result<usize, Error>;
+}
+
+/// What is known of a path without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Bytes; 0 for a directory.
+    pub size: u64,
+    pub is_directory: bool,
+    /// When the content changed; of a directory, when an entry came or went, where the store keeps that.
+    pub modified: Option<SystemTime>,
+}
+
+/// A name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    pub name: String,
+    pub is_directory: bool,
+}
+
+/// A small file to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Put {
+    pub path: StorePath,
+    pub content: Bytes,
+}
+
+/// A file that is open for reading.
+#[derive(Debug)]
+pub struct Opened {
+    pub size: u64,
+    pub modified: Option<SystemTime>,
+    pub object: Box<dyn Object>,
+}
+
+/// The content of an open file.
+pub trait Object: Send + Sync + fmt::Debug {
+    /// The bytes of `range`, which lies within the size. A file that turns out shorter is an error in the stream.
+    fn read(self: Box<Self>, range: Range<u64>) -> ByteStream;
+}
+
+/// A place that takes an upload's bytes. Dropped before it is finished, it takes them with it.
+#[async_trait]
+pub trait Stage: Send + fmt::Debug {
+    /// Appends all pieces. After an error, or when the future was dropped, the stage is of no more use.
+    async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), Error>;
+
+    /// Makes the bytes durable and closes the place: it is never written again.
+    async fn finish(self: Box<Self>) -> Result<Staged, Error>;
+}
+
+/// A finished place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Staged {
+    pub place: String,
+    /// Bytes.
+    pub length: u64,
+}
+
+/// How a publication came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publication {
+    New,
+    /// The content had been there.
+    Existed,
+}

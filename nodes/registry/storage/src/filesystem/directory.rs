@@ -1,0 +1,61 @@
+//! Reading directories with bounded memory.
+
+use std::collections::BinaryHeap;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Dir, FileType, statat};
+use rustix::io::Errno;
+
+use crate::driver::Entry;
+
+/// The first `limit` names after `after`, in byte order. Reads the whole directory, holds `limit` names.
+pub(super) fn list(
+    directory: &OwnedFd,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<Entry>, Errno> {
+    let mut first = BinaryHeap::new();
+    for item in Dir::read_from(directory)? {
+        let item = item?;
+        let Ok(name) = item.file_name().to_str() else {
+            continue;
+        };
+        if matches!(name, "." | "..") || after.is_some_and(|after| name <= after) {
+            continue;
+        }
+        if first.len() >= limit
+            && first
+                .peek()
+                .is_none_or(|last: &Entry| name >= last.name.as_str())
+        {
+            continue;
+        }
+        let Some(is_directory) = is_directory(directory, name, item.file_type())? else {
+            continue;
+        };
+        first.push(Entry {
+            name: name.to_owned(),
+            is_directory,
+        });
+        if first.len() > limit {
+            first.pop();
+        }
+    }
+    Ok(first.into_sorted_vec())
+}
+
+/// `None` when the name is gone meanwhile.
+fn is_directory(directory: impl AsFd, name: &str, kind: FileType) -> Result<Option<bool>, Errno> {
+    match kind {
+        FileType::Directory => Ok(Some(true)),
+        FileType::RegularFile => Ok(Some(false)),
+        // Links are followed, and some file systems do not say.
+        _ => match statat(directory, name, AtFlags::empty()) {
+            Ok(stat) => Ok(Some(
+                FileType::from_raw_mode(stat.st_mode) == FileType::Directory,
+            )),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error),
+        },
+    }
+}

@@ -1,0 +1,104 @@
+//! Reading a file in pieces, one piece ahead of whoever takes them.
+
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use rustix::buffer::spare_capacity;
+use tokio::task::JoinHandle;
+
+use crate::driver::{ByteStream, Object, Opened};
+use crate::error::Error;
+
+/// Bytes of one piece. With one piece read ahead, a download holds two.
+const PIECE: u64 = 256 * 1024;
+
+/// An open file.
+#[derive(Debug)]
+pub(super) struct FileObject {
+    file: Arc<File>,
+}
+
+impl FileObject {
+    pub(super) fn opened(file: File) -> Result<Opened, Error> {
+        let metadata = file.metadata().map_err(|source| Error::Io {
+            what: "stat".to_owned(),
+            source,
+        })?;
+        let object = Box::new(Self {
+            file: Arc::new(file),
+        });
+        Ok(Opened {
+            size: metadata.len(),
+            modified: metadata.modified().ok(),
+            object,
+        })
+    }
+}
+
+impl Object for FileObject {
+    fn read(self: Box<Self>, range: Range<u64>) -> ByteStream {
+        let reader = Reader {
+            file: self.file,
+            range,
+            ahead: None,
+        };
+        futures::stream::unfold(reader, Reader::next).boxed()
+    }
+}
+
+struct Reader {
+    file: Arc<File>,
+    /// What has not been asked of the disk yet.
+    range: Range<u64>,
+    ahead: Option<JoinHandle<Result<Bytes, Error>>>,
+}
+
+impl Reader {
+    async fn next(mut self) -> Option<(Result<Bytes, Error>, Self)> {
+        let current = self.ahead.take().or_else(|| self.fetch())?;
+        self.ahead = self.fetch();
+        let piece = super::joined(current.await);
+        if piece.is_err() {
+            self.ahead = None;
+            self.range.start = self.range.end;
+        }
+        Some((piece, self))
+    }
+
+    fn fetch(&mut self) -> Option<JoinHandle<Result<Bytes, Error>>> {
+        if self.range.is_empty() {
+            return None;
+        }
+        let start = self.range.start;
+        let end = self.range.end.min(start + PIECE);
+        self.range.start = end;
+        let file = Arc::clone(&self.file);
+        Some(tokio::task::spawn_blocking(move || {
+            piece(&file, start, end)
+        }))
+    }
+}
+
+fn piece(file: &File, start: u64, end: u64) -> Result<Bytes, Error> {
+    let failed = |source: std::io::Error| Error::Io {
+        what: format!("reading at byte {start}"),
+        source,
+    };
+    let wanted =
+        usize::try_from(end - start).map_err(|error| failed(std::io::Error::other(error)))?;
+    let mut bytes = Vec::with_capacity(wanted);
+    while bytes.len() < wanted {
+        let at = start + bytes.len() as u64;
+        match rustix::io::pread(file, spare_capacity(&mut bytes), at) {
+            Ok(0) => return Err(failed(std::io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+    }
+    // The spare capacity may have been larger than asked for, and the file longer.
+    bytes.truncate(wanted);
+    Ok(bytes.into())
+}

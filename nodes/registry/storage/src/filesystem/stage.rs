@@ -1,0 +1,108 @@
+//! Writing an upload's bytes to a file of their own.
+
+use std::fs::File;
+use std::io::{IoSlice, Write as _};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::tree::{Tree, write_error};
+use crate::driver::{Stage, Staged};
+use crate::error::Error;
+
+/// Slices given to one `writev`.
+const SLICES: usize = 64;
+
+/// A file under `/roadstead/uploads` that is being written.
+#[derive(Debug)]
+pub(super) struct FileStage {
+    tree: Arc<Tree>,
+    place: String,
+    /// `None` when finished.
+    file: Option<Arc<File>>,
+    length: u64,
+}
+
+impl FileStage {
+    pub(super) fn create(tree: Arc<Tree>, place: String) -> Result<Self, Error> {
+        let file = tree.create_staged(&place)?;
+        Ok(Self {
+            tree,
+            place,
+            file: Some(Arc::new(file)),
+            length: 0,
+        })
+    }
+}
+
+#[async_trait]
+impl Stage for FileStage {
+    async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), Error> {
+        let Some(file) = &self.file else {
+            return Err(Error::Damaged);
+        };
+        let file = Arc::clone(file);
+        self.length += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        super::joined(tokio::task::spawn_blocking(move || write_all(&file, &pieces)).await)
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<Staged, Error> {
+        let Some(file) = self.file.clone() else {
+            return Err(Error::Damaged);
+        };
+        let tree = Arc::clone(&self.tree);
+        let synced = tokio::task::spawn_blocking(move || {
+            file.sync_data()
+                .map_err(|error| write_error("syncing an upload", error))?;
+            tree.sync_uploads()
+        });
+        super::joined(synced.await)?;
+        self.file = None;
+        Ok(Staged {
+            place: std::mem::take(&mut self.place),
+            length: self.length,
+        })
+    }
+}
+
+fn write_all(mut file: &File, pieces: &[Bytes]) -> Result<(), Error> {
+    for group in pieces.chunks(SLICES) {
+        let mut slices: Vec<IoSlice<'_>> = group.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut rest = slices.as_mut_slice();
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            match file.write_vectored(rest) {
+                Ok(0) => {
+                    return Err(write_error(
+                        "writing an upload",
+                        std::io::ErrorKind::WriteZero.into(),
+                    ));
+                }
+                Ok(written) => IoSlice::advance_slices(&mut rest, written),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(write_error("writing an upload", error)),
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Drop for FileStage {
+    fn drop(&mut self) {
+        if self.file.take().is_none() {
+            return;
+        }
+        let (tree, place) = (Arc::clone(&self.tree), std::mem::take(&mut self.place));
+        let discard = move || {
+            if let Err(error) = tree.discard(&place) {
+                tracing::warn!(%error, place, "an abandoned upload's bytes stay until they are swept");
+            }
+        };
+        // Freeing a large file takes a while.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(discard)),
+            Err(_no_runtime) => discard(),
+        }
+    }
+}

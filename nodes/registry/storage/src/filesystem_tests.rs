@@ -1,0 +1,120 @@
+//! The contract, and what is particular to a file system.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use super::*;
+
+fn path(text: &str) -> StorePath {
+    text.parse().unwrap()
+}
+
+fn write(at: &str) -> Vec<Put> {
+    vec![Put {
+        path: path(at),
+        content: "x".into(),
+    }]
+}
+
+#[tokio::test]
+async fn keeps_the_contract() {
+    let directory = tempfile::tempdir().unwrap();
+    let next = std::sync::atomic::AtomicU32::new(0);
+    let make = || {
+        let n = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Box::new(Filesystem::open(&directory.path().join(n.to_string())).unwrap())
+            as Box<dyn Driver>
+    };
+    crate::contract::check(&make).await;
+    for n in 0..next.into_inner() {
+        let temporary = directory.path().join(format!("{n}/roadstead/tmp"));
+        assert_eq!(fs::read_dir(temporary).unwrap().count(), 0, "no leftovers");
+    }
+}
+
+#[tokio::test]
+async fn a_root_that_vanished_is_an_error_and_not_an_empty_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("root");
+    let driver = Filesystem::open(&root).unwrap();
+    driver.put(write("/a/b")).await.unwrap();
+    fs::rename(&root, directory.path().join("elsewhere")).unwrap();
+    fs::create_dir(&root).unwrap();
+    assert!(matches!(
+        driver.put(write("/a/c")).await,
+        Err(Error::Vanished)
+    ));
+    assert!(matches!(
+        driver.stat(&path("/a/c")).await,
+        Err(Error::Vanished)
+    ));
+    assert!(matches!(driver.stage("x").await, Err(Error::Vanished)));
+    assert_eq!(
+        fs::read_dir(&root).unwrap().count(),
+        0,
+        "nothing was written where nobody would find it"
+    );
+    fs::remove_dir(&root).unwrap();
+    fs::rename(directory.path().join("elsewhere"), &root).unwrap();
+    driver.put(write("/a/c")).await.unwrap();
+}
+
+#[tokio::test]
+async fn leftovers_are_swept_by_age() {
+    let directory = tempfile::tempdir().unwrap();
+    let driver = Filesystem::open(directory.path()).unwrap();
+    fs::write(directory.path().join("roadstead/tmp/left"), "x").unwrap();
+    fs::create_dir_all(directory.path().join("roadstead/tmp/tree/x")).unwrap();
+    assert_eq!(driver.sweep(SystemTime::UNIX_EPOCH).await.unwrap(), 0);
+    let future = SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 365 * 200);
+    assert_eq!(driver.sweep(future).await.unwrap(), 2);
+}
+
+#[test]
+fn a_root_that_cannot_be_used_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let message = Filesystem::open(&file.join("below"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.starts_with("storage.filesystem.rootdirectory: "),
+        "{message}"
+    );
+    assert!(message.contains("/file/below"), "{message}");
+    assert!(Filesystem::open_read_only(&directory.path().join("absent")).is_err());
+}
+
+#[tokio::test]
+async fn files_are_made_with_the_modes_that_the_reference_gives() {
+    let directory = tempfile::tempdir().unwrap();
+    let driver = Filesystem::open(directory.path()).unwrap();
+    driver.put(write("/a/b")).await.unwrap();
+    let mode = |name: &str| {
+        fs::metadata(directory.path().join(name))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    fs::create_dir(directory.path().join("umask-probe")).unwrap();
+    assert_eq!(mode("a"), mode("umask-probe"));
+    assert_eq!(mode("a/b"), mode("a") & 0o666);
+}
+
+#[tokio::test]
+async fn places_that_lead_elsewhere_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let driver = Filesystem::open(directory.path()).unwrap();
+    fs::write(directory.path().join("precious"), "x").unwrap();
+    for place in ["../../precious", "..", ".", "", "a/b", "a\0"] {
+        assert!(
+            driver.discard(&[place.to_owned()]).await.is_err(),
+            "{place:?}"
+        );
+        assert!(driver.open_staged(place).await.is_err(), "{place:?}");
+    }
+    assert!(fs::exists(directory.path().join("precious")).unwrap());
+}
