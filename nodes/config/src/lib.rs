@@ -1,1 +1,194 @@
-//! Being built.
+//! From `config.yml` and the `REGISTRY_*` variables to one typed [`Config`]: the only room that reads the environment.
+//!
+//! The way of a configuration: the text becomes a tree ([`node`]), the variables are laid over it ([`environment`]),
+//! the tree is held against the table of all keys ([`schema`]), and each room takes what it needs ([`reader`]). All
+//! mistakes are told at once, each with its key, its place and what to write instead.
+
+mod environment;
+mod http;
+mod limits;
+mod listen;
+mod log;
+mod mistake;
+mod node;
+mod reader;
+mod scalar;
+mod schema;
+mod storage;
+mod suggest;
+mod validation;
+
+use std::path::PathBuf;
+
+pub use environment::from_process;
+pub use http::{Http, Secret};
+pub use limits::Limits;
+pub use listen::{ListenAddr, NotAListenAddr};
+pub use log::{Formatter, Log, LogLevel};
+pub use mistake::{Mistake, Mistakes, Origin, Warning};
+pub use storage::{DriverKind, Storage, UploadPurging};
+pub use validation::{ManifestUrls, Platform, Platforms, Validation};
+
+use mistake::Findings;
+use node::{Kind, Node};
+use reader::Reader;
+
+/// The one version of the format there is.
+const VERSION: &str = "0.1";
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What is logged.
+    pub log: Log,
+    /// Where content is kept.
+    pub storage: Storage,
+    /// Where the registry listens.
+    pub http: Http,
+    /// Repositories that one page of the catalogue may hold: `catalog.maxentries`. Default: 1000.
+    pub catalog_max_entries: u32,
+    /// Tags that one page may hold: `tags.maxtags`. Default: 1000.
+    pub tags_max: u32,
+    /// What a manifest must fulfil.
+    pub validation: Validation,
+    /// How much a request may ask for.
+    pub limits: Limits,
+}
+
+/// A configuration that can be used, and what the operator should know about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// In the order of discovery.
+    pub warnings: Vec<Warning>,
+}
+
+impl Config {
+    /// What is used without a file: the loopback address only, content in `root`, and deletion allowed, since there is
+    /// one user.
+    pub fn default_for(root: PathBuf) -> Self {
+        Self {
+            log: Log::default(),
+            storage: Storage {
+                delete_enabled: true,
+                ..Storage::at(root)
+            },
+            http: Http {
+                addr: ListenAddr::loopback(),
+                ..Http::default()
+            },
+            catalog_max_entries: limits::PAGE,
+            tags_max: limits::PAGE,
+            validation: Validation::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Reads a file's text with the variables laid over it; variables other than `REGISTRY_*` are left alone.
+    pub fn load(
+        text: &str,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Loaded, Mistakes> {
+        let document = node::parse(text, &Origin::Line).map_err(|fault| {
+            Mistake::new("configuration", Origin::Line(fault.line), fault.reason)
+        })?;
+        let mut findings = Findings::default();
+        if let Some(line) = document.ignored_from {
+            let text = "a second document starts here; only the first is read";
+            findings.remark("configuration", &Origin::Line(line), text);
+        }
+        check_version(&document.root)?;
+        Self::from_tree(document.root, env, None, findings)
+    }
+
+    /// As [`Config::default_for`], with the variables laid over it.
+    pub fn load_without_file(
+        root: PathBuf,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Loaded, Mistakes> {
+        Self::from_tree(default_tree(), env, Some(root), Findings::default())
+    }
+
+    fn from_tree(
+        mut tree: Node,
+        env: impl IntoIterator<Item = (String, String)>,
+        root: Option<PathBuf>,
+        mut findings: Findings,
+    ) -> Result<Loaded, Mistakes> {
+        schema::name_kinds(&mut tree);
+        environment::apply(&mut tree, env, &mut findings);
+        schema::check(&tree, &mut findings);
+        let config = Self::read(&mut Reader::new(&tree, &mut findings), root);
+        let Findings { mistakes, warnings } = findings;
+        if mistakes.is_empty() {
+            Ok(Loaded { config, warnings })
+        } else {
+            Err(Mistakes(mistakes))
+        }
+    }
+
+    fn read(reader: &mut Reader<'_>, root: Option<PathBuf>) -> Self {
+        Self {
+            log: Log::read(reader),
+            storage: Storage::read(reader, root),
+            http: Http::read(reader),
+            catalog_max_entries: limits::catalog_max_entries(reader),
+            tags_max: limits::tags_max(reader),
+            validation: Validation::read(reader),
+            limits: Limits::read(reader),
+        }
+    }
+}
+
+/// Where the configuration is: as the argument says, else as `REGISTRY_CONFIGURATION_PATH` says, else nowhere.
+pub fn config_path(
+    argument: Option<PathBuf>,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Option<PathBuf> {
+    let variable = || {
+        env.into_iter()
+            .find(|(name, value)| name == environment::PATH_VARIABLE && !value.is_empty())
+            .map(|(_, value)| PathBuf::from(value))
+    };
+    argument.or_else(variable)
+}
+
+/// In a version that is not known no key means anything, so nothing else is reported beside it.
+fn check_version(root: &Node) -> Result<(), Mistake> {
+    let node = root.get("version");
+    let text = node.and_then(Node::text);
+    if text == Some(VERSION) {
+        return Ok(());
+    }
+    let origin = node.map_or(Origin::Line(1), |node| node.origin.clone());
+    let reason = match text {
+        Some(_) => format!("is an unsupported version; write {VERSION}"),
+        None => format!("unsupported version: there is none; write version: {VERSION}"),
+    };
+    let mut mistake = Mistake::new("version", origin, reason);
+    mistake.value = text.map(str::to_owned);
+    Err(mistake)
+}
+
+/// [`Config::default_for`] as a file would have it, for variables to be laid over.
+fn default_tree() -> Node {
+    let built_in = |kind| Node {
+        kind,
+        origin: Origin::BuiltIn,
+    };
+    let map = |name: &str, value| built_in(Kind::Map(vec![(name.to_owned(), value)]));
+    let text = |text: &str| Node::scalar(text, Origin::BuiltIn);
+    let storage = vec![
+        ("filesystem".to_owned(), Node::null(Origin::BuiltIn)),
+        ("delete".to_owned(), map("enabled", text("true"))),
+    ];
+    let addr = ListenAddr::loopback().to_string();
+    built_in(Kind::Map(vec![
+        ("storage".to_owned(), built_in(Kind::Map(storage))),
+        ("http".to_owned(), map("addr", text(&addr))),
+    ]))
+}
+
+#[cfg(test)]
+mod tests;

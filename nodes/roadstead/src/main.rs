@@ -1,2 +1,64 @@
-//! The binary.
-fn main() {}
+//! `roadstead`: the command line. Each subcommand reads as a story; the work is done in the rooms it calls.
+
+mod check;
+mod listen;
+mod log;
+mod serve;
+mod wiring;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A container registry that stays up.
+///
+/// Without a subcommand it serves: on port 5000 of this machine's loopback addresses, storing under ./data.
+#[derive(Debug, Parser)]
+#[command(name = "roadstead", version, max_term_width = 100, after_long_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXAMPLES: &str = "Examples:
+  roadstead                                  serve on localhost:5000, storing under ./data
+  roadstead serve /etc/docker/registry/config.yml
+  REGISTRY_HTTP_ADDR=:8000 roadstead         any setting can be given by the environment
+  roadstead check config.yml                 every mistake in a configuration at once
+
+  docker tag alpine localhost:5000/alpine && docker push localhost:5000/alpine";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a registry: everything in one process.
+    ///
+    /// The file is the CNCF registry's config.yml, version 0.1; REGISTRY_* variables override it by the same rule
+    /// (http.addr is REGISTRY_HTTP_ADDR). Without a file, and without REGISTRY_CONFIGURATION_PATH, it serves on port 5000
+    /// of the loopback addresses, stores under ./data and lets images be deleted.
+    ///
+    /// SIGTERM and SIGINT drain: no new connections, what is under way finishes within http.draintimeout, exit code 0.
+    Serve {
+        /// The configuration file.
+        config: Option<PathBuf>,
+    },
+    /// Read a configuration as `serve` would, and say all that is wrong with it.
+    Check {
+        /// The configuration file.
+        config: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse()
+        .command
+        .unwrap_or(Command::Serve { config: None })
+    {
+        Command::Serve { config } => serve::run(config),
+        Command::Check { config } => check::run(config),
+    };
+    outcome.unwrap_or_else(|error| {
+        log::fatal(&error);
+        ExitCode::FAILURE
+    })
+}

@@ -25,7 +25,7 @@ pub enum Home {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum JournalError {
+pub(crate) enum JournalError {
     #[error(transparent)]
     Database(Box<redb::Error>),
     #[error("another process has it open")]

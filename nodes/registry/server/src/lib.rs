@@ -1,1 +1,100 @@
-//! Being built.
+//! A registry: what the HTTP API asks, over a storage driver and the metadata service.
+//!
+//! [`Registry`] holds the use cases, each in a file of its own, in the words of the distribution specification and
+//! without HTTP. [`http`] parses requests, calls them and answers; [`serve`] accepts connections and drains them.
+
+mod body;
+mod catalog;
+mod error;
+pub mod http;
+mod link;
+mod maintenance;
+mod manifest_put;
+mod mount;
+mod options;
+mod pull;
+mod receive;
+mod referrers;
+mod remove;
+pub mod serve;
+mod session;
+mod tags;
+mod token;
+mod upload;
+
+use std::fmt;
+use std::sync::Arc;
+
+use roadstead_metadata::{Command, Metadata, Outcome, Unavailable};
+use roadstead_storage::Driver;
+use tokio_util::task::TaskTracker;
+
+pub use body::{Body, BodyError};
+pub use error::Error;
+pub use maintenance::{Purging, Reclaimed};
+pub use options::{Limits, ManifestRules, Options, Platforms};
+
+/// One registry. Cheap to share behind an `Arc`.
+pub struct Registry {
+    store: Arc<dyn Driver>,
+    metadata: Arc<dyn Metadata>,
+    options: Options,
+    tokens: token::Tokens,
+    referrers: referrers::Knowledge,
+    /// Work that goes on after its request was answered, or its client went away.
+    background: TaskTracker,
+}
+
+impl Registry {
+    /// A registry over this store. Without a configured secret, it takes the one that the metadata service keeps, and
+    /// makes one if there is none.
+    pub async fn build(
+        store: Arc<dyn Driver>,
+        metadata: Arc<dyn Metadata>,
+        options: Options,
+    ) -> Result<Self, Unavailable> {
+        let secret = match &options.secret {
+            Some(secret) => secret.clone(),
+            None => adopted_secret(&*metadata).await?,
+        };
+        Ok(Self {
+            store,
+            metadata,
+            options,
+            tokens: token::Tokens::new(&secret),
+            referrers: referrers::Knowledge::default(),
+            background: TaskTracker::new(),
+        })
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Waits for work that goes on in the background.
+    pub async fn quiesce(&self) {
+        self.background.close();
+        self.background.wait().await;
+    }
+}
+
+async fn adopted_secret(metadata: &dyn Metadata) -> Result<Vec<u8>, Unavailable> {
+    let secret = token::random::<32>().to_vec();
+    match metadata
+        .propose(Command::AdoptSecret {
+            secret: secret.clone(),
+        })
+        .await?
+    {
+        Outcome::Secret { secret } => Ok(secret),
+        _other => Ok(secret),
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}

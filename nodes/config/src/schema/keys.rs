@@ -1,0 +1,188 @@
+//! The table of keys: configuration format 0.1 as the second and third release of the reference read it, and
+//! Roadstead's own keys (`limits`, `cluster`, `metadata`, `gateway`, `gc`).
+//!
+//! To make a setting work: change its line here to `used`, and read it in the room it belongs to.
+
+use super::{Row, Status};
+
+const AUTH: &str =
+    "authentication is not supported by this version yet; refusing to serve without it";
+const TLS: &str = "TLS is not supported by this version yet; refusing to serve in plain text";
+const PROXY: &str =
+    "mirroring another registry is not supported by this version yet; refusing to serve without it";
+const DRIVER: &str = "this storage driver is not supported by this version yet";
+
+pub(super) const KEYS: &[Row] = &[
+    used("version"),
+    // Logging.
+    used("loglevel"),
+    used("log.{level,formatter,fields.*,accesslog.disabled}"),
+    not_yet("log.reportcaller"),
+    not_yet("log.hooks[].{type,disabled,levels[],options.from,options.to[]}"),
+    not_yet("log.hooks[].options.smtp.{addr,username,insecure}"),
+    not_yet("log.hooks[].options.smtp.password").secret(),
+    // Storage: one driver, and options that stand beside it.
+    kinds("storage", "storage driver or option of storage"),
+    used("storage.filesystem.{rootdirectory,maxthreads}"),
+    used("storage.inmemory.**"),
+    used("storage.delete.enabled"),
+    used("storage.redirect.disable"),
+    used("storage.tag.concurrencylimit"),
+    used("storage.maintenance.readonly.enabled"),
+    used("storage.maintenance.uploadpurging.{enabled,age,interval,dryrun}"),
+    not_yet("storage.cache.{blobdescriptor,blobdescriptorsize,layerinfo}"),
+    refused("storage.{s3,s3aws,gcs,azure,swift,oss}", DRIVER),
+    not_yet(
+        "storage.s3.{region,regionendpoint,forcepathstyle,bucket,encrypt,keyid,secure,skipverify,v4auth}",
+    ),
+    not_yet(
+        "storage.s3.{chunksize,rootdirectory,storageclass,objectacl,useragent,loglevel,redirectendpoint}",
+    ),
+    not_yet(
+        "storage.s3.{multipartcopychunksize,multipartcopymaxconcurrency,multipartcopythresholdsize}",
+    ),
+    not_yet("storage.s3.{usedualstack,accelerate,usefipsendpoint}"),
+    not_yet("storage.s3.{accesskey,secretkey,sessiontoken}").secret(),
+    not_yet("storage.s3aws.**").secret(),
+    not_yet("storage.gcs.{bucket,rootdirectory,keyfile,chunksize,maxconcurrency,useragent}"),
+    not_yet("storage.gcs.credentials.**").secret(),
+    not_yet("storage.azure.{accountname,container,realm,serviceurl,rootdirectory}"),
+    not_yet("storage.azure.{max_retries,retry_delay,skipverify}"),
+    not_yet("storage.azure.{accountkey,connectionstring,credentials.secret}").secret(),
+    not_yet("storage.azure.credentials.{type,clientid,tenantid}"),
+    not_yet("storage.swift.**").secret(),
+    not_yet("storage.oss.**").secret(),
+    // Who may do what.
+    kinds("auth", "access controller"),
+    used("auth.none.**"),
+    refused("auth.{silly,htpasswd,token}", AUTH),
+    not_yet("auth.silly.{realm,service}"),
+    not_yet("auth.htpasswd.{realm,path}"),
+    not_yet(
+        "auth.token.{realm,service,issuer,rootcertbundle,jwks,signingalgorithms[],autoredirect,autoredirectpath}",
+    ),
+    not_yet("middleware.{registry,repository,storage}[].{name,disabled,options.**}"),
+    not_yet("policy.repository.classes[]"),
+    // The HTTP server.
+    used(
+        "http.{addr,net,host,prefix,relativeurls,draintimeout,headers.*[],http2.disabled,h2c.enabled}",
+    ),
+    used("http.secret").secret(),
+    not_yet("http.debug.{addr,prometheus.enabled,prometheus.path}"),
+    refused("http.tls", TLS),
+    not_yet("http.tls.{certificate,key,clientcas[],clientauth,minimumtls,ciphersuites[]}"),
+    not_yet("http.tls.letsencrypt.{cachefile,email,hosts[],directoryurl}"),
+    // Other parties.
+    not_yet("notifications.events.includereferences"),
+    not_yet("notifications.endpoints[].{name,disabled,url,headers.*[],timeout,threshold,backoff}"),
+    not_yet("notifications.endpoints[].{ignoredmediatypes[],ignore.mediatypes[],ignore.actions[]}"),
+    not_yet("redis.{addr,addrs[],clientname,db,protocol,username,sentinelusername,mastername}"),
+    not_yet("redis.{password,sentinelpassword}").secret(),
+    not_yet("redis.{maxretries,minretrybackoff,maxretrybackoff,maxredirects}"),
+    not_yet("redis.{dialtimeout,readtimeout,writetimeout,contexttimeoutenabled}"),
+    not_yet("redis.{poolfifo,poolsize,pooltimeout,minidleconns,maxidleconns,maxactiveconns}"),
+    not_yet("redis.{connmaxidletime,connmaxlifetime,readonly,routebylatency,routerandomly}"),
+    not_yet("redis.{disableidentity,disableindentity,identitysuffix,unstableresp3}"),
+    not_yet("redis.tls.{enabled,certificate,key,rootcas[],clientcas[]}"),
+    not_yet("redis.pool.{maxidle,maxactive,idletimeout}"),
+    refused("proxy.remoteurl", PROXY),
+    not_yet("proxy.{username,exec.command,exec.lifetime,ttl,cachewritetimeout}"),
+    not_yet("proxy.password").secret(),
+    not_yet("reporting.bugsnag.{releasestage,endpoint}"),
+    not_yet("reporting.newrelic.{name,verbose}"),
+    not_yet("reporting.{bugsnag.apikey,newrelic.licensekey}").secret(),
+    // Health and limits.
+    not_yet("health.storagedriver.{enabled,interval,threshold}"),
+    not_yet("health.file[].{file,interval,threshold}"),
+    not_yet("health.http[].{uri,headers.*[],statuscode,timeout,interval,threshold}"),
+    not_yet("health.tcp[].{addr,timeout,interval,threshold}"),
+    used("catalog.maxentries"),
+    used("tags.maxtags"),
+    used("validation.{enabled,disabled}"),
+    used("validation.manifests.urls.{allow[],deny[]}"),
+    used("validation.manifests.indexes.{platforms,platformlist[].architecture,platformlist[].os}"),
+    not_yet("compatibility.schema1.{signingkeyfile,enabled}"),
+    // Roadstead's own.
+    used("limits.{manifestsize,bodyidle}"),
+    not_yet("cluster.{metadata[],advertise,tls.**}"),
+    not_yet("cluster.secret").secret(),
+    not_yet("metadata.**"),
+    not_yet("gateway.**"),
+    not_yet("gc.{interval,grace,window}"),
+];
+
+/// Names of fields that a variable may use where the file has another: `#` is a list's index, and a field without
+/// a name in the file is left out of the path.
+const FIELD_NAMES: &[(&str, &str, Option<&str>)] = &[
+    ("notifications", "eventconfig", Some("events")),
+    ("health", "filecheckers", Some("file")),
+    ("health", "httpcheckers", Some("http")),
+    ("health", "tcpcheckers", Some("tcp")),
+    ("log.hooks.#", "mailoptions", Some("options")),
+    ("compatibility.schema1", "trustkey", Some("signingkeyfile")),
+    // Releases before 3.1 wanted REGISTRY_REDIS_OPTIONS_ADDRS, later ones REGISTRY_REDIS_ADDRS.
+    ("redis", "options", None),
+];
+
+/// The path of keys that a variable's path of field names means; both in lower case.
+pub(crate) fn wanted_key(fields: &[&str]) -> Vec<String> {
+    let mut key: Vec<String> = Vec::with_capacity(fields.len());
+    for field in fields {
+        let parent: Vec<&str> = key.iter().map(|name| index_as_hash(name)).collect();
+        let parent = parent.join(".");
+        let renamed = FIELD_NAMES
+            .iter()
+            .find(|(at, from, _)| *at == parent && from == field);
+        match renamed {
+            Some((.., Some(name))) => key.push((*name).to_owned()),
+            Some((.., None)) => {}
+            None => key.push((*field).to_owned()),
+        }
+    }
+    key
+}
+
+/// The variable that sets a key.
+pub(crate) fn environment_name(key: &[String]) -> String {
+    format!("REGISTRY_{}", key.join("_").to_uppercase())
+}
+
+fn index_as_hash(name: &str) -> &str {
+    if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        "#"
+    } else {
+        name
+    }
+}
+
+const fn row(pattern: &'static str, status: Status) -> Row {
+    Row {
+        pattern,
+        status,
+        secret: false,
+    }
+}
+
+const fn used(pattern: &'static str) -> Row {
+    row(pattern, Status::Used)
+}
+
+const fn not_yet(pattern: &'static str) -> Row {
+    row(pattern, Status::NotYet)
+}
+
+const fn refused(pattern: &'static str, reason: &'static str) -> Row {
+    row(pattern, Status::Refused(reason))
+}
+
+const fn kinds(pattern: &'static str, sort: &'static str) -> Row {
+    row(pattern, Status::Kinds(sort))
+}
+
+impl Row {
+    /// The value is never shown.
+    const fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+}

@@ -1,0 +1,141 @@
+//! The table itself, and following paths through it.
+
+use std::collections::HashSet;
+
+use super::{Astray, Level, Status, Step, Stray, follow, keys, split_braces};
+
+fn path(text: &str) -> Vec<String> {
+    text.split('.').map(str::to_owned).collect()
+}
+
+#[test]
+fn no_key_has_two_lines() {
+    let mut seen = HashSet::new();
+    for row in keys::KEYS {
+        let (stem, names) = split_braces(row.pattern);
+        for name in names {
+            assert!(
+                seen.insert(format!("{stem}{name}")),
+                "{stem}{name} stands twice"
+            );
+        }
+    }
+}
+
+#[test]
+fn patterns_have_no_stray_characters() {
+    for row in keys::KEYS {
+        let plain =
+            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._[]*{},".contains(c);
+        assert!(row.pattern.chars().all(plain), "{}", row.pattern);
+        let closed = row.pattern.contains('{') == row.pattern.ends_with('}');
+        assert!(closed, "{}", row.pattern);
+    }
+}
+
+#[test]
+fn every_top_level_key_of_the_format_is_known() {
+    let known = [
+        "auth",
+        "catalog",
+        "cluster",
+        "compatibility",
+        "gateway",
+        "gc",
+        "health",
+        "http",
+        "limits",
+        "log",
+        "loglevel",
+        "metadata",
+        "middleware",
+        "notifications",
+        "policy",
+        "proxy",
+        "redis",
+        "reporting",
+        "storage",
+        "tags",
+        "validation",
+        "version",
+    ];
+    let names: Vec<&str> = super::ROOT.names.keys().copied().collect();
+    assert_eq!(names, known);
+}
+
+#[test]
+fn a_line_about_what_is_below_leaves_the_status_above() {
+    let level = Level::of(keys::KEYS);
+    let s3aws = &level.names["storage"].names["s3aws"];
+    assert!(s3aws.free);
+    assert!(matches!(s3aws.status, Some(Status::Refused(_))));
+}
+
+#[test]
+fn secrets_are_marked() {
+    for key in [
+        "http.secret",
+        "redis.password",
+        "proxy.password",
+        "storage.s3.secretkey",
+        "cluster.secret",
+    ] {
+        assert!(super::is_secret(key), "{key}");
+    }
+    assert!(!super::is_secret("http.addr"));
+}
+
+#[test]
+fn a_path_goes_through_maps_lists_and_the_open() {
+    let steps = follow(&path("http.headers.x-zone.0")).unwrap();
+    let key = |name: &str| Step::Key(name.to_owned());
+    assert_eq!(
+        steps,
+        [key("http"), key("headers"), key("x-zone"), Step::Index(0)]
+    );
+    let steps = follow(&path("metadata.peers.1")).unwrap();
+    let free = |name: &str| Step::Free(name.to_owned());
+    assert_eq!(steps, [key("metadata"), free("peers"), free("1")]);
+}
+
+#[test]
+fn a_path_that_leaves_the_format_says_where() {
+    let stray = |at, how| Err(Stray { at, how });
+    assert_eq!(
+        follow(&path("http.adr")),
+        stray(1, Astray::Unknown(Some("addr")))
+    );
+    assert_eq!(
+        follow(&path("http.addr.more")),
+        stray(2, Astray::Unknown(None))
+    );
+    let how = Astray::UnknownKind("access controller", Some("htpasswd"));
+    assert_eq!(follow(&path("auth.htpassword.realm")), stray(1, how));
+    assert_eq!(
+        follow(&path("log.hooks.first.type")),
+        stray(2, Astray::NotAnIndex)
+    );
+}
+
+#[test]
+fn field_names_become_keys() {
+    let key = |fields: &str| keys::wanted_key(&fields.split('.').collect::<Vec<_>>()).join(".");
+    assert_eq!(
+        key("notifications.eventconfig.includereferences"),
+        "notifications.events.includereferences"
+    );
+    assert_eq!(
+        key("notifications.events.includereferences"),
+        "notifications.events.includereferences"
+    );
+    assert_eq!(key("health.filecheckers.0.file"), "health.file.0.file");
+    assert_eq!(key("health.httpcheckers.0.uri"), "health.http.0.uri");
+    assert_eq!(key("health.tcpcheckers.1.addr"), "health.tcp.1.addr");
+    assert_eq!(
+        key("log.hooks.2.mailoptions.from"),
+        "log.hooks.2.options.from"
+    );
+    assert_eq!(key("redis.options.addrs.0"), "redis.addrs.0");
+    assert_eq!(key("redis.addrs.0"), "redis.addrs.0");
+    assert_eq!(key("redis.addr"), "redis.addr");
+}

@@ -1,0 +1,161 @@
+//! `storage`, key by key.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{DriverKind, Storage};
+use crate::{Config, Loaded, Mistakes};
+
+fn load(yaml: &str, variables: &[(&str, &str)]) -> Result<Loaded, Mistakes> {
+    let variables = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::load(&format!("version: 0.1\nstorage: {yaml}\n"), variables)
+}
+
+fn storage(yaml: &str) -> Storage {
+    load(yaml, &[]).unwrap().config.storage
+}
+
+fn mistakes(yaml: &str, variables: &[(&str, &str)]) -> String {
+    load(yaml, variables).unwrap_err().to_string()
+}
+
+fn filesystem(root: &str, max_threads: u32) -> DriverKind {
+    let root = PathBuf::from(root);
+    DriverKind::Filesystem { root, max_threads }
+}
+
+#[test]
+fn a_word_names_a_driver_without_settings() {
+    assert_eq!(storage("inmemory").driver, DriverKind::InMemory);
+    assert_eq!(
+        storage("filesystem").driver,
+        filesystem("/var/lib/registry", 100)
+    );
+    assert_eq!(storage("{inmemory: {}}").driver, DriverKind::InMemory);
+}
+
+#[test]
+fn threads_have_a_least_number() {
+    assert_eq!(
+        storage("{filesystem: {maxthreads: 1}}").driver,
+        filesystem("/var/lib/registry", 25)
+    );
+    assert_eq!(
+        storage("{filesystem: {maxthreads: '200'}}").driver,
+        filesystem("/var/lib/registry", 200)
+    );
+    assert!(mistakes("{filesystem: {maxthreads: -1}}", &[]).contains("must not be negative"));
+}
+
+#[test]
+fn no_driver_is_a_mistake() {
+    let expected = "storage (line 2): no storage driver is configured; name one, for example storage: filesystem";
+    assert_eq!(mistakes("{delete: {enabled: true}}", &[]), expected);
+    assert!(Config::load("version: 0.1\n", []).is_err());
+}
+
+#[test]
+fn two_drivers_are_a_mistake_that_says_how_to_replace_one() {
+    let told = mistakes("{filesystem: {}}", &[("REGISTRY_STORAGE_S3_BUCKET", "b")]);
+    let expected = "storage (REGISTRY_STORAGE_S3_BUCKET): multiple storage drivers specified in configuration or \
+                    environment: filesystem, s3 (set REGISTRY_STORAGE=s3 to replace the driver)";
+    assert!(told.lines().any(|line| line == expected), "{told}");
+    assert_eq!(
+        mistakes("{filesystem: {}, inmemory: {}}", &[])
+            .lines()
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn a_driver_that_is_not_there_yet_is_refused() {
+    for driver in ["s3", "s3aws", "gcs", "azure", "swift", "oss"] {
+        let expected = format!(
+            "storage.{driver} (line 2): this storage driver is not supported by this version yet"
+        );
+        assert_eq!(mistakes(driver, &[]), expected);
+    }
+}
+
+#[test]
+fn a_mistyped_driver_is_told_once() {
+    let expected = "storage.filesytem (line 2): there is no such storage driver or option of storage; \
+                    did you mean filesystem?";
+    assert_eq!(mistakes("filesytem", &[]), expected);
+    assert_eq!(
+        mistakes(
+            "{inmemory: ~, maintenence: {readonly: {enabled: true}}}",
+            &[]
+        )
+        .lines()
+        .count(),
+        1
+    );
+}
+
+#[test]
+fn deletion_is_enabled_by_yaml_1_1() {
+    assert!(!storage("inmemory").delete_enabled);
+    for value in ["yes", "\"yes\"", "on", "true", "Y"] {
+        assert!(
+            storage(&format!("{{inmemory: ~, delete: {{enabled: {value}}}}}")).delete_enabled,
+            "{value}"
+        );
+    }
+    let loaded = load("filesystem", &[("REGISTRY_STORAGE_DELETE_ENABLED", "yes")]).unwrap();
+    assert!(loaded.config.storage.delete_enabled);
+    assert_eq!(loaded.warnings, []);
+    let told = mistakes(
+        "filesystem",
+        &[("REGISTRY_STORAGE_DELETE_ENABLED", "maybe")],
+    );
+    let expected = "storage.delete.enabled (REGISTRY_STORAGE_DELETE_ENABLED): \"maybe\" is not a boolean; \
+                    write true or false";
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn purging_is_on_by_default() {
+    let purging = storage("inmemory").upload_purging;
+    assert!(purging.enabled && !purging.dry_run);
+    assert_eq!(purging.age, Duration::from_hours(168));
+    assert_eq!(purging.interval, Duration::from_hours(24));
+}
+
+#[test]
+fn gaps_in_purging_are_filled_with_a_warning() {
+    let loaded = load(
+        "{inmemory: ~, maintenance: {uploadpurging: {enabled: true, age: 1h}}}",
+        &[],
+    )
+    .unwrap();
+    assert_eq!(
+        loaded.config.storage.upload_purging.age,
+        Duration::from_hours(1)
+    );
+    let expected = "storage.maintenance.uploadpurging (line 2): \
+                    using the default of what is missing: interval, dryrun";
+    assert_eq!(loaded.warnings[0].to_string(), expected);
+    let off = load(
+        "{inmemory: ~, maintenance: {uploadpurging: {enabled: false}}}",
+        &[],
+    )
+    .unwrap();
+    assert_eq!(off.warnings, []);
+}
+
+#[test]
+fn purging_that_never_rests_is_refused() {
+    let yaml = "{inmemory: ~, maintenance: {uploadpurging: {age: 1h, interval: 0s, dryrun: no}}}";
+    assert!(mistakes(yaml, &[]).contains("\"0s\" must be longer than zero"));
+}
+
+#[test]
+fn a_cache_is_told_to_have_no_effect_yet() {
+    let loaded = load("{inmemory: ~, cache: {blobdescriptor: redis}}", &[]).unwrap();
+    let expected = "these settings have no effect in this version yet: storage.cache";
+    assert_eq!(loaded.warnings[0].to_string(), expected);
+}

@@ -1,0 +1,230 @@
+//! Whole configurations: defaults, and all that is said about files and variables.
+
+mod panics;
+mod samples;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::{Config, DriverKind, Limits, Loaded, LogLevel, config_path};
+
+fn pairs(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    variables.iter().map(owned).collect()
+}
+
+fn warnings(loaded: &Loaded) -> Vec<String> {
+    loaded.warnings.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_default_is_what_reading_nothing_gives() {
+    let loaded = Config::load_without_file(PathBuf::from("/data"), []).unwrap();
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.config, Config::default_for(PathBuf::from("/data")));
+    assert_eq!(loaded.config.http.addr.to_string(), "localhost:5000");
+    assert!(loaded.config.storage.delete_enabled);
+}
+
+#[test]
+fn variables_work_without_a_file() {
+    let variables = pairs(&[
+        ("REGISTRY_HTTP_ADDR", "0.0.0.0:5000"),
+        ("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", "/elsewhere"),
+        ("REGISTRY_STORAGE_DELETE_ENABLED", "no"),
+        ("REGISTRY_LIMITS_MANIFESTSIZE", "1_000"),
+        ("REGISTRY_LIMITS_BODYIDLE", "10s"),
+    ]);
+    let config = Config::load_without_file(PathBuf::from("/data"), variables)
+        .unwrap()
+        .config;
+    assert_eq!(config.http.addr.to_string(), "0.0.0.0:5000");
+    let driver = DriverKind::Filesystem {
+        root: PathBuf::from("/elsewhere"),
+        max_threads: 100,
+    };
+    assert_eq!(config.storage.driver, driver);
+    assert!(!config.storage.delete_enabled);
+    assert_eq!(
+        config.limits,
+        Limits {
+            manifest_size: 1000,
+            body_idle: Duration::from_secs(10)
+        }
+    );
+}
+
+#[test]
+fn every_mistake_is_told_at_once_one_a_line() {
+    let text = "\
+version: 0.1
+log:
+  level: warning
+storage:
+  filesystem:
+  delete:
+    enabled: maybe
+http: :5000
+auth:
+  htpasswd:
+    path: /auth
+proxy:
+  remoteurl: https://a.example
+tags: {maxtags: -1}
+limits: {manifestsize: 0}
+";
+    let told = Config::load(text, []).unwrap_err();
+    let expected = "\
+http (line 8): a single value stands here, where a map belongs
+auth.htpasswd (line 10): authentication is not supported by this version yet; refusing to serve without it
+proxy.remoteurl (line 13): mirroring another registry is not supported by this version yet; refusing to serve without it
+log.level (line 3): \"warning\" is not one of error, warn, info, debug; did you mean warn?
+storage.delete.enabled (line 7): \"maybe\" is not a boolean; write true or false
+tags.maxtags (line 14): \"-1\" must not be negative
+limits.manifestsize (line 15): \"0\" must be more than zero";
+    assert_eq!(told.to_string(), expected);
+    assert_eq!(told.0[4].line(), Some(7));
+    assert_eq!(told.0[4].value.as_deref(), Some("maybe"));
+}
+
+#[test]
+fn authentication_is_refused_however_it_is_asked_for() {
+    let plain = "version: 0.1\nstorage: inmemory\n";
+    for text in [
+        "auth: htpasswd",
+        "auth: {token: ~}",
+        "auth: {silly: {realm: r}}",
+        "auth: {htpasswd: {}}",
+    ] {
+        let told = Config::load(&format!("{plain}{text}\n"), [])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.contains("authentication is not supported by this version yet"),
+            "{told}"
+        );
+    }
+    let variables = pairs(&[
+        ("REGISTRY_AUTH_HTPASSWD_REALM", "r"),
+        ("REGISTRY_AUTH_HTPASSWD_PATH", "p"),
+    ]);
+    assert!(Config::load(plain, variables).is_err());
+    assert!(Config::load(plain, pairs(&[("REGISTRY_AUTH", "htpasswd")])).is_err());
+    for text in ["auth: none", "auth: {none: ~}", "auth:", "auth: {}"] {
+        assert!(
+            Config::load(&format!("{plain}{text}\n"), []).is_ok(),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_mistyped_access_controller_in_the_file_is_an_error() {
+    let text = "version: 0.1\nstorage: inmemory\nauth:\n  htpassword:\n    realm: r\n";
+    let told = Config::load(text, []).unwrap_err().to_string();
+    assert_eq!(
+        told,
+        "auth.htpassword (line 4): there is no such access controller; did you mean htpasswd?"
+    );
+}
+
+#[test]
+fn unknown_keys_are_warned_of_with_line_and_suggestion() {
+    let text = "version: 0.1\nstorage: inmemory\nhttp:\n  adrr: :1\n  Prefix: /\nredis:\n  adrs: [a]\nzebra: 1\n";
+    let loaded = Config::load(text, []).unwrap();
+    let expected = [
+        "http.adrr (line 4): ignoring a key that the configuration format does not have; did you mean addr?",
+        "http.Prefix (line 5): ignoring a key that the configuration format does not have; did you mean prefix?",
+        "redis.adrs (line 7): ignoring a key that the configuration format does not have; did you mean addrs?",
+        "zebra (line 8): ignoring a key that the configuration format does not have",
+        "these settings have no effect in this version yet: redis",
+    ];
+    assert_eq!(warnings(&loaded), expected);
+}
+
+#[test]
+fn roadsteads_own_keys_are_known() {
+    let text = "version: 0.1\nstorage: inmemory\ncluster: {secret: s, metadata: [a]}\nmetadata: {id: 1}\n\
+                gateway: {health: {expect: auto}}\ngc: {interval: 24h}\n";
+    let told = "these settings have no effect in this version yet: cluster, metadata, gateway, gc";
+    assert_eq!(warnings(&Config::load(text, []).unwrap()), [told]);
+}
+
+#[test]
+fn settings_of_other_releases_are_known() {
+    let text = "version: 0.1\nstorage: inmemory\nredis: {addr: a, pool: {maxidle: 1}, tls: {enabled: true}}\n\
+                compatibility: {schema1: {enabled: true}}\nreporting: {bugsnag: {apikey: k}}\n";
+    let told = "these settings have no effect in this version yet: redis, compatibility, reporting";
+    assert_eq!(warnings(&Config::load(text, []).unwrap()), [told]);
+}
+
+#[test]
+fn only_version_0_1_is_read() {
+    let told = |text: &str| Config::load(text, []).unwrap_err().to_string();
+    assert_eq!(
+        told("version: 0.2\nhttp: 1\n"),
+        "version (line 1): \"0.2\" is an unsupported version; write 0.1"
+    );
+    assert!(told("").contains("unsupported version: there is none"));
+    assert!(told("storage: inmemory\n").contains("unsupported version"));
+}
+
+#[test]
+fn broken_yaml_is_one_mistake_with_its_line() {
+    let told = Config::load("version: 0.1\nhttp: [\n", []).unwrap_err();
+    assert_eq!(told.0.len(), 1);
+    assert_eq!(told.0[0].key, "configuration");
+}
+
+#[test]
+fn pages_have_the_references_sizes() {
+    let load = |text: &str| {
+        let loaded = Config::load(&format!("version: 0.1\nstorage: inmemory\n{text}\n"), []);
+        loaded.map(|loaded| (loaded.config.catalog_max_entries, loaded.config.tags_max))
+    };
+    assert_eq!(load("catalog: {maxentries: 0}").unwrap(), (1000, 1000));
+    assert_eq!(
+        load("catalog: {maxentries: -5}\ntags: {maxtags: 0}").unwrap(),
+        (1000, 1000)
+    );
+    assert_eq!(
+        load("catalog: {maxentries: 7}\ntags: {maxtags: 8}").unwrap(),
+        (7, 8)
+    );
+    assert!(load("tags: {maxtags: -1}").is_err());
+}
+
+#[test]
+fn the_old_name_of_the_level_yields_to_the_new_one() {
+    let level = |text: &str| {
+        let loaded = Config::load(&format!("version: 0.1\nstorage: inmemory\n{text}\n"), []);
+        loaded.unwrap().config.log.level
+    };
+    assert_eq!(level("loglevel: debug"), LogLevel::Debug);
+    assert_eq!(
+        level("loglevel: debug\nlog: {level: error}"),
+        LogLevel::Error
+    );
+}
+
+#[test]
+fn the_path_is_the_argument_then_the_variable() {
+    let variables = pairs(&[("REGISTRY_CONFIGURATION_PATH", "/variable.yml")]);
+    let argument = Some(PathBuf::from("/argument.yml"));
+    assert_eq!(config_path(argument.clone(), variables.clone()), argument);
+    assert_eq!(
+        config_path(None, variables),
+        Some(PathBuf::from("/variable.yml"))
+    );
+    assert_eq!(
+        config_path(None, pairs(&[("REGISTRY_CONFIGURATION_PATH", "")])),
+        None
+    );
+    assert_eq!(config_path(None, []), None);
+}
+
+#[test]
+fn mistakes_can_cross_threads_as_errors() {
+    fn error<T: std::error::Error + Send + Sync + 'static>() {}
+    error::<crate::Mistakes>();
+}

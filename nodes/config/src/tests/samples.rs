@@ -1,0 +1,183 @@
+//! Sample configurations, and all that is read from them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::warnings;
+use crate::{
+    Config, DriverKind, Formatter, Http, Limits, ListenAddr, Log, LogLevel, ManifestUrls, Platform,
+    Platforms, Secret, Storage, UploadPurging, Validation,
+};
+
+pub(super) const V2_IMAGE: &str = include_str!("../../samples/v2-image.yml");
+pub(super) const EVERY_KEY: &str = include_str!("../../samples/every-key.yml");
+const V3_DEVELOPMENT: &str = include_str!("../../samples/v3-development.yml");
+
+fn field(name: &str, value: &str) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+fn root() -> PathBuf {
+    PathBuf::from("/var/lib/registry")
+}
+
+fn nosniff() -> Vec<(String, Vec<String>)> {
+    vec![(
+        "X-Content-Type-Options".to_owned(),
+        vec!["nosniff".to_owned()],
+    )]
+}
+
+/// What a file has that says nothing: the reference's defaults.
+fn plain() -> Config {
+    Config {
+        log: Log::default(),
+        storage: Storage::at(root()),
+        http: Http::default(),
+        catalog_max_entries: 1000,
+        tags_max: 1000,
+        validation: Validation::default(),
+        limits: Limits::default(),
+    }
+}
+
+#[test]
+fn the_second_releases_image_starts_unchanged() {
+    let loaded = Config::load(V2_IMAGE, []).unwrap();
+    let expected = Config {
+        log: Log {
+            fields: vec![field("service", "registry")],
+            ..Log::default()
+        },
+        http: Http {
+            headers: nosniff(),
+            ..Http::default()
+        },
+        ..plain()
+    };
+    assert_eq!(loaded.config, expected);
+    let told = "these settings have no effect in this version yet: storage.cache, health";
+    assert_eq!(warnings(&loaded), [told]);
+}
+
+#[test]
+fn the_third_releases_development_configuration_starts_unchanged() {
+    let loaded = Config::load(V3_DEVELOPMENT, []).unwrap();
+    let expected = Config {
+        log: Log {
+            level: LogLevel::Debug,
+            fields: vec![
+                field("service", "registry"),
+                field("environment", "development"),
+            ],
+            access_log_disabled: true,
+            ..Log::default()
+        },
+        storage: Storage {
+            delete_enabled: true,
+            tag_concurrency: 5,
+            upload_purging: UploadPurging {
+                enabled: false,
+                ..UploadPurging::default()
+            },
+            ..Storage::at(root())
+        },
+        http: Http {
+            headers: nosniff(),
+            drain_timeout: Duration::ZERO,
+            debug_addr: Some(":5001".to_owned()),
+            ..Http::default()
+        },
+        ..plain()
+    };
+    assert_eq!(loaded.config, expected);
+    let told = "these settings have no effect in this version yet: storage.cache, http.debug, notifications, health";
+    assert_eq!(warnings(&loaded), [told]);
+}
+
+#[test]
+fn every_key_that_is_read_has_its_effect() {
+    let loaded = Config::load(EVERY_KEY, []).unwrap();
+    assert_eq!(warnings(&loaded), Vec::<String>::new());
+    assert_eq!(loaded.config.log, every_log());
+    assert_eq!(loaded.config.storage, every_storage());
+    assert_eq!(loaded.config.http, every_http());
+    assert_eq!(loaded.config.validation, every_validation());
+    assert_eq!(
+        (loaded.config.catalog_max_entries, loaded.config.tags_max),
+        (5000, 200)
+    );
+    let limits = Limits {
+        manifest_size: 8 << 20,
+        body_idle: Duration::from_secs(30),
+    };
+    assert_eq!(loaded.config.limits, limits);
+}
+
+fn every_log() -> Log {
+    Log {
+        level: LogLevel::Warn,
+        formatter: Formatter::Logstash,
+        fields: vec![field("service", "registry"), field("zone", "7")],
+        access_log_disabled: true,
+    }
+}
+
+fn every_storage() -> Storage {
+    Storage {
+        driver: DriverKind::Filesystem {
+            root: PathBuf::from("/srv/registry"),
+            max_threads: 64,
+        },
+        delete_enabled: true,
+        read_only: true,
+        redirect_disabled: true,
+        upload_purging: UploadPurging {
+            enabled: true,
+            age: Duration::from_hours(36),
+            interval: Duration::from_mins(90),
+            dry_run: true,
+        },
+        tag_concurrency: 8,
+    }
+}
+
+fn every_http() -> Http {
+    let headers = [
+        ("Strict-Transport-Security", vec!["max-age=63072000"]),
+        ("X-Zone", vec!["a", "b"]),
+    ];
+    let owned = |values: Vec<&str>| values.into_iter().map(str::to_owned).collect();
+    Http {
+        addr: ListenAddr {
+            host: Some("::1".to_owned()),
+            port: 0,
+        },
+        host: Some("https://registry.example:8443".to_owned()),
+        prefix: "/images/".to_owned(),
+        secret: Some(Secret::from("0123".to_owned())),
+        relative_urls: true,
+        drain_timeout: Duration::from_millis(1500),
+        headers: headers
+            .map(|(name, values)| (name.to_owned(), owned(values)))
+            .to_vec(),
+        debug_addr: None,
+        http2_disabled: true,
+        h2c_enabled: true,
+    }
+}
+
+fn every_validation() -> Validation {
+    let platform = |architecture: &str| Platform {
+        architecture: architecture.to_owned(),
+        os: "linux".to_owned(),
+    };
+    Validation {
+        disabled: true,
+        manifest_urls: ManifestUrls {
+            allow: vec![r"^https?://([^/]+\.)*example\.com/".to_owned()],
+            deny: vec![r"^https?://www\.example\.com/".to_owned()],
+        },
+        indexes: Platforms::List(vec![platform("amd64"), platform("arm64")]),
+    }
+}

@@ -1,0 +1,130 @@
+//! Listing repositories, in byte order of their names, a page at a time.
+//!
+//! Directories nest as names do, but `a-b` stands before `a/b` and after `a`: a directory's repositories and its
+//! subdirectories are visited in the order of `a`, `a-b`, `a-b/`, `a/`.
+
+use futures::future::{BoxFuture, FutureExt as _};
+use roadstead_oci::Name;
+use roadstead_storage::{Entry, Error as StoreError, StorePath, layout};
+
+use crate::Registry;
+use crate::error::Error;
+use crate::tags::Page;
+
+/// Directory entries held at a time for each level of names.
+const PAGE: usize = 1000;
+
+impl Registry {
+    /// At most `limit` repositories after `last`.
+    pub(crate) async fn catalog(&self, last: &str, limit: usize) -> Result<Page<Name>, Error> {
+        if limit == 0 {
+            return Ok(Page::default());
+        }
+        let mut walk = Walk {
+            registry: self,
+            last,
+            wanted: limit.saturating_add(1),
+            found: Vec::new(),
+        };
+        walk.directory(layout::repositories(), String::new())
+            .await?;
+        Ok(Page::cut(walk.found, limit))
+    }
+}
+
+struct Walk<'a> {
+    registry: &'a Registry,
+    last: &'a str,
+    wanted: usize,
+    found: Vec<Name>,
+}
+
+impl Walk<'_> {
+    /// Visits all repositories whose names begin with `prefix`, which is empty or ends with a slash.
+    fn directory(&mut self, path: StorePath, prefix: String) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            let mut after: Option<String> = None;
+            // Subdirectories whose turn has not come: each begins with the one before it.
+            let mut waiting: Vec<String> = Vec::new();
+            loop {
+                let entries = match self
+                    .registry
+                    .store
+                    .list(&path, after.as_deref(), PAGE)
+                    .await
+                {
+                    Err(StoreError::NotFound(_)) => Vec::new(),
+                    entries => entries?,
+                };
+                let Some(end) = entries.last() else { break };
+                after = Some(end.name.clone());
+                for Entry { name, is_directory } in entries {
+                    if !is_directory || name.starts_with('_') {
+                        continue;
+                    }
+                    while let Some(earlier) = waiting.pop_if(|earlier| format!("{earlier}/") < name)
+                    {
+                        self.subdirectory(&path, &prefix, &earlier).await?;
+                    }
+                    self.repository(&path, &prefix, &name).await?;
+                    waiting.push(name);
+                    if self.is_done() {
+                        return Ok(());
+                    }
+                }
+            }
+            while let Some(last) = waiting.pop() {
+                self.subdirectory(&path, &prefix, &last).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    async fn repository(
+        &mut self,
+        path: &StorePath,
+        prefix: &str,
+        child: &str,
+    ) -> Result<(), Error> {
+        let full = format!("{prefix}{child}");
+        if full.as_str() <= self.last || self.is_done() {
+            return Ok(());
+        }
+        let (Ok(name), Ok(directory)) = (full.parse::<Name>(), path.join(child)) else {
+            return Ok(());
+        };
+        let manifests = directory.join("_manifests");
+        if let Ok(manifests) = manifests
+            && self.registry.exists(&manifests).await?
+        {
+            self.found.push(name);
+        }
+        Ok(())
+    }
+
+    async fn subdirectory(
+        &mut self,
+        path: &StorePath,
+        prefix: &str,
+        child: &str,
+    ) -> Result<(), Error> {
+        let below = format!("{prefix}{child}/");
+        let all_before = below.as_str() < self.last && !self.last.starts_with(&below);
+        if all_before || self.is_done() {
+            return Ok(());
+        }
+        match path.join(child) {
+            Ok(directory) => self.directory(directory, below).await,
+            Err(_no_repository) => Ok(()),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.found.len() >= self.wanted
+    }
+}
+
+#[cfg(test)]
+#[path = "catalog_tests.rs"]
+mod tests;

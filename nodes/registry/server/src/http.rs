@@ -1,0 +1,150 @@
+//! The HTTP API of the distribution specification and of the reference registry: parse, call, answer.
+
+mod answer;
+mod base;
+mod blobs;
+mod budget;
+mod error;
+mod listings;
+mod location;
+mod manifests;
+mod query;
+mod referrers;
+mod request;
+mod route;
+mod uploads;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use http::{HeaderValue, Method, Response};
+
+use futures::TryStreamExt as _;
+use roadstead_oci::{Digest, ErrorCode, Name};
+
+use crate::Registry;
+use crate::body::BodyError;
+use budget::Budget;
+use error::Failure;
+use request::Call;
+use route::{RawName, Route, Target};
+
+const API_VERSION: &str = "docker-distribution-api-version";
+
+/// What handlers share.
+#[derive(Debug)]
+pub(crate) struct Api {
+    registry: Arc<Registry>,
+    /// Headers that the configuration adds to every answer.
+    headers: Vec<(http::HeaderName, HeaderValue)>,
+    manifests_in_memory: Budget,
+}
+
+/// The registry as a service. `headers` are added to every answer.
+pub fn router(
+    registry: Arc<Registry>,
+    headers: Vec<(http::HeaderName, HeaderValue)>,
+) -> axum::Router {
+    let manifests_in_memory = Budget::for_manifests(registry.options().limits.manifest_size);
+    let api = Arc::new(Api {
+        registry,
+        headers,
+        manifests_in_memory,
+    });
+    axum::Router::new().fallback(answer).with_state(api)
+}
+
+/// The way of a request.
+async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response<Body> {
+    let (call, body) = Call::parse(&api, request);
+    let mut response = match Route::parse(&call.path) {
+        Route::Elsewhere(path) => answer::moved(&call, &path),
+        Route::Nowhere => answer::page_not_found(),
+        Route::To(target) => dispatch(&api, call, target, body).await,
+    };
+    stamp(&api, &mut response);
+    response
+}
+
+async fn dispatch(api: &Arc<Api>, call: Call, target: Target, body: Body) -> Response<Body> {
+    let allowed = target.methods();
+    if call.method == Method::OPTIONS {
+        return answer::options(allowed);
+    }
+    if !allowed.contains(&call.method) {
+        return answer::method_not_allowed(allowed);
+    }
+    let writes = !matches!(call.method, Method::GET | Method::HEAD);
+    if writes && api.registry.options().read_only && !matches!(target, Target::Root | Target::Base)
+    {
+        return error::read_only();
+    }
+    if !writes {
+        return handle(api, call, target, body).await;
+    }
+    // To its own end, also when the client goes away: what it holds is released on its own way out.
+    let (api, tracker) = (Arc::clone(api), api.registry.background.clone());
+    let request_span = tracing::Span::current();
+    let work = tracing::Instrument::instrument(
+        async move { handle(&api, call, target, body).await },
+        request_span,
+    );
+    tracker.spawn(work).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request failed");
+        error::internal()
+    })
+}
+
+async fn handle(api: &Api, call: Call, target: Target, body: Body) -> Response<Body> {
+    let answered = match target {
+        Target::Root => Ok(base::root()),
+        Target::Base => Ok(base::base()),
+        Target::Catalog => listings::catalog(api, &call).await,
+        Target::Tags { name } => listings::tags(api, &call, &name).await,
+        Target::Referrers { name, digest } => referrers::list(api, &call, &name, &digest).await,
+        Target::Manifest { name, reference } => {
+            manifests::answer(api, &call, &name, &reference, body).await
+        }
+        Target::Blob { name, digest } => blobs::answer(api, &call, &name, &digest).await,
+        Target::Uploads { name } => uploads::open(api, &call, &name, body).await,
+        Target::Upload { name, id } => uploads::answer(api, &call, &name, &id, body).await,
+    };
+    answered.unwrap_or_else(|failure| failure.into_response(&call))
+}
+
+/// What every answer carries.
+fn stamp(api: &Api, response: &mut Response<Body>) {
+    let headers = response.headers_mut();
+    headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    for (name, value) in &api.headers {
+        headers.append(name, value.clone());
+    }
+}
+
+const CONTENT_DIGEST: http::HeaderName = http::HeaderName::from_static("docker-content-digest");
+
+fn known_name(name: &RawName) -> Result<&Name, Failure> {
+    name.as_ref()
+        .map_err(|text| Failure::new(ErrorCode::NameInvalid, serde_json::json!({ "name": text })))
+}
+
+fn known_digest(text: &str) -> Result<Digest, Failure> {
+    text.parse::<Digest>()
+        .map_err(|malformed| Failure::new(ErrorCode::DigestInvalid, malformed.to_string()))
+}
+
+/// Whether the client says that it holds this content already. Clients write the digest with quotes or without.
+fn is_held(call: &Call, digest: &str) -> bool {
+    let held = call.header(http::header::IF_NONE_MATCH).unwrap_or_default();
+    held.split(',')
+        .map(|etag| etag.trim().trim_start_matches("W/").trim_matches('"'))
+        .any(|etag| etag == digest)
+}
+
+fn incoming(api: &Api, body: Body) -> crate::body::Body {
+    let pieces = body
+        .into_data_stream()
+        .map_err(|_cut_off| BodyError::Aborted);
+    crate::body::Body::new(pieces, api.registry.options().limits.body_idle)
+}

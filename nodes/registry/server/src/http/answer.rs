@@ -1,0 +1,73 @@
+//! Answers that do not come from a use case, and what all answers are made with.
+
+use axum::body::Body;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use serde::Serialize;
+
+use super::request::Call;
+
+/// An answer of this status, without a body.
+pub(super) fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// 200 with a JSON document.
+pub(super) fn json(document: &impl Serialize) -> Response<Body> {
+    json_as(document, "application/json")
+}
+
+/// 200 with a JSON document of this media type, and the newline that the reference ends its documents with.
+pub(super) fn json_as(document: &impl Serialize, media_type: &'static str) -> Response<Body> {
+    let mut bytes = serde_json::to_vec(document).unwrap_or_default();
+    bytes.push(b'\n');
+    let mut response = Response::new(Body::from(bytes));
+    set(&mut response, header::CONTENT_TYPE, media_type);
+    response
+}
+
+/// Sets a header; a value that cannot be one is left out (none of ours holds control characters).
+pub(super) fn set(response: &mut Response<Body>, name: HeaderName, value: impl AsRef<str>) {
+    if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+pub(super) fn page_not_found() -> Response<Body> {
+    let mut response = Response::new(Body::from("404 page not found\n"));
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    set(
+        &mut response,
+        header::CONTENT_TYPE,
+        "text/plain; charset=utf-8",
+    );
+    response
+}
+
+pub(super) fn moved(call: &Call, path: &str) -> Response<Body> {
+    let mut response = empty(StatusCode::MOVED_PERMANENTLY);
+    let prefix = call.prefix.trim_end_matches('/');
+    set(&mut response, header::LOCATION, format!("{prefix}{path}"));
+    response
+}
+
+pub(super) fn options(allowed: &[Method]) -> Response<Body> {
+    let mut response = empty(StatusCode::OK);
+    set(&mut response, header::ALLOW, listed(allowed));
+    response
+}
+
+pub(super) fn method_not_allowed(allowed: &[Method]) -> Response<Body> {
+    let mut response = super::error::unsupported("this path does not know the method");
+    set(&mut response, header::ALLOW, listed(allowed));
+    response
+}
+
+fn listed(methods: &[Method]) -> String {
+    methods
+        .iter()
+        .map(Method::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
+}

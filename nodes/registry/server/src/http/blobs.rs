@@ -1,0 +1,102 @@
+//! `/v2/<name>/blobs/<digest>`.
+
+use axum::body::Body;
+use http::{Method, Response, StatusCode, header};
+use roadstead_oci::{ByteRange, ErrorCode, Name};
+use roadstead_storage::Opened;
+
+use super::answer::{empty, set};
+use super::error::Failure;
+use super::request::Call;
+use super::route::RawName;
+use super::{Api, CONTENT_DIGEST, is_held, known_digest, known_name};
+
+/// Content addressed by its digest never changes: a year, as the reference says.
+const FOR_EVER: &str = "max-age=31536000";
+
+pub(super) async fn answer(
+    api: &Api,
+    call: &Call,
+    name: &RawName,
+    digest: &str,
+) -> Result<Response<Body>, Failure> {
+    let (name, digest) = (known_name(name)?, known_digest(digest)?);
+    if call.method == Method::DELETE {
+        api.registry.remove_blob(name, &digest).await?;
+        return Ok(empty(StatusCode::ACCEPTED));
+    }
+    get(api, call, name, &digest).await
+}
+
+async fn get(
+    api: &Api,
+    call: &Call,
+    name: &Name,
+    digest: &roadstead_oci::Digest,
+) -> Result<Response<Body>, Failure> {
+    let opened = api.registry.blob(name, digest).await?;
+    let text = digest.to_string();
+    let mut response = if is_held(call, &text) {
+        empty(StatusCode::NOT_MODIFIED)
+    } else {
+        content(call, &text, opened)?
+    };
+    set(&mut response, header::ETAG, format!("\"{text}\""));
+    set(&mut response, header::CACHE_CONTROL, FOR_EVER);
+    set(&mut response, CONTENT_DIGEST, text);
+    Ok(response)
+}
+
+fn content(call: &Call, digest: &str, opened: Opened) -> Result<Response<Body>, Failure> {
+    let size = opened.size;
+    let (status, range) = match wanted(call, digest, size) {
+        ByteRange::Whole => (StatusCode::OK, 0..size),
+        ByteRange::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+        ByteRange::Unsatisfiable => {
+            return Err(Failure::new(
+                ErrorCode::RangeInvalid,
+                format!("the blob has {size} bytes"),
+            )
+            .with_header(header::CONTENT_RANGE, format!("bytes */{size}")));
+        }
+    };
+    let length = range.end - range.start;
+    let body = if call.is_head() || range.is_empty() {
+        Body::empty()
+    } else {
+        Body::from_stream(opened.object.read(range.clone()))
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    if status == StatusCode::PARTIAL_CONTENT {
+        let last = range.end.saturating_sub(1);
+        set(
+            &mut response,
+            header::CONTENT_RANGE,
+            format!("bytes {}-{last}/{size}", range.start),
+        );
+    }
+    set(
+        &mut response,
+        header::CONTENT_TYPE,
+        "application/octet-stream",
+    );
+    set(&mut response, header::CONTENT_LENGTH, length.to_string());
+    set(&mut response, header::ACCEPT_RANGES, "bytes");
+    Ok(response)
+}
+
+/// A range counts only on GET, and with `If-Range` only if the client holds a part of just this content.
+fn wanted(call: &Call, digest: &str, size: u64) -> ByteRange {
+    let Some(range) = call.header(header::RANGE) else {
+        return ByteRange::Whole;
+    };
+    let same = call
+        .header(header::IF_RANGE)
+        .is_none_or(|etag| etag.trim() == format!("\"{digest}\""));
+    if call.is_head() || !same {
+        ByteRange::Whole
+    } else {
+        ByteRange::parse(range, size)
+    }
+}

@@ -1,0 +1,155 @@
+//! Errors as HTTP: the one place where a failure becomes a status and a code.
+
+use axum::body::Body;
+use http::{HeaderName, Response, StatusCode, header};
+use roadstead_oci::{ErrorCode, ErrorDocument, ErrorEntry};
+use roadstead_storage::Error as StoreError;
+use serde_json::{Value, json};
+
+use super::answer::{json as json_answer, set};
+use super::request::Call;
+use crate::body::BodyError;
+use crate::error::Error;
+
+/// What a client that gave up would be told; nginx's number for it.
+const CLIENT_CLOSED: u16 = 499;
+
+/// Seconds after which a client may try again what failed for no fault of its own.
+const RETRY_AFTER: &str = "5";
+
+/// An answer that reports errors.
+#[derive(Debug)]
+pub(super) struct Failure {
+    status: u16,
+    entries: Vec<ErrorEntry>,
+    headers: Vec<(HeaderName, String)>,
+}
+
+impl Failure {
+    pub(super) fn new(code: ErrorCode, detail: impl Into<Value>) -> Self {
+        Self {
+            status: code.status(),
+            entries: vec![ErrorEntry::new(code, detail)],
+            headers: Vec::new(),
+        }
+    }
+
+    fn with_status(self, status: StatusCode) -> Self {
+        Self {
+            status: status.as_u16(),
+            ..self
+        }
+    }
+
+    pub(super) fn with_header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn into_response(self, call: &Call) -> Response<Body> {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if status.is_server_error() {
+            tracing::error!(method = %call.method, path = call.path, errors = ?self.entries, "a request failed");
+        } else {
+            tracing::debug!(method = %call.method, path = call.path, errors = ?self.entries, "a request was refused");
+        }
+        self.response(status)
+    }
+
+    fn response(self, status: StatusCode) -> Response<Body> {
+        let mut response = json_answer(&ErrorDocument {
+            errors: self.entries,
+        });
+        *response.status_mut() = status;
+        for (name, value) in self.headers {
+            set(&mut response, name, value);
+        }
+        response
+    }
+}
+
+pub(super) fn unsupported(why: &str) -> Response<Body> {
+    Failure::new(ErrorCode::Unsupported, why).response(StatusCode::METHOD_NOT_ALLOWED)
+}
+
+pub(super) fn read_only() -> Response<Body> {
+    unsupported("the registry is read-only (storage.maintenance.readonly)")
+}
+
+pub(super) fn internal() -> Response<Body> {
+    Failure::new(ErrorCode::Unknown, Value::Null).response(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let detail = error.to_string();
+        match error {
+            Error::NameUnknown(name) => {
+                Self::new(ErrorCode::NameUnknown, json!({ "name": name.as_str() }))
+            }
+            Error::ManifestUnknown { .. } => Self::new(ErrorCode::ManifestUnknown, detail),
+            Error::BlobUnknown { digest, .. } => {
+                Self::new(ErrorCode::BlobUnknown, digest.to_string())
+            }
+            Error::UploadUnknown => Self::new(ErrorCode::BlobUploadUnknown, detail),
+            Error::UploadInvalid(_) => Self::new(ErrorCode::BlobUploadInvalid, detail),
+            Error::RangeInvalid { .. } => Self::new(ErrorCode::RangeInvalid, detail),
+            Error::SizeInvalid => Self::new(ErrorCode::SizeInvalid, detail),
+            Error::DigestInvalid(_) => Self::new(ErrorCode::DigestInvalid, detail),
+            Error::ManifestInvalid(_) | Error::ManifestRefused(_) => {
+                Self::new(ErrorCode::ManifestInvalid, detail)
+            }
+            Error::ManifestTooLarge { .. } => Self::new(ErrorCode::ManifestInvalid, detail)
+                .with_status(StatusCode::PAYLOAD_TOO_LARGE),
+            Error::ReferencesUnknown(digests) => {
+                let entry = |digest: &roadstead_oci::Digest| {
+                    ErrorEntry::new(
+                        ErrorCode::ManifestBlobUnknown,
+                        json!({ "digest": digest.to_string() }),
+                    )
+                };
+                let status = ErrorCode::ManifestBlobUnknown.status();
+                Self {
+                    status,
+                    entries: digests.iter().map(entry).collect(),
+                    headers: Vec::new(),
+                }
+            }
+            Error::TooManyTags { .. } => {
+                Self::new(ErrorCode::ManifestInvalid, detail).with_status(StatusCode::URI_TOO_LONG)
+            }
+            Error::Unsupported(_) => Self::new(ErrorCode::Unsupported, detail),
+            Error::Body(BodyError::Aborted) => Self {
+                status: CLIENT_CLOSED,
+                ..Self::new(ErrorCode::BlobUploadInvalid, detail)
+            },
+            Error::Body(BodyError::Idle(_)) => Self::new(ErrorCode::BlobUploadInvalid, detail)
+                .with_status(StatusCode::REQUEST_TIMEOUT),
+            Error::Store(error) => Self::store(&error),
+            Error::Metadata(_) => unavailable(detail),
+        }
+    }
+}
+
+impl Failure {
+    /// What the store says is told as far as it helps a client's user to tell an operator; the rest is logged.
+    fn store(error: &StoreError) -> Self {
+        tracing::error!(%error, "the storage failed");
+        match error {
+            StoreError::Full(_) => unavailable("the registry's storage is full"),
+            StoreError::ReadOnly(_) => unavailable("the registry's storage is read-only"),
+            StoreError::Vanished => unavailable("the registry's storage is gone"),
+            StoreError::Damaged => Self::new(
+                ErrorCode::BlobUploadUnknown,
+                "the upload's bytes are lost: push the blob again",
+            ),
+            StoreError::NotFound(_) | StoreError::TooLarge { .. } | StoreError::Io { .. } => {
+                unavailable("the registry's storage failed")
+            }
+        }
+    }
+}
+
+fn unavailable(detail: impl Into<Value>) -> Failure {
+    Failure::new(ErrorCode::Unavailable, detail).with_header(header::RETRY_AFTER, RETRY_AFTER)
+}

@@ -1,0 +1,80 @@
+//! A request, taken apart once.
+
+use axum::body::Body;
+use axum::extract::Request;
+use http::{HeaderMap, HeaderName, Method, header};
+use percent_encoding::percent_decode_str;
+
+use super::Api;
+use super::query::Query;
+
+/// All of a request but its body.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) method: Method,
+    /// Decoded, beginning with a slash, below the configured prefix. Empty when it is not below it, or not text.
+    pub(super) path: String,
+    pub(super) query: Query,
+    pub(super) headers: HeaderMap,
+    /// Scheme and host to send the client to: `http://host:port`. Empty when it did not say, or is not to be told.
+    pub(super) base: String,
+    /// The prefix that the routes lie under: `/`, or `/path/`.
+    pub(super) prefix: String,
+}
+
+impl Call {
+    pub(super) fn parse(api: &Api, request: Request) -> (Self, Body) {
+        let options = api.registry.options();
+        let (parts, body) = request.into_parts();
+        let decoded = percent_decode_str(parts.uri.path())
+            .decode_utf8()
+            .unwrap_or_default();
+        let path = decoded
+            .strip_prefix(options.prefix.trim_end_matches('/'))
+            .unwrap_or_default()
+            .to_owned();
+        let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+        let host = parts
+            .headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
+        let base = match (&options.host, authority.or(host)) {
+            (Some(configured), _) => configured.trim_end_matches('/').to_owned(),
+            (None, Some(host)) if !options.relative_urls && is_host(host) => {
+                format!("http://{host}")
+            }
+            (None, _) => String::new(),
+        };
+        let call = Self {
+            method: parts.method,
+            path,
+            query: Query::parse(parts.uri.query().unwrap_or_default()),
+            headers: parts.headers,
+            base,
+            prefix: options.prefix.clone(),
+        };
+        (call, body)
+    }
+
+    /// A header's text; one that is not text counts as absent.
+    pub(super) fn header(&self, name: HeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The length that the request announces, if it does.
+    pub(super) fn content_length(&self) -> Option<u64> {
+        self.header(header::CONTENT_LENGTH)
+            .and_then(|length| length.parse().ok())
+    }
+
+    pub(super) fn is_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+}
+
+/// Whether a text can stand as the host of a URL.
+fn is_host(host: &str) -> bool {
+    let allowed =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    !host.is_empty() && host.bytes().all(allowed)
+}

@@ -1,0 +1,89 @@
+//! Links: what says that content belongs to a repository, or what a tag points to.
+
+use bytes::Bytes;
+use roadstead_oci::{Digest, Name, Tag};
+use roadstead_storage::{Driver, Error as StoreError, Put, StorePath, layout};
+
+use crate::Registry;
+use crate::error::Error;
+
+impl Registry {
+    /// What a link points to. The link's content counts, not its name. One that does not hold a digest (a crash of a
+    /// registry that writes in place leaves such) counts as absent, and is mended by the next push.
+    pub(crate) async fn follow(&self, link: &StorePath) -> Result<Option<Digest>, Error> {
+        match self.store.get(link, layout::LINK_LIMIT).await {
+            Ok(content) => {
+                let digest = std::str::from_utf8(&content)
+                    .ok()
+                    .and_then(|text| text.trim_end().parse().ok());
+                if digest.is_none() {
+                    tracing::warn!(%link, "a link does not hold a digest and counts as absent");
+                }
+                Ok(digest)
+            }
+            Err(StoreError::NotFound(_)) => Ok(None),
+            Err(StoreError::TooLarge { .. }) => {
+                tracing::warn!(%link, "a link is too large to be one and counts as absent");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The blob that a digest stands for in this repository.
+    pub(crate) async fn linked_blob(
+        &self,
+        name: &Name,
+        digest: &Digest,
+    ) -> Result<Option<Digest>, Error> {
+        self.follow(&layout::layer_link(name, digest)).await
+    }
+
+    /// The manifest that a digest stands for in this repository.
+    pub(crate) async fn linked_manifest(
+        &self,
+        name: &Name,
+        digest: &Digest,
+    ) -> Result<Option<Digest>, Error> {
+        self.follow(&layout::revision_link(name, digest)).await
+    }
+
+    /// What a tag points to, if the repository still has that manifest.
+    pub(crate) async fn tagged(&self, name: &Name, tag: &Tag) -> Result<Option<Digest>, Error> {
+        match self.follow(&layout::tag_current(name, tag)).await? {
+            Some(digest) => self.linked_manifest(name, &digest).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Links a blob that is stored and durable. Durable when it returns.
+    pub(crate) async fn link_blob(&self, name: &Name, digest: &Digest) -> Result<(), Error> {
+        let link = layout::layer_link(name, digest);
+        if self.linked_blob(name, digest).await?.as_ref() == Some(digest) {
+            match self.store.settle(std::slice::from_ref(&link)).await {
+                Err(StoreError::NotFound(_)) => {}
+                settled => return Ok(settled?),
+            }
+        }
+        Ok(self.store.put(vec![link_to(link, digest)]).await?)
+    }
+
+    pub(crate) async fn exists(&self, path: &StorePath) -> Result<bool, Error> {
+        exists(&*self.store, path).await
+    }
+}
+
+pub(crate) async fn exists(store: &dyn Driver, path: &StorePath) -> Result<bool, Error> {
+    match store.stat(path).await {
+        Ok(_) => Ok(true),
+        Err(StoreError::NotFound(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(crate) fn link_to(path: StorePath, digest: &Digest) -> Put {
+    Put {
+        path,
+        content: Bytes::from(digest.to_string()),
+    }
+}

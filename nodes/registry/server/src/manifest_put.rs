@@ -1,0 +1,229 @@
+//! Pushing a manifest: check what it names, store it, then let tags point to it.
+
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use roadstead_oci::{Algorithm, Child, Descriptor, Digest, Manifest, Name, Reference, Tag};
+use roadstead_storage::{Error as StoreError, Put, StorePath, layout};
+
+use crate::Registry;
+use crate::error::Error;
+use crate::link::link_to;
+use crate::options::{ManifestRules, Platforms};
+
+/// Tags that one request may set besides the one in its path. The specification asks for ten at least.
+pub(crate) const MAX_TAGS: usize = 64;
+
+/// References looked up together.
+const AT_ONCE: usize = 16;
+
+/// A manifest as a client sends it.
+#[derive(Debug)]
+pub(crate) struct Push<'a> {
+    pub(crate) name: &'a Name,
+    pub(crate) reference: &'a Reference,
+    /// Tags to set besides.
+    pub(crate) tags: Vec<Tag>,
+    pub(crate) content_type: Option<&'a str>,
+    pub(crate) bytes: Bytes,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(crate) struct Pushed {
+    pub(crate) digest: Digest,
+    pub(crate) subject: Option<Digest>,
+}
+
+impl Registry {
+    /// Stores a manifest, exactly as it came. What it names is durable, then it is, and only then do tags point to it:
+    /// a tag that was good stays good whenever the power goes.
+    pub(crate) async fn put_manifest(&self, push: Push<'_>) -> Result<Pushed, Error> {
+        let Push {
+            name,
+            reference,
+            mut tags,
+            content_type,
+            bytes,
+        } = push;
+        if tags.len() > MAX_TAGS {
+            return Err(Error::TooManyTags { limit: MAX_TAGS });
+        }
+        let manifest = Manifest::parse(&bytes, content_type)?;
+        let digest = match reference {
+            Reference::Tag(tag) => {
+                tags.push(tag.clone());
+                Digest::of(Algorithm::CANONICAL, &bytes)
+            }
+            Reference::Digest(said) => {
+                let digest = Digest::of(said.algorithm(), &bytes);
+                if digest != *said {
+                    return Err(Error::DigestInvalid(format!(
+                        "the manifest's digest is {digest}, not {said}"
+                    )));
+                }
+                digest
+            }
+        };
+        tags.sort_unstable();
+        tags.dedup();
+        self.check_children(name, &manifest).await?;
+        self.store_manifest(name, &digest, &tags, bytes).await?;
+        let current = tags
+            .iter()
+            .map(|tag| link_to(layout::tag_current(name, tag), &digest))
+            .collect();
+        self.store.put(current).await?;
+        Ok(Pushed {
+            digest,
+            subject: manifest.subject.map(|subject| subject.digest),
+        })
+    }
+
+    async fn store_manifest(
+        &self,
+        name: &Name,
+        digest: &Digest,
+        tags: &[Tag],
+        bytes: Bytes,
+    ) -> Result<(), Error> {
+        let data = layout::blob_data(digest);
+        let mut writes = Vec::new();
+        // Written again in all other cases: what lies there may be torn, if another registry left it.
+        let is_whole = self
+            .manifest_bytes(digest)
+            .await?
+            .is_some_and(|stored| stored == bytes);
+        if !is_whole {
+            writes.push(Put {
+                path: data.clone(),
+                content: bytes,
+            });
+        }
+        let links = std::iter::once(layout::revision_link(name, digest))
+            .chain(tags.iter().map(|tag| layout::tag_index(name, tag, digest)));
+        writes.extend(links.map(|link| link_to(link, digest)));
+        self.store.put(writes).await?;
+        if is_whole {
+            self.store.settle(&[data]).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that all the manifest names is in the repository, and durable.
+    async fn check_children(&self, name: &Name, manifest: &Manifest) -> Result<(), Error> {
+        let rules = &self.options.manifests;
+        let children = manifest.children();
+        let looks: Vec<_> = children
+            .into_iter()
+            .map(|child| self.missing(name, child, rules))
+            .collect();
+        let present: Vec<Option<Digest>> = futures::stream::iter(looks)
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut missing: Vec<Digest> = present.into_iter().flatten().collect();
+        missing.sort_unstable();
+        missing.dedup();
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::ReferencesUnknown(missing))
+        }
+    }
+
+    /// The digest of a child that should be there and is not.
+    async fn missing(
+        &self,
+        name: &Name,
+        child: Child<'_>,
+        rules: &ManifestRules,
+    ) -> Result<Option<Digest>, Error> {
+        let (descriptor, present) = match child {
+            Child::Blob(blob) => (blob, self.settle_blob(name, &blob.digest).await?),
+            Child::Foreign(layer) if layer.urls.as_ref().is_none_or(Vec::is_empty) => {
+                (layer, self.settle_blob(name, &layer.digest).await?)
+            }
+            Child::Foreign(layer) => {
+                check_urls(layer, rules)?;
+                (layer, true)
+            }
+            Child::Manifest(manifest) if !must_be_present(manifest, rules) => (manifest, true),
+            Child::Manifest(manifest) => {
+                let present = self.settle_manifest(name, &manifest.digest).await?
+                    || self.settle_blob(name, &manifest.digest).await?;
+                (manifest, present)
+            }
+        };
+        Ok((!present).then(|| descriptor.digest.clone()))
+    }
+
+    async fn settle_blob(&self, name: &Name, digest: &Digest) -> Result<bool, Error> {
+        match self.linked_blob(name, digest).await? {
+            Some(found) => {
+                self.settled(&[layout::layer_link(name, digest), layout::blob_data(&found)])
+                    .await
+            }
+            None => Ok(false),
+        }
+    }
+
+    async fn settle_manifest(&self, name: &Name, digest: &Digest) -> Result<bool, Error> {
+        match self.linked_manifest(name, digest).await? {
+            Some(found) => {
+                self.settled(&[
+                    layout::revision_link(name, digest),
+                    layout::blob_data(&found),
+                ])
+                .await
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Whether all of these are there; if so, they are durable.
+    async fn settled(&self, paths: &[StorePath]) -> Result<bool, Error> {
+        match self.store.settle(paths).await {
+            Ok(()) => Ok(true),
+            Err(StoreError::NotFound(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn must_be_present(child: &Descriptor, rules: &ManifestRules) -> bool {
+    if rules.disabled {
+        return false;
+    }
+    match &rules.platforms {
+        Platforms::All => true,
+        Platforms::None => false,
+        Platforms::List(listed) => child.platform.as_ref().is_some_and(|platform| {
+            listed.iter().any(|(architecture, os)| {
+                *architecture == platform.architecture && *os == platform.os
+            })
+        }),
+    }
+}
+
+/// URLs of a layer that clients may fetch elsewhere: http or https, without a fragment, and as the rules say.
+fn check_urls(layer: &Descriptor, rules: &ManifestRules) -> Result<(), Error> {
+    if rules.disabled {
+        return Ok(());
+    }
+    let unruled = rules.allow_urls.is_empty() && rules.deny_urls.is_empty();
+    for url in layer.urls.iter().flatten() {
+        let lower = url.to_ascii_lowercase();
+        let is_web =
+            (lower.starts_with("http://") || lower.starts_with("https://")) && !url.contains('#');
+        let allowed =
+            rules.allow_urls.is_empty() || rules.allow_urls.iter().any(|rule| rule.is_match(url));
+        let denied = rules.deny_urls.iter().any(|rule| rule.is_match(url));
+        if unruled || !is_web || !allowed || denied {
+            let digest = &layer.digest;
+            return Err(Error::ManifestRefused(format!(
+                "layer {digest} has a URL that validation.manifests.urls does not allow"
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! Mounting: a blob that is stored already becomes one of another repository's, without its bytes being sent.
+
+use roadstead_oci::{Digest, Name};
+use roadstead_storage::{Error as StoreError, layout};
+
+use crate::Registry;
+use crate::error::Error;
+
+impl Registry {
+    /// Mounts a blob from a repository that has it, or, where none is named, from whichever has. Answers whether it
+    /// was there; if not, the client uploads it.
+    pub(crate) async fn mount(
+        &self,
+        name: &Name,
+        digest: &Digest,
+        from: Option<&Name>,
+    ) -> Result<bool, Error> {
+        let found = match from {
+            Some(from) => self.linked_blob(from, digest).await?,
+            None => Some(digest.clone()),
+        };
+        let Some(found) = found.filter(|found| found == digest) else {
+            return Ok(false);
+        };
+        match self.store.settle(&[layout::blob_data(&found)]).await {
+            Ok(()) => {}
+            Err(StoreError::NotFound(_)) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        self.link_blob(name, &found).await?;
+        Ok(true)
+    }
+}

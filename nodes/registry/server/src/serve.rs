@@ -1,0 +1,169 @@
+//! Accepting connections, and letting them end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A client has this long to send a request's headers, and may leave a connection idle for as long. More than the 60 s
+/// for which proxies commonly keep idle connections to upstreams: they close first, and lose no request.
+const HEADERS_WITHIN: Duration = Duration::from_secs(75);
+
+/// Bytes that HTTP/1 may buffer of one connection, in each direction. Larger reads make larger writes.
+const BUFFER: usize = 256 * 1024;
+
+/// HTTP/2: streams of one connection, bytes under way in each, and how a silent peer is found out.
+const STREAMS: u32 = 100;
+const WINDOW: u32 = 1 << 20;
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PONG_WITHIN: Duration = Duration::from_secs(20);
+
+/// After an error that is not about one connection (out of file descriptors, say).
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// How connections are served.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// A client that takes no byte of an answer for this long is cut off.
+    pub stalled_after: Duration,
+    /// What is under way when the drain begins may take this long.
+    pub drain_within: Duration,
+    pub http2: bool,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// All that was under way was finished.
+    Whole,
+    /// Something was cut off when the time was over.
+    CutOff,
+}
+
+/// Serves the listeners until the drain begins, then finishes what is under way.
+pub async fn serve(
+    listeners: Vec<TcpListener>,
+    service: axum::Router,
+    options: Options,
+    drain: CancellationToken,
+) -> Drained {
+    let connections = TaskTracker::new();
+    let accepting = listeners.into_iter().map(|listener| {
+        accept(
+            listener,
+            service.clone(),
+            options,
+            drain.clone(),
+            connections.clone(),
+        )
+    });
+    futures::future::join_all(accepting).await;
+    connections.close();
+    match timeout(options.drain_within, connections.wait()).await {
+        Ok(()) => Drained::Whole,
+        Err(_elapsed) => {
+            tracing::warn!(
+                connections = connections.len(),
+                "the drain took too long: what is under way is cut off"
+            );
+            Drained::CutOff
+        }
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    service: axum::Router,
+    options: Options,
+    drain: CancellationToken,
+    connections: TaskTracker,
+) {
+    let builder = builder(options);
+    loop {
+        let accepted = match drain.run_until_cancelled(listener.accept()).await {
+            None => return,
+            Some(accepted) => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let (builder, service, drain) = (builder.clone(), service.clone(), drain.clone());
+                connections.spawn(connection(stream, peer, builder, service, options, drain));
+            }
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "connections cannot be accepted");
+                tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    builder: Builder<TokioExecutor>,
+    service: axum::Router,
+    options: Options,
+    drain: CancellationToken,
+) {
+    // Answers are written whole: waiting for more to send with them would only delay them.
+    let _best_effort = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(options.stalled_after));
+    let serving = builder.serve_connection(
+        TokioIo::new(Box::pin(stream)),
+        TowerToHyperService::new(service),
+    );
+    let graceful = GracefulShutdown::new();
+    let serving = graceful.watch(serving.into_owned());
+    let mut serving = std::pin::pin!(serving);
+    let ended = tokio::select! {
+        ended = &mut serving => ended,
+        () = drain.cancelled() => {
+            let (ended, ()) = tokio::join!(serving, graceful.shutdown());
+            ended
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "a connection ended early");
+    }
+}
+
+fn builder(options: Options) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    if !options.http2 {
+        builder = builder.http1_only();
+    }
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WITHIN)
+        // As the reference spells them: there are scripts that look for `Docker-Content-Digest` to the letter.
+        .title_case_headers(true)
+        .max_buf_size(BUFFER)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PONG_WITHIN);
+    builder
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}

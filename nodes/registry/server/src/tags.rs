@@ -1,0 +1,87 @@
+//! Listing tags, in byte order, a page at a time.
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use roadstead_oci::{Name, Tag};
+use roadstead_storage::{Error as StoreError, layout};
+
+use crate::Registry;
+use crate::error::Error;
+
+/// Looked at together.
+const AT_ONCE: usize = 16;
+
+/// A page of names, and whether there are more behind it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Page<T> {
+    pub(crate) items: Vec<T>,
+    pub(crate) more: bool,
+}
+
+impl<T> Default for Page<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            more: false,
+        }
+    }
+}
+
+impl<T> Page<T> {
+    /// Of `limit + 1` items that were looked for, the page.
+    pub(crate) fn cut(mut items: Vec<T>, limit: usize) -> Self {
+        let more = items.len() > limit;
+        items.truncate(limit);
+        Self { items, more }
+    }
+}
+
+impl Registry {
+    /// At most `limit` tags after `last`.
+    pub(crate) async fn tag_list(
+        &self,
+        name: &Name,
+        last: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Tag>, Error> {
+        self.check_known(name).await?;
+        let wanted = if limit == 0 {
+            0
+        } else {
+            limit.saturating_add(1)
+        };
+        let (mut tags, mut after) = (Vec::new(), last.map(str::to_owned));
+        while tags.len() < wanted {
+            let entries = match self
+                .store
+                .list(&layout::tags(name), after.as_deref(), wanted - tags.len())
+                .await
+            {
+                Err(StoreError::NotFound(_)) => break,
+                entries => entries?,
+            };
+            let Some(end) = entries.last() else { break };
+            after = Some(end.name.clone());
+            let looks: Vec<_> = entries
+                .into_iter()
+                .map(|entry| self.complete_tag(name, entry.name))
+                .collect();
+            let found: Vec<Option<Tag>> = futures::stream::iter(looks)
+                .buffered(AT_ONCE)
+                .try_collect()
+                .await?;
+            tags.extend(found.into_iter().flatten());
+        }
+        Ok(Page::cut(tags, limit))
+    }
+
+    /// A tag that is being written, or was left half written, has no current link and is not one yet.
+    async fn complete_tag(&self, name: &Name, entry: String) -> Result<Option<Tag>, Error> {
+        let Ok(tag) = entry.parse::<Tag>() else {
+            return Ok(None);
+        };
+        Ok(self
+            .exists(&layout::tag_current(name, &tag))
+            .await?
+            .then_some(tag))
+    }
+}

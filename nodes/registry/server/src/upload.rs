@@ -1,0 +1,358 @@
+//! Pushing a blob: `opened -> receiving(offset) -> sealed(digest) -> completed`.
+//!
+//! A chunk is written to a place of its own, made durable, and only then committed, by compare-and-set on the offset at
+//! which it began: of two writers one wins, and the loser's bytes are garbage. No lock is held while a client is slow.
+
+use roadstead_metadata::{Command, Origin, Outcome, Segment, SessionId};
+use roadstead_oci::{Algorithm, ContentRange, Digest, Hasher, Name};
+use roadstead_storage::{Staged, layout};
+
+use crate::Registry;
+use crate::body::Body;
+use crate::error::Error;
+use crate::receive::{Received, hash, receive};
+use crate::session::{Standing, Ticket};
+use crate::token::State;
+
+/// What a client said of the bytes that it sends.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) range: Option<ContentRange>,
+    pub(crate) body: Body,
+}
+
+impl Registry {
+    /// A new session. There is no record of it before bytes come.
+    pub(crate) fn open_upload(&self, name: &Name, algorithm: Algorithm) -> Ticket {
+        let origin = self.tokens.mint(name, self.metadata.now());
+        Ticket {
+            origin,
+            state: State {
+                offset: 0,
+                algorithm,
+            },
+        }
+    }
+
+    /// Where a session stands, with a fresh state.
+    pub(crate) async fn upload_status(&self, name: &Name, id: &str) -> Result<Ticket, Error> {
+        let origin = self.origin(name, id)?;
+        match self.standing(&origin, Algorithm::CANONICAL).await? {
+            Standing::Receiving { offset, hasher, .. } => Ok(Ticket {
+                origin,
+                state: State {
+                    offset,
+                    algorithm: hasher.algorithm(),
+                },
+            }),
+            Standing::Sealed { .. } | Standing::Completed { .. } => Err(Error::UploadUnknown),
+        }
+    }
+
+    pub(crate) async fn cancel_upload(&self, ticket: Ticket) -> Result<SessionId, Error> {
+        let id = ticket.origin.session;
+        self.abandon(ticket.origin).await?;
+        Ok(id)
+    }
+
+    /// Appends a chunk, and answers with the state after it.
+    pub(crate) async fn append(&self, ticket: Ticket, chunk: Chunk) -> Result<Ticket, Error> {
+        let Ticket { origin, state } = ticket;
+        let Standing::Receiving { offset, hasher, .. } =
+            self.standing(&origin, state.algorithm).await?
+        else {
+            return Err(Error::UploadUnknown);
+        };
+        check_offset(offset, &state, chunk.range)?;
+        let algorithm = hasher.algorithm();
+        let Some((segment, received)) = self.take_in(origin.session, hasher, chunk).await? else {
+            return Ok(Ticket {
+                origin,
+                state: State { offset, algorithm },
+            });
+        };
+        let command = Command::Append {
+            origin: origin.clone(),
+            from: offset,
+            segment: segment.clone(),
+            state: received.hasher.save(),
+        };
+        match self.metadata.propose(command).await? {
+            Outcome::Appended { offset } => match received.end {
+                Ok(()) => Ok(Ticket {
+                    origin,
+                    state: State { offset, algorithm },
+                }),
+                // Kept for a client that asks where to go on.
+                Err(cut_off) => Err(cut_off.into()),
+            },
+            outcome => {
+                self.discard(vec![segment]);
+                Err(refusal(outcome))
+            }
+        }
+    }
+
+    /// Takes a last chunk, if there is one, and makes the whole a blob of the repository. Asked again after it was
+    /// done, or left half done, it finds what happened.
+    pub(crate) async fn complete(
+        &self,
+        ticket: Ticket,
+        digest: &Digest,
+        chunk: Chunk,
+    ) -> Result<(), Error> {
+        let Ticket { origin, state } = ticket;
+        // A session in which nothing came is hashed as its blob wants it.
+        let algorithm = if state.offset == 0 {
+            digest.algorithm()
+        } else {
+            state.algorithm
+        };
+        let sealed = match self.standing(&origin, algorithm).await? {
+            Standing::Completed { digest: done } | Standing::Sealed { digest: done, .. }
+                if done != *digest =>
+            {
+                return Err(Error::UploadUnknown);
+            }
+            Standing::Completed { .. } => return Ok(()),
+            Standing::Sealed { segments, .. } => segments,
+            Standing::Receiving {
+                offset,
+                hasher,
+                segments,
+            } => {
+                check_offset(offset, &state, chunk.range)?;
+                let standing = Open {
+                    origin: &origin,
+                    offset,
+                    hasher,
+                    segments,
+                };
+                match self.seal(standing, digest, chunk).await? {
+                    Some(segments) => segments,
+                    None => return Ok(()),
+                }
+            }
+        };
+        self.publish(&origin.repository, digest, &sealed).await?;
+        self.finish(origin.session);
+        Ok(())
+    }
+
+    /// A blob in one request: no session, nothing to go on with.
+    pub(crate) async fn push_whole(
+        &self,
+        name: &Name,
+        digest: &Digest,
+        body: Body,
+    ) -> Result<(), Error> {
+        let origin = self.tokens.mint(name, self.metadata.now());
+        let hasher = Hasher::new(digest.algorithm());
+        let taken = self
+            .take_in(origin.session, hasher.clone(), Chunk { range: None, body })
+            .await?;
+        let (segments, hasher) = match taken {
+            None => (Vec::new(), hasher),
+            Some((segment, received)) => {
+                if let Err(cut_off) = received.end {
+                    self.discard(vec![segment]);
+                    return Err(cut_off.into());
+                }
+                (vec![segment], received.hasher)
+            }
+        };
+        let published = match check_digest(&hasher.finish(), digest) {
+            Ok(()) => self.publish(name, digest, &segments).await,
+            Err(error) => Err(error),
+        };
+        self.discard(segments);
+        published
+    }
+
+    /// Stores a chunk at a place of its own, durable. `None` when it had no bytes. A chunk that said its range is taken
+    /// whole or not at all, so that it can be sent again as it is; of one that did not, what came is taken.
+    async fn take_in(
+        &self,
+        session: SessionId,
+        hasher: Hasher,
+        chunk: Chunk,
+    ) -> Result<Option<(Segment, Received)>, Error> {
+        let Chunk { range, mut body } = chunk;
+        let expected = range.map(ContentRange::length);
+        let mut stage = self.store.stage(&session.to_string()).await?;
+        let received =
+            receive(&mut *stage, hasher, &mut body, expected.unwrap_or(u64::MAX)).await?;
+        if let Some(expected) = expected {
+            received.end.clone()?;
+            if received.length != expected {
+                return Err(Error::SizeInvalid);
+            }
+        }
+        if received.length == 0 {
+            received.end?;
+            return Ok(None);
+        }
+        let Staged { place, length } = stage.finish().await?;
+        Ok(Some((Segment { place, length }, received)))
+    }
+
+    /// Takes the last chunk, checks the digest and ends the taking of bytes. `None` when the blob was complete already.
+    async fn seal(
+        &self,
+        open: Open<'_>,
+        digest: &Digest,
+        chunk: Chunk,
+    ) -> Result<Option<Vec<Segment>>, Error> {
+        let Open {
+            origin,
+            offset,
+            hasher,
+            segments,
+        } = open;
+        let taken = self.take_in(origin.session, hasher.clone(), chunk).await?;
+        let (tail, hasher) = match taken {
+            None => (None, hasher),
+            Some((tail, received)) => {
+                if let Err(cut_off) = received.end {
+                    self.discard(vec![tail]);
+                    return Err(cut_off.into());
+                }
+                (Some(tail), received.hasher)
+            }
+        };
+        let all: Vec<&Segment> = segments.iter().chain(&tail).collect();
+        if let Err(error) = self.check_content(hasher, digest, &all).await {
+            self.discard(tail.into_iter().collect());
+            if let Error::DigestInvalid(_) = error
+                && let Err(unended) = self.abandon(origin.clone()).await
+            {
+                tracing::debug!(%unended, session = %origin.session, "an upload with a wrong digest was over already");
+            }
+            return Err(error);
+        }
+        let at = offset;
+        let command = Command::Seal {
+            origin: origin.clone(),
+            at,
+            tail: tail.clone(),
+            digest: digest.clone(),
+        };
+        match self.metadata.propose(command).await? {
+            Outcome::Sealed {
+                segments,
+                again: false,
+            } => Ok(Some(segments)),
+            Outcome::Sealed {
+                segments,
+                again: true,
+            } => {
+                self.discard(tail.into_iter().collect());
+                Ok(Some(segments))
+            }
+            outcome => {
+                self.discard(tail.into_iter().collect());
+                match outcome {
+                    Outcome::Completed { digest: done } if done == *digest => Ok(None),
+                    outcome => Err(refusal(outcome)),
+                }
+            }
+        }
+    }
+
+    /// Checks the running hash; what was hashed with another algorithm than the digest's is read again.
+    async fn check_content(
+        &self,
+        hasher: Hasher,
+        digest: &Digest,
+        segments: &[&Segment],
+    ) -> Result<(), Error> {
+        if hasher.algorithm() == digest.algorithm() {
+            return check_digest(&hasher.finish(), digest);
+        }
+        let mut again = Hasher::new(digest.algorithm());
+        for segment in segments {
+            let opened = self.store.open_staged(&segment.place).await?;
+            let mut pieces = opened.object.read(0..opened.size);
+            while let Some(piece) = futures::StreamExt::next(&mut pieces).await {
+                again = hash(again, vec![piece?]).await?;
+            }
+        }
+        check_digest(&again.finish(), digest)
+    }
+
+    /// Publishes and links what was verified to be `digest`.
+    async fn publish(
+        &self,
+        name: &Name,
+        digest: &Digest,
+        segments: &[Segment],
+    ) -> Result<(), Error> {
+        let staged: Vec<Staged> = segments
+            .iter()
+            .map(|Segment { place, length }| Staged {
+                place: place.clone(),
+                length: *length,
+            })
+            .collect();
+        self.store
+            .publish(&staged, &layout::blob_data(digest))
+            .await?;
+        self.link_blob(name, digest).await
+    }
+
+    /// Records that the session is over. Nobody waits for it: until it is recorded, asking again finds the blob.
+    fn finish(&self, session: SessionId) {
+        let (metadata, store) = (
+            std::sync::Arc::clone(&self.metadata),
+            std::sync::Arc::clone(&self.store),
+        );
+        self.background.spawn(async move {
+            match metadata.propose(Command::Finish { session }).await {
+                Ok(Outcome::Discarded { segments, .. }) => {
+                    let places: Vec<String> = segments.into_iter().map(|segment| segment.place).collect();
+                    if let Err(error) = store.discard(&places).await {
+                        tracing::warn!(%error, "an upload's bytes stay until they are swept");
+                    }
+                }
+                Ok(_finished_by_another_request) => {}
+                Err(error) => tracing::warn!(%error, %session, "a finished upload stays on record until it is purged"),
+            }
+        });
+    }
+}
+
+/// A session that takes bytes.
+struct Open<'a> {
+    origin: &'a Origin,
+    offset: u64,
+    hasher: Hasher,
+    segments: Vec<Segment>,
+}
+
+fn check_offset(offset: u64, state: &State, range: Option<ContentRange>) -> Result<(), Error> {
+    let begins_here = state.offset == offset && range.is_none_or(|range| range.first == offset);
+    if begins_here {
+        Ok(())
+    } else {
+        Err(Error::RangeInvalid { offset })
+    }
+}
+
+fn check_digest(content: &Digest, said: &Digest) -> Result<(), Error> {
+    if content == said {
+        return Ok(());
+    }
+    Err(Error::DigestInvalid(format!(
+        "the content's digest is {content}, not {said}"
+    )))
+}
+
+fn refusal(outcome: Outcome) -> Error {
+    match outcome {
+        Outcome::Conflict { offset } => Error::RangeInvalid { offset },
+        Outcome::TooManySegments => {
+            Error::UploadInvalid("the upload has too many chunks: send larger ones")
+        }
+        _ended => Error::UploadUnknown,
+    }
+}

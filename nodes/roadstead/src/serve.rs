@@ -1,0 +1,168 @@
+//! `roadstead serve`: read, build, announce, wait, drain.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use roadstead_config::{Config, DriverKind, Loaded, Storage, UploadPurging};
+use roadstead_metadata::{Local, Metadata};
+use roadstead_registry::serve::{self as http_server, Drained};
+use roadstead_registry::{Purging, Registry, http};
+use roadstead_storage::Driver;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{listen, log, wiring};
+
+/// The first purge comes at a random time within this, so that many registries do not purge at once.
+const FIRST_PURGE_WITHIN: Duration = Duration::from_hours(1);
+
+/// Threads that may wait for the disk, where no driver says how many.
+const DISK_THREADS: u32 = 100;
+
+pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
+    let Loaded { config, warnings } = wiring::load(path)?;
+    log::start(&config.log);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let disk_threads = match config.storage.driver {
+        DriverKind::Filesystem { max_threads, .. } => max_threads,
+        DriverKind::InMemory => DISK_THREADS,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(usize::try_from(disk_threads)?)
+        .build()?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<ExitCode> {
+    let drain = drain_on_signals()?;
+    let (store, metadata) = wiring::open(&config.storage)?;
+    let metadata = Arc::new(metadata);
+    let registry = build(&config, store, Arc::clone(&metadata)).await?;
+    let listeners = listen::bind(&config.http.addr).await?;
+    announce(&config, &listeners)?;
+    if !config.storage.read_only {
+        clean_up(&registry).await;
+        keep_purging(&registry, &config.storage.upload_purging, &drain);
+    }
+    let service = http::router(Arc::clone(&registry), wiring::headers(&config)?);
+    let drained = http_server::serve(listeners, service, server_options(&config), drain).await;
+    finish(registry, metadata).await;
+    if drained == Drained::Whole {
+        tracing::info!("stopped: nothing was cut off");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn build(
+    config: &Config,
+    store: Arc<dyn Driver>,
+    metadata: Arc<Local>,
+) -> Result<Arc<Registry>> {
+    let metadata: Arc<dyn Metadata> = metadata;
+    Ok(Arc::new(
+        Registry::build(store, metadata, wiring::registry_options(config)?).await?,
+    ))
+}
+
+/// Where it listens, where it stores, and who may do what.
+fn announce(config: &Config, listeners: &[TcpListener]) -> Result<()> {
+    for listener in listeners {
+        tracing::info!("listening on {}", listener.local_addr()?);
+    }
+    tracing::info!("storing in {}", place(&config.storage));
+    let may = match (config.storage.read_only, config.storage.delete_enabled) {
+        (true, _) => "pull",
+        (false, false) => "push and pull",
+        (false, true) => "push, pull and delete",
+    };
+    tracing::warn!(
+        "unprotected: no TLS and no authentication, whoever reaches these addresses may {may}"
+    );
+    Ok(())
+}
+
+fn place(storage: &Storage) -> String {
+    match &storage.driver {
+        DriverKind::InMemory => "memory, until the process ends".to_owned(),
+        DriverKind::Filesystem { root, .. } => absolute(root).display().to_string(),
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_no_working_directory| path.to_owned())
+}
+
+/// Only this process has the store: what others left half done is nobody's.
+async fn clean_up(registry: &Registry) {
+    match registry.reclaim_all().await {
+        Ok(reclaimed) => tracing::debug!(?reclaimed, "cleaned up after earlier runs"),
+        Err(error) => tracing::warn!(%error, "what earlier runs left cannot be cleaned up"),
+    }
+}
+
+fn keep_purging(registry: &Arc<Registry>, purging: &UploadPurging, drain: &CancellationToken) {
+    if !purging.enabled {
+        return;
+    }
+    let first = FIRST_PURGE_WITHIN.mul_f64(fraction());
+    let minutes = first.as_secs() / 60;
+    tracing::info!("starting upload purge in {minutes}m");
+    let purging = Purging {
+        age: purging.age,
+        interval: purging.interval,
+    };
+    let (registry, drain) = (Arc::clone(registry), drain.clone());
+    tokio::spawn(async move { registry.keep_purging(purging, first, drain).await });
+}
+
+/// A random number from 0 up to 1.
+fn fraction() -> f64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    let random = u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or(0);
+    f64::from(random) / (f64::from(u32::MAX) + 1.0)
+}
+
+fn server_options(config: &Config) -> http_server::Options {
+    http_server::Options {
+        stalled_after: config.limits.body_idle,
+        drain_within: config.http.drain_timeout,
+        http2: !config.http.http2_disabled,
+    }
+}
+
+/// The first signal begins the drain, the second ends the process at once.
+fn drain_on_signals() -> Result<CancellationToken> {
+    let drain = CancellationToken::new();
+    let begun = drain.clone();
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::info!("draining: no new connections, what is under way finishes");
+        begun.cancel();
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::warn!("stopped at once by a second signal");
+        #[expect(clippy::exit, reason = "the operator asked twice")]
+        std::process::exit(1);
+    });
+    Ok(drain)
+}
+
+/// What goes on behind requests that were answered ends before the log is closed.
+async fn finish(registry: Arc<Registry>, metadata: Arc<Local>) {
+    registry.quiesce().await;
+    drop(registry);
+    if let Some(metadata) = Arc::into_inner(metadata) {
+        let closed = tokio::task::spawn_blocking(move || metadata.close()).await;
+        if let Err(error) = closed {
+            tracing::error!(%error, "the log of upload sessions was not closed");
+        }
+    }
+}

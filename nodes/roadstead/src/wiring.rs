@@ -1,0 +1,119 @@
+//! From a configuration to the rooms' own options.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use http::{HeaderName, HeaderValue};
+use regex::Regex;
+use roadstead_config::{
+    Config, DriverKind, Loaded, Platforms as ConfigPlatforms, Storage, config_path, from_process,
+};
+use roadstead_metadata::{Home, Local, system_clock};
+use roadstead_registry::{Limits, ManifestRules, Options, Platforms};
+use roadstead_storage::{Driver, Filesystem, Memory};
+
+/// Where images go when nothing says where.
+const DEFAULT_ROOT: &str = "data";
+
+/// The log of upload sessions, in the storage root, beside what the reference keeps there.
+const SESSIONS: &str = "roadstead/sessions.redb";
+
+/// Reads the configuration: the file named, else the one that the environment names, else none.
+pub(crate) fn load(argument: Option<PathBuf>) -> Result<Loaded> {
+    let environment = from_process()?;
+    let Some(path) = config_path(argument, environment.iter().cloned()) else {
+        return Ok(Config::load_without_file(DEFAULT_ROOT.into(), environment)?);
+    };
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("the configuration {}", path.display()))?;
+    Config::load(&text, environment)
+        .with_context(|| format!("the configuration {}", path.display()))
+}
+
+/// Opens the storage, and the log of upload sessions that goes with it. Blocks.
+pub(crate) fn open(storage: &Storage) -> Result<(Arc<dyn Driver>, Local)> {
+    let DriverKind::Filesystem { root, .. } = &storage.driver else {
+        return Ok((
+            Arc::new(Memory::new()),
+            Local::open(Home::Memory, system_clock())?,
+        ));
+    };
+    if storage.read_only {
+        let metadata = Local::open(Home::Memory, system_clock())?;
+        return Ok((Arc::new(Filesystem::open_read_only(root)?), metadata));
+    }
+    let driver = Filesystem::open(root)?;
+    match Local::open(Home::File(root.join(SESSIONS)), system_clock()) {
+        Ok(metadata) => Ok((Arc::new(driver), metadata)),
+        Err(error) if error.is_in_use() => bail!(
+            "storage.filesystem.rootdirectory: {} is in use by another roadstead; give each its own root",
+            root.display()
+        ),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(crate) fn registry_options(config: &Config) -> Result<Options> {
+    let Config {
+        storage,
+        http,
+        validation,
+        limits,
+        ..
+    } = config;
+    let manifests = ManifestRules {
+        disabled: validation.disabled,
+        allow_urls: patterns(&validation.manifest_urls.allow)?,
+        deny_urls: patterns(&validation.manifest_urls.deny)?,
+        platforms: match &validation.indexes {
+            ConfigPlatforms::All => Platforms::All,
+            ConfigPlatforms::None => Platforms::None,
+            ConfigPlatforms::List(listed) => Platforms::List(
+                listed
+                    .iter()
+                    .map(|platform| (platform.architecture.clone(), platform.os.clone()))
+                    .collect(),
+            ),
+        },
+    };
+    Ok(Options {
+        delete_enabled: storage.delete_enabled,
+        read_only: storage.read_only,
+        host: http.host.clone(),
+        prefix: http.prefix.clone(),
+        relative_urls: http.relative_urls,
+        secret: http
+            .secret
+            .as_ref()
+            .map(|secret| secret.expose().as_bytes().to_vec()),
+        catalog_max_entries: usize::try_from(config.catalog_max_entries)?,
+        tags_max: usize::try_from(config.tags_max)?,
+        manifests,
+        limits: Limits {
+            manifest_size: usize::try_from(limits.manifest_size)?,
+            body_idle: limits.body_idle,
+        },
+    })
+}
+
+fn patterns(texts: &[String]) -> Result<Vec<Regex>> {
+    texts
+        .iter()
+        .map(|text| {
+            Regex::new(text).with_context(|| format!("validation.manifests.urls: {text:?}"))
+        })
+        .collect()
+}
+
+pub(crate) fn headers(config: &Config) -> Result<Vec<(HeaderName, HeaderValue)>> {
+    let pairs = config
+        .http
+        .headers
+        .iter()
+        .flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
+    pairs
+        .map(|(name, value)| Ok((name.parse()?, value.parse()?)))
+        .collect::<Result<_>>()
+        .context("http.headers")
+}
