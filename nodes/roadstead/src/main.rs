@@ -33,8 +33,8 @@ const EXAMPLES: &str = "Examples:
 enum Command {
     /// Serve a registry: everything in one process.
     ///
-    /// The file is the CNCF registry's config.yml, version 0.1; REGISTRY_* variables override it by the same rule
-    /// (http.addr is REGISTRY_HTTP_ADDR). Without a file, and without REGISTRY_CONFIGURATION_PATH, it serves on port 5000
+    /// The file is the CNCF registry's config.yml, version 0.1; `REGISTRY_*` variables override it by the same rule
+    /// (`http.addr` is `REGISTRY_HTTP_ADDR`). Without a file, and without `REGISTRY_CONFIGURATION_PATH`, it serves on port 5000
     /// of the loopback addresses, stores under ./data and lets images be deleted.
     ///
     /// SIGTERM and SIGINT drain: no new connections, what is under way finishes within http.draintimeout, exit code 0.

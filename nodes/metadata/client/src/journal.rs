@@ -120,7 +120,7 @@ impl Journal {
 
 /// The file's name must survive a power cut as well as its content.
 fn create(builder: &redb::Builder, path: &Path) -> Result<Database, JournalError> {
-    let parent = path.parent().unwrap_or(Path::new("."));
+    let parent = path.parent().unwrap_or_else(|| Path::new("."));
     std::fs::create_dir_all(parent)?;
     let database = builder.create(path).map_err(|error| match error {
         redb::DatabaseError::DatabaseAlreadyOpen => JournalError::InUse,

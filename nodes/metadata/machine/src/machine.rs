@@ -11,10 +11,10 @@ use crate::session::{Origin, Receiving, Segment, Session, SessionId};
 use crate::time::Timestamp;
 
 /// How long a session lives that nobody sent a byte to: there is no record of it, only its token.
-pub const FRESH_FOR: Duration = Duration::from_secs(3600);
+pub const FRESH_FOR: Duration = Duration::from_hours(1);
 
 /// How long the end of a session is remembered, so that a client that missed the answer can ask again.
-pub const REMEMBER_FOR: Duration = Duration::from_secs(3600);
+pub const REMEMBER_FOR: Duration = Duration::from_hours(1);
 
 /// Chunks in one session at most. A client that sends smaller ones than a gibibyte in this many is told so.
 pub const MAX_SEGMENTS: usize = 100_000;

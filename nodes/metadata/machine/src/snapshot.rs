@@ -107,7 +107,9 @@ mod tests {
     }
 
     fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        bytes
+            .iter()
+            .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 
     /// `tests/golden/v1.txt`: one line per entry of [`history`], then the state after it. Add a file per version; never edit one.

@@ -89,9 +89,8 @@ async fn accept(
 ) {
     let builder = builder(options);
     loop {
-        let accepted = match drain.run_until_cancelled(listener.accept()).await {
-            None => return,
-            Some(accepted) => accepted,
+        let Some(accepted) = drain.run_until_cancelled(listener.accept()).await else {
+            return;
         };
         match accepted {
             Ok((stream, peer)) => {

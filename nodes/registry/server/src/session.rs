@@ -19,7 +19,7 @@ pub(crate) struct Ticket {
 pub(crate) enum Standing {
     Receiving {
         offset: u64,
-        hasher: Hasher,
+        hasher: Box<Hasher>,
         segments: Vec<Segment>,
     },
     Sealed {
@@ -81,7 +81,7 @@ impl Registry {
                     .map_err(|_damaged| roadstead_storage::Error::Damaged)?;
                 Ok(Standing::Receiving {
                     offset: progress.offset,
-                    hasher,
+                    hasher: Box::new(hasher),
                     segments: progress.segments,
                 })
             }
@@ -89,13 +89,12 @@ impl Registry {
                 digest, segments, ..
             }) => Ok(Standing::Sealed { digest, segments }),
             Some(Session::Completed { digest, .. }) => Ok(Standing::Completed { digest }),
-            Some(Session::Cancelled { .. }) => Err(Error::UploadUnknown),
             None if self.metadata.is_fresh(origin.opened).await? => Ok(Standing::Receiving {
                 offset: 0,
-                hasher: Hasher::new(algorithm),
+                hasher: Box::new(Hasher::new(algorithm)),
                 segments: Vec::new(),
             }),
-            None => Err(Error::UploadUnknown),
+            Some(Session::Cancelled { .. }) | None => Err(Error::UploadUnknown),
         }
     }
 

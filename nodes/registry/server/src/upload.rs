@@ -65,7 +65,7 @@ impl Registry {
         };
         check_offset(offset, &state, chunk.range)?;
         let algorithm = hasher.algorithm();
-        let Some((segment, received)) = self.take_in(origin.session, hasher, chunk).await? else {
+        let Some((segment, received)) = self.take_in(origin.session, *hasher, chunk).await? else {
             return Ok(Ticket {
                 origin,
                 state: State { offset, algorithm },
@@ -125,7 +125,7 @@ impl Registry {
                 let standing = Open {
                     origin: &origin,
                     offset,
-                    hasher,
+                    hasher: *hasher,
                     segments,
                 };
                 match self.seal(standing, digest, chunk).await? {

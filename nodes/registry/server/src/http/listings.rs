@@ -28,7 +28,7 @@ const VALUE: &AsciiSet = &NON_ALPHANUMERIC
 
 pub(super) async fn catalog(api: &Api, call: &Call) -> Result<Response<Body>, Failure> {
     let most = api.registry.options().catalog_max_entries;
-    let limit = number(call)?.unwrap_or(CATALOG_PAGE.min(most));
+    let limit = number(call)?.unwrap_or_else(|| CATALOG_PAGE.min(most));
     if limit > most {
         return Err(Failure::new(
             ErrorCode::PaginationNumberInvalid,

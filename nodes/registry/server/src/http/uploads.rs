@@ -28,7 +28,7 @@ pub(super) async fn open(
         let from = call
             .query
             .get("from")
-            .map(|from| known_name(&from.parse().map_err(|_| from.to_owned())).cloned());
+            .map(|from| known_name(&from.parse().map_err(|_malformed| from.to_owned())).cloned());
         if api
             .registry
             .mount(name, &digest, from.transpose()?.as_ref())
