@@ -137,86 +137,92 @@ mod tests {
         Ok(text.parse().unwrap())
     }
 
+    fn leads_to(path: &str, target: Target) {
+        assert_eq!(Route::parse(path), Route::To(target), "{path}");
+    }
+
     #[test]
     fn paths_are_read_from_their_end() {
-        let cases = [
-            ("/", Target::Root),
-            ("/v2/", Target::Base),
-            ("/v2/_catalog", Target::Catalog),
-            ("/v2/a/b/tags/list", Target::Tags { name: name("a/b") }),
-            (
-                "/v2/a/manifests/tags/list",
-                Target::Tags {
-                    name: name("a/manifests"),
-                },
-            ),
-            (
-                "/v2/a/manifests/list",
-                Target::Manifest {
-                    name: name("a"),
-                    reference: "list".into(),
-                },
-            ),
-            (
-                "/v2/blobs/blobs/x",
-                Target::Blob {
-                    name: name("blobs"),
-                    digest: "x".into(),
-                },
-            ),
-            ("/v2/a/blobs/uploads", Target::Uploads { name: name("a") }),
-            ("/v2/a/blobs/uploads/", Target::Uploads { name: name("a") }),
-            (
-                "/v2/a/blobs/uploads/x",
-                Target::Upload {
-                    name: name("a"),
-                    id: "x".into(),
-                },
-            ),
-            (
-                "/v2/a/referrers/x",
-                Target::Referrers {
-                    name: name("a"),
-                    digest: "x".into(),
-                },
-            ),
-            (
-                "/v2/A/tags/list",
-                Target::Tags {
-                    name: Err("A".into()),
-                },
-            ),
-            (
-                "/v2/../../etc/blobs/x",
-                Target::Blob {
-                    name: Err("../../etc".into()),
-                    digest: "x".into(),
-                },
-            ),
-        ];
-        for (path, target) in cases {
-            assert_eq!(Route::parse(path), Route::To(target), "{path}");
-        }
+        let manifest = |of: &str, reference: &str| Target::Manifest {
+            name: name(of),
+            reference: reference.to_owned(),
+        };
+        let blob = |name: RawName, digest: &str| Target::Blob {
+            name,
+            digest: digest.to_owned(),
+        };
+        leads_to("/", Target::Root);
+        leads_to("/v2/", Target::Base);
+        leads_to("/v2/_catalog", Target::Catalog);
+        leads_to("/v2/a/b/tags/list", Target::Tags { name: name("a/b") });
+        leads_to(
+            "/v2/a/manifests/tags/list",
+            Target::Tags {
+                name: name("a/manifests"),
+            },
+        );
+        leads_to("/v2/a/manifests/list", manifest("a", "list"));
+        leads_to("/v2/blobs/blobs/x", blob(name("blobs"), "x"));
+        leads_to("/v2/a/blobs/uploads", Target::Uploads { name: name("a") });
+        leads_to("/v2/a/blobs/uploads/", Target::Uploads { name: name("a") });
+        leads_to(
+            "/v2/a/blobs/uploads/x",
+            Target::Upload {
+                name: name("a"),
+                id: "x".to_owned(),
+            },
+        );
+        leads_to(
+            "/v2/a/referrers/x",
+            Target::Referrers {
+                name: name("a"),
+                digest: "x".to_owned(),
+            },
+        );
+    }
+
+    #[test]
+    fn names_that_are_none_are_told_apart_from_paths_that_are_none() {
+        leads_to(
+            "/v2/A/tags/list",
+            Target::Tags {
+                name: Err("A".to_owned()),
+            },
+        );
+        let digest = "x".to_owned();
+        leads_to(
+            "/v2/../../etc/blobs/x",
+            Target::Blob {
+                name: Err("../../etc".to_owned()),
+                digest,
+            },
+        );
         for path in [
             "/v1/",
             "/v2/a",
             "/v2/tags/list",
             "/v2/a/tags/list/x",
-            "/v2//",
             "/etc/passwd",
             "v2/",
         ] {
             assert_eq!(Route::parse(path), Route::Nowhere, "{path}");
         }
-        assert_eq!(Route::parse("/v2"), Route::Elsewhere("/v2/".into()));
-        assert_eq!(
-            Route::parse("/v2/a/tags/list/"),
-            Route::Elsewhere("/v2/a/tags/list".into())
-        );
-        assert_eq!(
-            Route::parse("/v2/_catalog/"),
-            Route::Elsewhere("/v2/_catalog".into())
-        );
+    }
+
+    #[test]
+    fn slashes_are_put_right() {
+        for (path, right) in [
+            ("/v2", "/v2/"),
+            ("/v2//", "/v2/"),
+            ("/v2/a/tags/list/", "/v2/a/tags/list"),
+            ("/v2/_catalog/", "/v2/_catalog"),
+        ] {
+            assert_eq!(
+                Route::parse(path),
+                Route::Elsewhere(right.to_owned()),
+                "{path}"
+            );
+        }
     }
 
     proptest! {
