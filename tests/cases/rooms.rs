@@ -1,0 +1,94 @@
+//! Who may name whom: the dependencies that each room's manifest declares, and the absences that keep the rooms clean.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use roadstead_tests::Run;
+use serde_json::Value;
+
+/// Each room with the rooms that it may name.
+const MAY_NAME: &[(&str, &[&str])] = &[
+    ("roadstead-oci", &[]),
+    ("roadstead-config", &[]),
+    ("roadstead-machine", &["roadstead-oci"]),
+    ("roadstead-metadata", &["roadstead-machine", "roadstead-oci"]),
+    ("roadstead-storage", &["roadstead-oci"]),
+    ("roadstead-registry", &["roadstead-metadata", "roadstead-oci", "roadstead-storage"]),
+    ("roadstead", &["roadstead-config", "roadstead-metadata", "roadstead-registry", "roadstead-storage"]),
+    ("roadstead-powercut", &[]),
+    ("roadstead-tests", &["roadstead-oci", "roadstead-powercut"]),
+];
+
+/// Libraries that only these rooms name (the tests apart).
+const ONLY_IN: &[(&str, &[&str])] = &[
+    ("axum", &["roadstead-registry"]),
+    ("hyper", &["roadstead-registry"]),
+    ("hyper-util", &["roadstead-registry"]),
+    ("redb", &["roadstead-metadata"]),
+    ("rustix", &["roadstead-storage", "roadstead"]),
+    ("saphyr-parser", &["roadstead-config"]),
+    ("clap", &["roadstead"]),
+    ("anyhow", &["roadstead"]),
+];
+
+/// Rooms that are pure: no runtime, no clock, no network.
+const PURE: &[&str] = &["roadstead-oci", "roadstead-machine", "roadstead-config"];
+const IMPURE: &[&str] = &["tokio", "futures", "async-trait", "hyper", "axum", "redb", "rustix", "getrandom"];
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// What each room's manifest names, development dependencies apart.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = Run::new(env!("CARGO"))
+        .dir(root())
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .ok()
+        .json();
+    let name = |value: &Value| value["name"].as_str().unwrap().to_owned();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    packages
+        .map(|package| {
+            let declared = package["dependencies"].as_array().unwrap().iter();
+            (name(package), declared.filter(|declared| declared["kind"] != "dev").map(name).collect())
+        })
+        .collect()
+}
+
+#[test]
+fn rooms_name_only_those_below_them() {
+    let table: BTreeMap<&str, &[&str]> = MAY_NAME.iter().copied().collect();
+    for (room, names) in dependencies() {
+        let allowed = table.get(room.as_str()).unwrap_or_else(|| panic!("{room} stands in no row of the table"));
+        for named in names.iter().filter(|named| named.starts_with("roadstead")) {
+            assert!(allowed.contains(&named.as_str()), "{room} must not name {named}");
+        }
+    }
+}
+
+#[test]
+fn libraries_stay_in_their_rooms() {
+    for (room, names) in dependencies() {
+        if matches!(room.as_str(), "roadstead-tests" | "roadstead-powercut") {
+            continue;
+        }
+        for (library, rooms) in ONLY_IN {
+            assert!(rooms.contains(&room.as_str()) || !names.contains(*library), "{room} must not name {library}");
+        }
+        if PURE.contains(&room.as_str()) {
+            for library in IMPURE {
+                assert!(!names.contains(*library), "{room} is pure and must not name {library}");
+            }
+        }
+    }
+}
+
+/// The lint table forbids the calls that it knows by path; this one it does not.
+#[test]
+fn only_the_configuration_reads_the_environment() {
+    let sources = Run::new("grep").dir(root()).args(["-rlE", "env::(var|vars)", "nodes", "--include=*.rs"]).ok();
+    for file in sources.text().lines() {
+        assert!(file.starts_with("nodes/config/"), "{file} reads the environment");
+    }
+}
