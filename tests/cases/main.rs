@@ -1,1 +1,5 @@
-//! The cases.
+//! The end-to-end cases: a registry as a process, real clients, the reference beside it.
+
+mod clients;
+mod reference;
+mod rooms;

@@ -1,1 +1,40 @@
-//! The harness.
+//! The harness of the end-to-end cases: servers as processes, images made from seeds, and the clients that people use.
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | [`registry`] | [`Registry`]: Roadstead, or the reference, as a process on a port of its own |
+//! | [`client`] | [`Client`], [`Repository`]: the HTTP API, one call a step, every answer kept whole |
+//! | [`image`] | [`Image`], [`Content`]: images and indexes from a seed, byte for byte the same in each run |
+//! | [`run`] | [`Run`]: another program with a deadline, shown with its output when it fails |
+//! | [`tools`], [`docker`], [`podman`] | skopeo, curl and oras; a docker engine and a store of podman's of one's own |
+//! | [`wait`] | conditions with a sentence and a deadline |
+//!
+//! What goes wrong here panics, with everything that helps to see why.
+
+#![expect(clippy::panic, reason = "a harness fails its test where it stands")]
+
+pub mod client;
+pub mod docker;
+pub mod image;
+pub mod podman;
+pub mod process;
+pub mod registry;
+pub mod run;
+pub mod tools;
+pub mod wait;
+
+pub use client::{Answer, Client, Repository};
+pub use docker::Docker;
+pub use image::{Content, Document, Family, Image};
+pub use podman::Podman;
+pub use registry::{Kind, Options, Registry};
+pub use run::{Output, Run};
+pub use wait::{wait_for, wait_until, wait_until_async};
+
+/// A directory of one's own, removed with everything in it when it is dropped.
+pub fn scratch() -> tempfile::TempDir {
+    tempfile::Builder::new()
+        .prefix("roadstead-")
+        .tempdir()
+        .expect("a temporary directory")
+}

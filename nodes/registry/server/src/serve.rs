@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -118,18 +117,14 @@ async fn connection(
     let _best_effort = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(options.stalled_after));
-    let serving = builder.serve_connection(
-        TokioIo::new(Box::pin(stream)),
-        TowerToHyperService::new(service),
-    );
-    let graceful = GracefulShutdown::new();
-    let serving = graceful.watch(serving.into_owned());
-    let mut serving = std::pin::pin!(serving);
+    let service = TowerToHyperService::new(service);
+    let mut serving =
+        std::pin::pin!(builder.serve_connection(TokioIo::new(Box::pin(stream)), service));
     let ended = tokio::select! {
         ended = &mut serving => ended,
         () = drain.cancelled() => {
-            let (ended, ()) = tokio::join!(serving, graceful.shutdown());
-            ended
+            serving.as_mut().graceful_shutdown();
+            serving.await
         }
     };
     if let Err(error) = ended {

@@ -1,0 +1,106 @@
+//! A store of one's own for podman and buildah: images in a temporary directory, as plain directories.
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use crate::run::{Output, Run};
+use crate::tools::POLICY;
+
+/// Podman and buildah over one store, which no other one sees.
+#[derive(Debug)]
+pub struct Podman {
+    home: TempDir,
+}
+
+impl Podman {
+    pub fn new() -> Self {
+        let home = crate::scratch();
+        let write = |name: &str, text: &str| {
+            std::fs::write(home.path().join(name), text).expect("a configuration file");
+        };
+        write("policy.json", POLICY);
+        write("registries.conf", "");
+        write(
+            "containers.conf",
+            "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\nlock_type = \"file\"\n",
+        );
+        write("auth.json", "{}");
+        Self { home }
+    }
+
+    /// Runs `podman` with these arguments.
+    #[track_caller]
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.isolated("podman")
+            .arg("--tmpdir")
+            .arg(self.path("tmp"))
+            .args(args)
+            .ok()
+    }
+
+    /// Runs `buildah` with these arguments.
+    #[track_caller]
+    pub fn buildah(&self, args: &[&str]) -> Output {
+        self.isolated("buildah").args(args).ok()
+    }
+
+    /// Pulls over plain HTTP.
+    #[track_caller]
+    pub fn pull(&self, image: &str) -> Output {
+        self.run(&[
+            "pull",
+            "--tls-verify=false",
+            "--signature-policy",
+            &self.policy(),
+            image,
+        ])
+    }
+
+    /// Pushes over plain HTTP.
+    #[track_caller]
+    pub fn push(&self, image: &str, destination: &str) -> Output {
+        let policy = self.policy();
+        let args = ["push", "--tls-verify=false", "--signature-policy", &policy];
+        self.run(&[args.as_slice(), &[image, destination]].concat())
+    }
+
+    /// The digest of the configuration, without its algorithm, by which the store knows an image.
+    #[track_caller]
+    pub fn id(&self, image: &str) -> String {
+        self.run(&["image", "inspect", "--format", "{{.Id}}", image])
+            .text()
+    }
+
+    /// The signature policy, for `--signature-policy`.
+    pub fn policy(&self) -> String {
+        self.path("policy.json").display().to_string()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// As root both keep hints on where layers were seen under `/var/lib/containers/cache`; nothing turns that off.
+    fn isolated(&self, program: &str) -> Run {
+        Run::new(program)
+            .arg("--root")
+            .arg(self.path("root"))
+            .arg("--runroot")
+            .arg(self.path("run"))
+            .args(["--storage-driver", "vfs"])
+            .env("HOME", self.home.path())
+            .env("TMPDIR", self.home.path())
+            .env("XDG_RUNTIME_DIR", self.home.path())
+            .env("CONTAINERS_CONF", self.path("containers.conf"))
+            .env("CONTAINERS_REGISTRIES_CONF", self.path("registries.conf"))
+            .env("REGISTRY_AUTH_FILE", self.path("auth.json"))
+            .env("BUILDAH_ISOLATION", "chroot")
+    }
+}
+
+impl Default for Podman {
+    fn default() -> Self {
+        Self::new()
+    }
+}
