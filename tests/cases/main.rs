@@ -1,5 +1,7 @@
 //! The end-to-end cases: a registry as a process, real clients, the reference beside it.
 
 mod clients;
+mod load;
 mod reference;
 mod rooms;
+mod uploads;

@@ -11,10 +11,24 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("roadstead-oci", &[]),
     ("roadstead-config", &[]),
     ("roadstead-machine", &["roadstead-oci"]),
-    ("roadstead-metadata", &["roadstead-machine", "roadstead-oci"]),
+    (
+        "roadstead-metadata",
+        &["roadstead-machine", "roadstead-oci"],
+    ),
     ("roadstead-storage", &["roadstead-oci"]),
-    ("roadstead-registry", &["roadstead-metadata", "roadstead-oci", "roadstead-storage"]),
-    ("roadstead", &["roadstead-config", "roadstead-metadata", "roadstead-registry", "roadstead-storage"]),
+    (
+        "roadstead-registry",
+        &["roadstead-metadata", "roadstead-oci", "roadstead-storage"],
+    ),
+    (
+        "roadstead",
+        &[
+            "roadstead-config",
+            "roadstead-metadata",
+            "roadstead-registry",
+            "roadstead-storage",
+        ],
+    ),
     ("roadstead-powercut", &[]),
     ("roadstead-tests", &["roadstead-oci", "roadstead-powercut"]),
 ];
@@ -33,7 +47,16 @@ const ONLY_IN: &[(&str, &[&str])] = &[
 
 /// Rooms that are pure: no runtime, no clock, no network.
 const PURE: &[&str] = &["roadstead-oci", "roadstead-machine", "roadstead-config"];
-const IMPURE: &[&str] = &["tokio", "futures", "async-trait", "hyper", "axum", "redb", "rustix", "getrandom"];
+const IMPURE: &[&str] = &[
+    "tokio",
+    "futures",
+    "async-trait",
+    "hyper",
+    "axum",
+    "redb",
+    "rustix",
+    "getrandom",
+];
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
@@ -43,15 +66,27 @@ fn root() -> &'static Path {
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let metadata = Run::new(env!("CARGO"))
         .dir(root())
-        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+        ])
         .ok()
         .json();
-    let name = |value: &Value| value["name"].as_str().unwrap().to_owned();
-    let packages = metadata["packages"].as_array().unwrap().iter();
+    let name = |value: &Value| value["name"].as_str().expect("a name").to_owned();
+    let packages = metadata["packages"].as_array().expect("a list").iter();
     packages
         .map(|package| {
-            let declared = package["dependencies"].as_array().unwrap().iter();
-            (name(package), declared.filter(|declared| declared["kind"] != "dev").map(name).collect())
+            let declared = package["dependencies"].as_array().expect("a list").iter();
+            (
+                name(package),
+                declared
+                    .filter(|declared| declared["kind"] != "dev")
+                    .map(name)
+                    .collect(),
+            )
         })
         .collect()
 }
@@ -60,9 +95,14 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 fn rooms_name_only_those_below_them() {
     let table: BTreeMap<&str, &[&str]> = MAY_NAME.iter().copied().collect();
     for (room, names) in dependencies() {
-        let allowed = table.get(room.as_str()).unwrap_or_else(|| panic!("{room} stands in no row of the table"));
+        let allowed = table
+            .get(room.as_str())
+            .unwrap_or_else(|| panic!("{room} stands in no row of the table"));
         for named in names.iter().filter(|named| named.starts_with("roadstead")) {
-            assert!(allowed.contains(&named.as_str()), "{room} must not name {named}");
+            assert!(
+                allowed.contains(&named.as_str()),
+                "{room} must not name {named}"
+            );
         }
     }
 }
@@ -74,11 +114,17 @@ fn libraries_stay_in_their_rooms() {
             continue;
         }
         for (library, rooms) in ONLY_IN {
-            assert!(rooms.contains(&room.as_str()) || !names.contains(*library), "{room} must not name {library}");
+            assert!(
+                rooms.contains(&room.as_str()) || !names.contains(*library),
+                "{room} must not name {library}"
+            );
         }
         if PURE.contains(&room.as_str()) {
             for library in IMPURE {
-                assert!(!names.contains(*library), "{room} is pure and must not name {library}");
+                assert!(
+                    !names.contains(*library),
+                    "{room} is pure and must not name {library}"
+                );
             }
         }
     }
@@ -87,8 +133,14 @@ fn libraries_stay_in_their_rooms() {
 /// The lint table forbids the calls that it knows by path; this one it does not.
 #[test]
 fn only_the_configuration_reads_the_environment() {
-    let sources = Run::new("grep").dir(root()).args(["-rlE", "env::(var|vars)", "nodes", "--include=*.rs"]).ok();
+    let sources = Run::new("grep")
+        .dir(root())
+        .args(["-rlE", "env::(var|vars)", "nodes", "--include=*.rs"])
+        .ok();
     for file in sources.text().lines() {
-        assert!(file.starts_with("nodes/config/"), "{file} reads the environment");
+        assert!(
+            file.starts_with("nodes/config/"),
+            "{file} reads the environment"
+        );
     }
 }

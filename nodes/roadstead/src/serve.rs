@@ -137,7 +137,7 @@ fn server_options(config: &Config) -> http_server::Options {
     }
 }
 
-/// The first signal begins the drain, the second ends the process at once.
+/// The first signal begins the drain; an interrupt after it ends the process at once.
 fn drain_on_signals() -> Result<CancellationToken> {
     let drain = CancellationToken::new();
     let begun = drain.clone();
@@ -147,8 +147,8 @@ fn drain_on_signals() -> Result<CancellationToken> {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         tracing::info!("draining: no new connections, what is under way finishes");
         begun.cancel();
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        tracing::warn!("stopped at once by a second signal");
+        interrupt.recv().await;
+        tracing::warn!("stopped at once: interrupted again");
         #[expect(clippy::exit, reason = "the operator asked twice")]
         std::process::exit(1);
     });

@@ -48,6 +48,15 @@ pub enum Drained {
     CutOff,
 }
 
+/// The two steps of an end.
+#[derive(Debug, Clone)]
+struct Ending {
+    /// Nothing new.
+    drain: CancellationToken,
+    /// Nothing more.
+    cut_off: CancellationToken,
+}
+
 /// Serves the listeners until the drain begins, then finishes what is under way.
 pub async fn serve(
     listeners: Vec<TcpListener>,
@@ -56,12 +65,16 @@ pub async fn serve(
     drain: CancellationToken,
 ) -> Drained {
     let connections = TaskTracker::new();
+    let end = Ending {
+        drain,
+        cut_off: CancellationToken::new(),
+    };
     let accepting = listeners.into_iter().map(|listener| {
         accept(
             listener,
             service.clone(),
             options,
-            drain.clone(),
+            end.clone(),
             connections.clone(),
         )
     });
@@ -74,6 +87,8 @@ pub async fn serve(
                 connections = connections.len(),
                 "the drain took too long: what is under way is cut off"
             );
+            end.cut_off.cancel();
+            connections.wait().await;
             Drained::CutOff
         }
     }
@@ -83,18 +98,18 @@ async fn accept(
     listener: TcpListener,
     service: axum::Router,
     options: Options,
-    drain: CancellationToken,
+    end: Ending,
     connections: TaskTracker,
 ) {
     let builder = builder(options);
     loop {
-        let Some(accepted) = drain.run_until_cancelled(listener.accept()).await else {
+        let Some(accepted) = end.drain.run_until_cancelled(listener.accept()).await else {
             return;
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (builder, service, drain) = (builder.clone(), service.clone(), drain.clone());
-                connections.spawn(connection(stream, peer, builder, service, options, drain));
+                let (builder, service, end) = (builder.clone(), service.clone(), end.clone());
+                connections.spawn(connection(stream, peer, builder, service, options, end));
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
@@ -111,7 +126,7 @@ async fn connection(
     builder: Builder<TokioExecutor>,
     service: axum::Router,
     options: Options,
-    drain: CancellationToken,
+    end: Ending,
 ) {
     // Answers are written whole: waiting for more to send with them would only delay them.
     let _best_effort = stream.set_nodelay(true);
@@ -122,9 +137,12 @@ async fn connection(
         std::pin::pin!(builder.serve_connection(TokioIo::new(Box::pin(stream)), service));
     let ended = tokio::select! {
         ended = &mut serving => ended,
-        () = drain.cancelled() => {
+        () = end.drain.cancelled() => {
             serving.as_mut().graceful_shutdown();
-            serving.await
+            match end.cut_off.run_until_cancelled(serving).await {
+                Some(ended) => ended,
+                None => return,
+            }
         }
     };
     if let Err(error) = ended {
