@@ -112,6 +112,9 @@ impl Registry {
     /// Makes sure that all the manifest names is in the repository, and durable.
     async fn check_children(&self, name: &Name, manifest: &Manifest) -> Result<(), Error> {
         let rules = &self.options.manifests;
+        if rules.disabled {
+            return Ok(());
+        }
         let children = manifest.children();
         let looks: Vec<_> = children
             .into_iter()
@@ -191,9 +194,6 @@ impl Registry {
 }
 
 fn must_be_present(child: &Descriptor, rules: &ManifestRules) -> bool {
-    if rules.disabled {
-        return false;
-    }
     match &rules.platforms {
         Platforms::All => true,
         Platforms::None => false,
@@ -207,9 +207,6 @@ fn must_be_present(child: &Descriptor, rules: &ManifestRules) -> bool {
 
 /// URLs of a layer that clients may fetch elsewhere: http or https, without a fragment, and as the rules say.
 fn check_urls(layer: &Descriptor, rules: &ManifestRules) -> Result<(), Error> {
-    if rules.disabled {
-        return Ok(());
-    }
     let unruled = rules.allow_urls.is_empty() && rules.deny_urls.is_empty();
     for url in layer.urls.iter().flatten() {
         let lower = url.to_ascii_lowercase();

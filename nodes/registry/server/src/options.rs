@@ -31,7 +31,7 @@ pub struct Options {
 /// What a manifest may name.
 #[derive(Debug, Clone, Default)]
 pub struct ManifestRules {
-    /// Lets everything pass but images whose layers or config are missing.
+    /// Lets every well-formed manifest pass, whatever it names.
     pub disabled: bool,
     /// URLs of layers that lie elsewhere: with no rule at all, none is allowed.
     pub allow_urls: Vec<Regex>,
