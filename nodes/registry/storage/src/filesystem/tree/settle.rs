@@ -1,0 +1,66 @@
+//! Making what was written survive a power cut: content, names, and the names of the directories above.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{fdatasync, fsync};
+use rustix::io::Errno;
+
+use super::super::durable::Identity;
+use super::{Tree, parent, relative, write_error};
+use crate::{Error, StorePath};
+
+impl Tree {
+    pub(in super::super) fn settle(&self, path: &StorePath) -> Result<(), Error> {
+        let file = self.open_file(path)?;
+        if Identity::of(&file).is_some_and(|identity| self.durable.contains(&identity)) {
+            return Ok(());
+        }
+        fdatasync(&file).map_err(|errno| write_error("syncing", errno.into()))?;
+        self.settle_names(&[path])
+    }
+
+    /// Makes the names of files durable whose content is. Each directory is synced once.
+    pub(super) fn settle_names(&self, paths: &[&StorePath]) -> Result<(), Error> {
+        let mut directories: Vec<&str> = paths.iter().map(|path| parent(relative(path))).collect();
+        directories.sort_unstable();
+        directories.dedup();
+        // Taken before the sync: what replaces a file after it is not covered by it.
+        let identities: Vec<Identity> = paths
+            .iter()
+            .filter_map(|path| self.open_file(path).ok())
+            .filter_map(|file| Identity::of(&file))
+            .collect();
+        for directory in directories {
+            let opened = match self.settle_directory(directory) {
+                // Removed by another request after this one had written: that is an order in which it may happen.
+                Err(Error::NotFound(_)) => continue,
+                opened => opened?,
+            };
+            fsync(&opened).map_err(|errno| write_error("syncing a directory", errno.into()))?;
+        }
+        for identity in identities {
+            self.durable.insert(identity);
+        }
+        Ok(())
+    }
+
+    /// Makes a directory's name durable, and those of all above it.
+    pub(super) fn settle_directory(&self, directory: &str) -> Result<OwnedFd, Error> {
+        let not_found = || Error::NotFound(StorePath::of(format_args!("/{directory}")));
+        let opened = match self.open_directory(directory) {
+            Ok(opened) => opened,
+            Err(Errno::NOENT) => return self.check_root().and_then(|()| Err(not_found())),
+            Err(errno) => return Err(write_error("syncing a directory", errno.into())),
+        };
+        let identity = Identity::of(&opened);
+        if directory == "." || identity.is_some_and(|identity| self.durable.contains(&identity)) {
+            return Ok(opened);
+        }
+        let above = self.settle_directory(parent(directory))?;
+        fsync(&above).map_err(|errno| write_error("syncing a directory", errno.into()))?;
+        if let Some(identity) = identity {
+            self.durable.insert(identity);
+        }
+        Ok(opened)
+    }
+}

@@ -1,0 +1,126 @@
+//! Writing small files, moving files to where they belong, and removing.
+
+use std::fs::File;
+use std::io::Write as _;
+
+use rustix::fs::{AtFlags, OFlags, fsync, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::io::Errno;
+use uuid::Uuid;
+
+use super::{DIRECTORY_MODE, FILE_MODE, TEMPORARY, Tree, parent, relative, write_error};
+use crate::driver::Put;
+use crate::{Error, StorePath};
+
+/// How often a write tries again whose directory other requests keep removing.
+const ATTEMPTS: usize = 32;
+
+impl Tree {
+    pub(in super::super) fn put(&self, writes: &[Put]) -> Result<(), Error> {
+        let mut placed = Vec::new();
+        for Put { path, content } in writes {
+            let temporary = self.write_temporary(content)?;
+            if let Err(error) = self.rename(&temporary, path) {
+                let _swept_later = self.unlink(&temporary);
+                return Err(error);
+            }
+            placed.push(path);
+        }
+        self.settle_names(&placed)
+    }
+
+    pub(in super::super) fn remove(&self, path: &StorePath) -> Result<(), Error> {
+        self.check_root()?;
+        let name = relative(path);
+        match unlinkat(&self.root, name, AtFlags::empty()) {
+            Ok(()) => {}
+            Err(Errno::ISDIR | Errno::PERM) => self.remove_directory(path)?,
+            Err(errno @ (Errno::NOENT | Errno::NOTDIR)) => return Err(self.read_error(path, errno)),
+            Err(errno) => return Err(write_error("removing", errno.into())),
+        }
+        match self.open_directory(parent(name)) {
+            Ok(parent) => {
+                fsync(&parent).map_err(|errno| write_error("syncing a directory", errno.into()))
+            }
+            // Another request removed the parent as well, and answers for that.
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(write_error("syncing a directory", errno.into())),
+        }
+    }
+
+    /// Out of the way in one step, then piece by piece: no reader sees half of it.
+    fn remove_directory(&self, path: &StorePath) -> Result<(), Error> {
+        let trash = format!("{TEMPORARY}/{}", Uuid::new_v4().simple());
+        match renameat(&self.root, relative(path), &self.root, &trash) {
+            Ok(()) => {}
+            Err(errno @ (Errno::NOENT | Errno::NOTDIR)) => return Err(self.read_error(path, errno)),
+            Err(errno) => return Err(write_error("removing", errno.into())),
+        }
+        if let Err(error) = std::fs::remove_dir_all(self.path.join(&trash)) {
+            tracing::warn!(%error, trash, "removed content stays on the disk until it is swept");
+        }
+        Ok(())
+    }
+
+    pub(super) fn create_temporary(&self) -> Result<(String, File), Error> {
+        self.check_root()?;
+        let name = format!("{TEMPORARY}/{}", Uuid::new_v4().simple());
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = openat(&self.root, &name, flags, FILE_MODE)
+            .map_err(|errno| write_error("writing", errno.into()))?;
+        Ok((name, file.into()))
+    }
+
+    /// A synced file with this content; its name is not synced.
+    pub(super) fn write_temporary(&self, content: &[u8]) -> Result<String, Error> {
+        let (name, mut file) = self.create_temporary()?;
+        let written = file.write_all(content).and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            let _swept_later = self.unlink(&name);
+            return Err(write_error("writing", error));
+        }
+        Ok(name)
+    }
+
+    pub(super) fn unlink(&self, name: &str) -> Result<(), Error> {
+        unlinkat(&self.root, name, AtFlags::empty())
+            .map_err(|errno| write_error("removing", errno.into()))
+    }
+
+    /// Moves a synced file to where it belongs, making directories as needed.
+    pub(super) fn rename(&self, from: &str, to: &StorePath) -> Result<(), Error> {
+        let target = relative(to);
+        for _attempt in 0..ATTEMPTS {
+            match renameat(&self.root, from, &self.root, target) {
+                Ok(()) => return Ok(()),
+                Err(Errno::NOENT) => {
+                    if let Err(Errno::NOENT) = statat(&self.root, from, AtFlags::empty()) {
+                        return self.check_root().and(Err(Error::Damaged));
+                    }
+                    self.make_directories(parent(target))?;
+                }
+                Err(errno) => return Err(write_error("publishing", errno.into())),
+            }
+        }
+        Err(Error::Io {
+            what: format!("publishing {to}"),
+            source: Errno::NOENT.into(),
+        })
+    }
+
+    pub(super) fn make_directories(&self, directory: &str) -> Result<(), Error> {
+        self.check_root()?;
+        for (end, _) in directory
+            .match_indices('/')
+            .chain(std::iter::once((directory.len(), "")))
+        {
+            let (ancestor, _) = directory.split_at(end);
+            match mkdirat(&self.root, ancestor, DIRECTORY_MODE) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                // Another request removes it at the same time; the caller tries again.
+                Err(Errno::NOENT) => return Ok(()),
+                Err(errno) => return Err(write_error("making a directory", errno.into())),
+            }
+        }
+        Ok(())
+    }
+}
