@@ -1,6 +1,7 @@
 //! The end-to-end cases: a registry as a process, real clients, the reference beside it.
 
 mod clients;
+mod durability;
 mod load;
 mod reference;
 mod rooms;

@@ -122,6 +122,17 @@ impl Call {
     /// When no whole answer comes.
     #[track_caller]
     pub fn send(self) -> Answer {
+        let shown = self.shown.clone();
+        self.exchange()
+            .unwrap_or_else(|error| panic!("{shown}: {error}"))
+    }
+
+    /// The answer, or nothing where the connection broke before it was whole.
+    pub fn try_send(self) -> Option<Answer> {
+        self.exchange().ok()
+    }
+
+    fn exchange(self) -> Result<Answer, ureq::Error> {
         let request = self.request.body(self.body).expect("a well-formed request");
         let sent = if request.body().is_empty() && is_bodiless(request.method().as_str()) {
             self.agent.run(request.map(|_| ()))
@@ -129,19 +140,14 @@ impl Call {
             self.agent
                 .run(self.agent.configure_request(request).build())
         };
-        let answer = sent.unwrap_or_else(|error| panic!("{}: {error}", self.shown));
-        let (head, body) = answer.into_parts();
-        let body = body
-            .into_with_config()
-            .limit(u64::MAX)
-            .read_to_vec()
-            .unwrap_or_else(|error| panic!("{}: the body broke off: {error}", self.shown));
-        Answer {
+        let (head, body) = sent?.into_parts();
+        let body = body.into_with_config().limit(u64::MAX).read_to_vec()?;
+        Ok(Answer {
             request: self.shown,
             status: head.status.as_u16(),
             headers: head.headers,
             body,
-        }
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::client::{Client, Repository};
 use crate::process::Process;
+use crate::run::Run;
 
 /// From the start of the process to its open port: generous, since a debug build may share two cores with a compiler.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
@@ -196,6 +197,12 @@ impl Registry {
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
+}
+
+/// `roadstead`, to be run to its end.
+#[track_caller]
+pub fn command() -> Run {
+    Run::new(Kind::Roadstead.program())
 }
 
 #[track_caller]

@@ -16,31 +16,50 @@ pub enum BodyError {
     Idle(Duration),
 }
 
+/// Of a body that nobody wants, this much is read and thrown away: a client that still sends when it is answered would
+/// otherwise find its connection reset, and never see the answer.
+const LINGER_BYTES: usize = 16 << 20;
+const LINGER: Duration = Duration::from_secs(5);
+/// With more to come than that, the connection is held still for so long: those who read while they write see the answer.
+const HOLD: Duration = Duration::from_secs(1);
+
 /// A body in pieces.
 pub struct Body {
     pieces: BoxStream<'static, Result<Bytes, BodyError>>,
     idle: Duration,
+    /// Whether the client may be sending.
+    is_sending: bool,
 }
 
 impl Body {
-    /// A body that is given up when no piece comes for `idle`.
+    /// A body that is given up when no piece comes for `idle`. A client that waits to be told to go on is not sending
+    /// before the first piece is asked for.
     pub fn new(
         pieces: impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
         idle: Duration,
+        is_sending: bool,
     ) -> Self {
         Self {
             pieces: pieces.boxed(),
             idle,
+            is_sending,
         }
     }
 
     /// The next piece that is not empty.
     pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        self.is_sending = true;
         loop {
             match tokio::time::timeout(self.idle, self.pieces.next()).await {
                 Err(_elapsed) => return Err(BodyError::Idle(self.idle)),
-                Ok(None) => return Ok(None),
-                Ok(Some(Err(error))) => return Err(error),
+                Ok(None) => {
+                    self.is_sending = false;
+                    return Ok(None);
+                }
+                Ok(Some(Err(error))) => {
+                    self.is_sending = false;
+                    return Err(error);
+                }
                 Ok(Some(Ok(piece))) if piece.is_empty() => {}
                 Ok(Some(Ok(piece))) => return Ok(Some(piece)),
             }
@@ -60,6 +79,31 @@ impl Body {
     }
 }
 
+impl Drop for Body {
+    fn drop(&mut self) {
+        if self.is_sending
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let pieces = std::mem::replace(&mut self.pieces, futures::stream::empty().boxed());
+            runtime.spawn(linger(pieces));
+        }
+    }
+}
+
+async fn linger(mut pieces: BoxStream<'static, Result<Bytes, BodyError>>) {
+    let discard = async {
+        let mut discarded = 0;
+        while discarded < LINGER_BYTES {
+            match pieces.next().await {
+                Some(Ok(piece)) => discarded += piece.len(),
+                Some(Err(_)) | None => return,
+            }
+        }
+        tokio::time::sleep(HOLD).await;
+    };
+    let _ended_or_not = tokio::time::timeout(LINGER, discard).await;
+}
+
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Body")
@@ -72,7 +116,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_move_is_given_up() {
-        let mut body = Body::new(futures::stream::pending(), Duration::from_secs(7));
+        let mut body = Body::new(futures::stream::pending(), Duration::from_secs(7), true);
         assert_eq!(
             body.next().await,
             Err(BodyError::Idle(Duration::from_secs(7)))
@@ -83,7 +127,7 @@ mod tests {
     async fn a_body_is_collected_up_to_its_limit() {
         let body = || {
             let pieces = ["ab", "", "cd"].map(|piece| Ok(Bytes::from(piece)));
-            Body::new(futures::stream::iter(pieces), Duration::from_secs(1))
+            Body::new(futures::stream::iter(pieces), Duration::from_secs(1), true)
         };
         assert_eq!(body().collect(4).await, Ok(Some("abcd".into())));
         assert_eq!(body().collect(3).await, Ok(None));

@@ -20,11 +20,10 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use http::{HeaderValue, Method, Response};
 
-use futures::TryStreamExt as _;
 use roadstead_oci::{Digest, ErrorCode, Name};
 
 use crate::Registry;
-use crate::body::BodyError;
+use crate::body::Body as Incoming;
 use budget::Budget;
 use error::Failure;
 use request::Call;
@@ -67,7 +66,7 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response<Body>
     response
 }
 
-async fn dispatch(api: &Arc<Api>, call: Call, target: Target, body: Body) -> Response<Body> {
+async fn dispatch(api: &Arc<Api>, call: Call, target: Target, body: Incoming) -> Response<Body> {
     let allowed = target.methods();
     if call.method == Method::OPTIONS {
         return answer::options(allowed);
@@ -96,7 +95,7 @@ async fn dispatch(api: &Arc<Api>, call: Call, target: Target, body: Body) -> Res
     })
 }
 
-async fn handle(api: &Api, call: Call, target: Target, body: Body) -> Response<Body> {
+async fn handle(api: &Api, call: Call, target: Target, body: Incoming) -> Response<Body> {
     let answered = match target {
         Target::Root => Ok(base::root()),
         Target::Base => Ok(base::base()),
@@ -140,11 +139,4 @@ fn is_held(call: &Call, digest: &str) -> bool {
     held.split(',')
         .map(|etag| etag.trim().trim_start_matches("W/").trim_matches('"'))
         .any(|etag| etag == digest)
-}
-
-fn incoming(api: &Api, body: Body) -> crate::body::Body {
-    let pieces = body
-        .into_data_stream()
-        .map_err(|_cut_off| BodyError::Aborted);
-    crate::body::Body::new(pieces, api.registry.options().limits.body_idle)
 }

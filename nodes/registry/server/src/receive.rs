@@ -43,9 +43,10 @@ pub(crate) async fn receive(
         if received.length > limit {
             return Ok(received);
         }
-        let (absorbed, next) =
-            tokio::join!(absorb(stage, received.hasher, batch.pieces), gather(body));
-        received.hasher = absorbed?;
+        let absorbed = absorb(stage, received.hasher, batch.pieces);
+        // A store that fails does not wait for a client that is slow.
+        let next;
+        (received.hasher, next) = tokio::try_join!(absorbed, async { Ok(gather(body).await) })?;
         batch = next;
     }
 }

@@ -9,6 +9,7 @@ use super::error::Failure;
 use super::request::Call;
 use super::route::RawName;
 use super::{Api, CONTENT_DIGEST, is_held, known_name, location};
+use crate::body::Body as Incoming;
 use crate::error::Error;
 use crate::manifest_put::Push;
 
@@ -20,7 +21,7 @@ pub(super) async fn answer(
     call: &Call,
     name: &RawName,
     reference: &str,
-    body: Body,
+    body: Incoming,
 ) -> Result<Response<Body>, Failure> {
     let name = known_name(name)?;
     let reference = match (reference.parse::<Reference>(), &call.method) {
@@ -89,7 +90,7 @@ async fn put(
     call: &Call,
     name: &roadstead_oci::Name,
     reference: &Reference,
-    body: Body,
+    body: Incoming,
 ) -> Result<Response<Body>, Failure> {
     let limit = api.registry.options().limits.manifest_size;
     let too_large = || Error::ManifestTooLarge { limit };
@@ -105,7 +106,7 @@ async fn put(
         return Err(too_large().into());
     }
     let _room = api.manifests_in_memory.room_for(length).await;
-    let bytes = super::incoming(api, body)
+    let bytes = body
         .collect(limit)
         .await
         .map_err(Error::from)?

@@ -1,12 +1,16 @@
 //! A request, taken apart once.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Request;
+use futures::TryStreamExt as _;
 use http::{HeaderMap, HeaderName, Method, header};
 use percent_encoding::percent_decode_str;
 
 use super::Api;
 use super::query::Query;
+use crate::body::{Body as Incoming, BodyError};
 
 /// All of a request but its body.
 #[derive(Debug)]
@@ -23,7 +27,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn parse(api: &Api, request: Request) -> (Self, Body) {
+    pub(super) fn parse(api: &Api, request: Request) -> (Self, Incoming) {
         let options = api.registry.options();
         let (parts, body) = request.into_parts();
         let decoded = percent_decode_str(parts.uri.path())
@@ -53,6 +57,7 @@ impl Call {
             base,
             prefix: options.prefix.clone(),
         };
+        let body = incoming(&call, body, options.limits.body_idle);
         (call, body)
     }
 
@@ -70,6 +75,17 @@ impl Call {
     pub(super) fn is_head(&self) -> bool {
         self.method == Method::HEAD
     }
+}
+
+fn incoming(call: &Call, body: Body, idle: Duration) -> Incoming {
+    let is_sending =
+        !http_body::Body::is_end_stream(&body) && call.header(header::EXPECT).is_none();
+    Incoming::new(
+        body.into_data_stream()
+            .map_err(|_cut_off| BodyError::Aborted),
+        idle,
+        is_sending,
+    )
 }
 
 /// Whether a text can stand as the host of a URL.

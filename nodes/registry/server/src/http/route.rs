@@ -134,7 +134,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn name(text: &str) -> RawName {
-        Ok(text.parse().unwrap())
+        text.parse().map_err(|error| format!("{error}"))
     }
 
     fn leads_to(path: &str, target: Target) {

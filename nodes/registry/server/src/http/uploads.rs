@@ -8,7 +8,8 @@ use super::answer::{empty, set};
 use super::error::Failure;
 use super::request::Call;
 use super::route::RawName;
-use super::{Api, CONTENT_DIGEST, incoming, known_digest, known_name, location};
+use super::{Api, CONTENT_DIGEST, known_digest, known_name, location};
+use crate::body::Body as Incoming;
 use crate::error::Error;
 use crate::session::Ticket;
 use crate::upload::Chunk;
@@ -20,7 +21,7 @@ pub(super) async fn open(
     api: &Api,
     call: &Call,
     name: &RawName,
-    body: Body,
+    body: Incoming,
 ) -> Result<Response<Body>, Failure> {
     let name = known_name(name)?;
     if let Some(digest) = call.query.get("mount") {
@@ -38,9 +39,7 @@ pub(super) async fn open(
         }
     } else if let Some(digest) = call.query.get("digest") {
         let digest = known_digest(digest)?;
-        api.registry
-            .push_whole(name, &digest, incoming(api, body))
-            .await?;
+        api.registry.push_whole(name, &digest, body).await?;
         return Ok(created(call, name, &digest));
     }
     let algorithm = match call.query.get("digest-algorithm") {
@@ -59,7 +58,7 @@ pub(super) async fn answer(
     call: &Call,
     name: &RawName,
     id: &str,
-    body: Body,
+    body: Incoming,
 ) -> Result<Response<Body>, Failure> {
     let name = known_name(name)?;
     if matches!(call.method, Method::GET | Method::HEAD) {
@@ -89,7 +88,7 @@ async fn complete(
     call: &Call,
     name: &Name,
     ticket: Ticket,
-    body: Body,
+    body: Incoming,
 ) -> Result<Response<Body>, Failure> {
     let Some(digest) = call.query.get("digest") else {
         return Err(Failure::new(
@@ -105,7 +104,7 @@ async fn complete(
 }
 
 /// The body as a chunk, if the headers agree with each other.
-fn chunk(api: &Api, call: &Call, ticket: &Ticket, body: Body) -> Result<Chunk, Failure> {
+fn chunk(api: &Api, call: &Call, ticket: &Ticket, body: Incoming) -> Result<Chunk, Failure> {
     let range = match call
         .header(header::CONTENT_RANGE)
         .map(str::parse::<ContentRange>)
@@ -124,10 +123,7 @@ fn chunk(api: &Api, call: &Call, ticket: &Ticket, body: Body) -> Result<Chunk, F
     {
         return Err(Error::SizeInvalid.into());
     }
-    Ok(Chunk {
-        range,
-        body: incoming(api, body),
-    })
+    Ok(Chunk { range, body })
 }
 
 /// A client whose bytes do not fit is told where the upload stands, and how to go on.

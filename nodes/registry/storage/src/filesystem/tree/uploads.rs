@@ -54,8 +54,7 @@ impl Tree {
         target: &StorePath,
     ) -> Result<Publication, Error> {
         let total: u64 = places.iter().map(|staged| staged.length).sum();
-        if self.is_there(target, total)? {
-            self.settle(target)?;
+        if self.is_settled(target, total)? {
             return Ok(Publication::Existed);
         }
         let moved = match places {
@@ -68,8 +67,7 @@ impl Tree {
         };
         match moved {
             // Somebody else may have published the same session, by moving its bytes.
-            Err(Error::Damaged | Error::NotFound(_)) if self.is_there(target, total)? => {
-                self.settle(target)?;
+            Err(Error::Damaged | Error::NotFound(_)) if self.is_settled(target, total)? => {
                 return Ok(Publication::Existed);
             }
             moved => moved?,
@@ -78,11 +76,19 @@ impl Tree {
         Ok(Publication::New)
     }
 
-    fn is_there(&self, target: &StorePath, length: u64) -> Result<bool, Error> {
-        match self.stat(target) {
-            Ok(stat) => Ok(!stat.is_directory && stat.size == length),
+    /// Whether content of this length is there; if so, it is durable.
+    fn is_settled(&self, target: &StorePath, length: u64) -> Result<bool, Error> {
+        let settled = self.stat(target).and_then(|stat| {
+            let is_whole = !stat.is_directory && stat.size == length;
+            if is_whole {
+                self.settle(target).map(|()| true)
+            } else {
+                Ok(false)
+            }
+        });
+        match settled {
             Err(Error::NotFound(_)) => Ok(false),
-            Err(error) => Err(error),
+            settled => settled,
         }
     }
 
