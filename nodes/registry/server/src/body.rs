@@ -29,6 +29,8 @@ pub struct Body {
     idle: Duration,
     /// Whether the client may be sending.
     is_sending: bool,
+    /// Taken from the pieces, and not given out yet.
+    front: Option<Bytes>,
 }
 
 impl Body {
@@ -43,11 +45,23 @@ impl Body {
             pieces: pieces.boxed(),
             idle,
             is_sending,
+            front: None,
         }
+    }
+
+    /// Whether there is no byte at all: waits for the first, and keeps it.
+    pub async fn is_empty(&mut self) -> Result<bool, BodyError> {
+        if self.front.is_none() {
+            self.front = self.next().await?;
+        }
+        Ok(self.front.is_none())
     }
 
     /// The next piece that is not empty.
     pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        if let Some(front) = self.front.take() {
+            return Ok(Some(front));
+        }
         self.is_sending = true;
         loop {
             match tokio::time::timeout(self.idle, self.pieces.next()).await {
@@ -121,6 +135,16 @@ mod tests {
             body.next().await,
             Err(BodyError::Idle(Duration::from_secs(7)))
         );
+    }
+
+    #[tokio::test]
+    async fn looking_takes_nothing() {
+        let pieces = ["", "ab"].map(|piece| Ok(Bytes::from(piece)));
+        let mut body = Body::new(futures::stream::iter(pieces), Duration::from_secs(1), true);
+        assert_eq!(body.is_empty().await, Ok(false));
+        assert_eq!(body.is_empty().await, Ok(false));
+        assert_eq!(body.next().await, Ok(Some("ab".into())));
+        assert_eq!(body.is_empty().await, Ok(true));
     }
 
     #[tokio::test]

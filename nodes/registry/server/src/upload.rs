@@ -179,18 +179,21 @@ impl Registry {
     ) -> Result<Option<(Segment, Received)>, Error> {
         let Chunk { range, mut body } = chunk;
         let expected = range.map(ContentRange::length);
+        if body.is_empty().await? {
+            return if expected.is_none() {
+                Ok(None)
+            } else {
+                Err(Error::SizeInvalid)
+            };
+        }
         let mut stage = self.store.stage(&session.to_string()).await?;
-        let received =
-            receive(&mut *stage, hasher, &mut body, expected.unwrap_or(u64::MAX)).await?;
+        let limit = expected.unwrap_or(u64::MAX);
+        let received = receive(&mut *stage, hasher, &mut body, limit).await?;
         if let Some(expected) = expected {
             received.end.clone()?;
             if received.length != expected {
                 return Err(Error::SizeInvalid);
             }
-        }
-        if received.length == 0 {
-            received.end?;
-            return Ok(None);
         }
         let Staged { place, length } = stage.finish().await?;
         Ok(Some((Segment { place, length }, received)))

@@ -16,7 +16,8 @@ use crate::body::{Body as Incoming, BodyError};
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) method: Method,
-    /// Decoded, beginning with a slash, below the configured prefix. Empty when it is not below it, or not text.
+    /// Decoded, and below the configured prefix; that of the root is the same everywhere. Empty when it is not below it,
+    /// or not text.
     pub(super) path: String,
     pub(super) query: Query,
     pub(super) headers: HeaderMap,
@@ -30,13 +31,7 @@ impl Call {
     pub(super) fn parse(api: &Api, request: Request) -> (Self, Incoming) {
         let options = api.registry.options();
         let (parts, body) = request.into_parts();
-        let decoded = percent_decode_str(parts.uri.path())
-            .decode_utf8()
-            .unwrap_or_default();
-        let path = decoded
-            .strip_prefix(options.prefix.trim_end_matches('/'))
-            .unwrap_or_default()
-            .to_owned();
+        let path = path_below(&options.prefix, parts.uri.path());
         let authority = parts.uri.authority().map(http::uri::Authority::as_str);
         let host = parts
             .headers
@@ -77,6 +72,18 @@ impl Call {
     }
 }
 
+fn path_below(prefix: &str, path: &str) -> String {
+    let Ok(path) = percent_decode_str(path).decode_utf8() else {
+        return String::new();
+    };
+    if path == "/" {
+        return path.into_owned();
+    }
+    path.strip_prefix(prefix.trim_end_matches('/'))
+        .unwrap_or_default()
+        .to_owned()
+}
+
 fn incoming(call: &Call, body: Body, idle: Duration) -> Incoming {
     let is_sending =
         !http_body::Body::is_end_stream(&body) && call.header(header::EXPECT).is_none();
@@ -93,4 +100,19 @@ fn is_host(host: &str) -> bool {
     let allowed =
         |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
     !host.is_empty() && host.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_lie_below_the_prefix_and_the_root_at_the_root() {
+        assert_eq!(path_below("/", "/v2/a%2Fb"), "/v2/a/b");
+        assert_eq!(path_below("/reg/", "/reg/v2/"), "/v2/");
+        assert_eq!(path_below("/reg/", "/"), "/");
+        for elsewhere in ["/v2/", "/other", "/%ff"] {
+            assert_eq!(path_below("/reg/", elsewhere), "", "{elsewhere}");
+        }
+    }
 }

@@ -47,7 +47,7 @@ impl Route {
     pub(super) fn parse(path: &str) -> Self {
         let Some(rest) = path.strip_prefix("/v2/") else {
             return match path {
-                "/" | "" => Self::To(Target::Root),
+                "/" => Self::To(Target::Root),
                 "/v2" => Self::Elsewhere("/v2/".to_owned()),
                 _ => Self::Nowhere,
             };
