@@ -31,6 +31,11 @@ impl Chance {
         self.draw() & 1 == 0
     }
 
+    #[cfg(test)]
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.draw() % limit
+    }
+
     fn draw(&mut self) -> u64 {
         self.state = self.state.wrapping_add(1);
         mix(self.state)

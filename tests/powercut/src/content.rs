@@ -142,7 +142,7 @@ impl Content {
     }
 
     /// Becomes like `other` in the chunks of these pieces, by sharing them.
-    pub(crate) fn adopt<'a>(&mut self, other: &Self, pieces: impl Iterator<Item = &'a Piece>) {
+    pub(crate) fn adopt(&mut self, other: &Self, pieces: &[Piece]) {
         for piece in pieces {
             let number = piece.at / CHUNK;
             match other.chunks.get(&number) {

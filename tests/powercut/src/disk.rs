@@ -5,8 +5,6 @@
 
 mod data;
 mod names;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,9 +18,12 @@ use crate::directory::Directory;
 use crate::file::File;
 
 pub(crate) use data::AttrChange;
-pub(crate) use names::Spot;
+pub(crate) use names::{NAME_MAX, Spot};
 
 pub(crate) type Result<T, E = Errno> = std::result::Result<T, E>;
+
+/// What a name leads to, and the name: a row of a directory listing.
+pub(crate) type Row = (u64, OsString);
 
 /// The directory that is mounted. It is always on the disk.
 pub(crate) const ROOT: u64 = 1;
@@ -155,7 +156,10 @@ pub(crate) struct Disk {
 
 impl Disk {
     pub(crate) fn new(owner: Caller) -> Self {
-        let root = Node::new(Attr::new(0o755, owner), Body::Directory(Directory::new(ROOT)));
+        let root = Node::new(
+            Attr::new(0o755, owner),
+            Body::Directory(Directory::new(ROOT)),
+        );
         Self {
             nodes: BTreeMap::from([(ROOT, Arc::new(root))]),
             next: ROOT + 1,
@@ -203,6 +207,14 @@ impl Disk {
             Body::File(file) => Ok(file),
             Body::Directory(_) => Err(Errno::ISDIR),
             Body::Symlink(_) => Err(Errno::INVAL),
+        }
+    }
+
+    /// Where a symbolic link leads.
+    pub(crate) fn target(&self, ino: u64) -> Result<Arc<Path>> {
+        match &self.node(ino)?.body {
+            Body::Symlink(target) => Ok(Arc::clone(target)),
+            Body::File(_) | Body::Directory(_) => Err(Errno::INVAL),
         }
     }
 
@@ -309,6 +321,3 @@ impl Disk {
         }
     }
 }
-
-/// What a name leads to, and the name: a row of a directory listing.
-pub(crate) type Row = (u64, OsString);

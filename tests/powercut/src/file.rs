@@ -73,12 +73,12 @@ impl File {
                 self.disk.resize(*size);
             }
         }
-        let pieces = changes.iter().filter_map(|change| match change {
-            Change::Write(pieces) => Some(pieces),
-            Change::Resize(_) => None,
-        });
         self.disk.resize(self.seen.size());
-        self.disk.adopt(&self.seen, pieces.flatten());
+        for change in &changes {
+            if let Change::Write(pieces) = change {
+                self.disk.adopt(&self.seen, pieces);
+            }
+        }
     }
 
     /// The sync failed: as on Linux, processes go on seeing the changes, and no later sync writes them.

@@ -49,7 +49,8 @@ impl Image {
     /// to parent of which only the one half came through can, then it is empty there.
     pub fn write_to(&self, dir: &Path) -> Result<()> {
         fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
-        let mut present = fs::read_dir(dir).with_context(|| format!("listing {}", dir.display()))?;
+        let mut present =
+            fs::read_dir(dir).with_context(|| format!("listing {}", dir.display()))?;
         ensure!(
             present.next().is_none(),
             "{} is not empty: what is there would pass for what survived",
@@ -152,7 +153,8 @@ impl Writer<'_> {
             }
             Body::File(_) | Body::Symlink(_) => {
                 if let Some(first) = self.files.get(&ino) {
-                    return fs::hard_link(first, path).with_context(|| format!("linking {}", path.display()));
+                    return fs::hard_link(first, path)
+                        .with_context(|| format!("linking {}", path.display()));
                 }
                 self.files.insert(ino, path.to_owned());
                 self.leaf(ino, path)

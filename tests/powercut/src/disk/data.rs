@@ -23,7 +23,13 @@ impl Disk {
     }
 
     /// Writes all of it or, when it does not fit, nothing.
-    pub(crate) fn write(&mut self, ino: u64, offset: u64, data: &[u8], now: SystemTime) -> Result<()> {
+    pub(crate) fn write(
+        &mut self,
+        ino: u64,
+        offset: u64,
+        data: &[u8],
+        now: SystemTime,
+    ) -> Result<()> {
         if data.is_empty() {
             return Ok(());
         }
@@ -100,11 +106,6 @@ impl Disk {
     /// `fsync` of a file, or `fdatasync`, which leaves the attributes for later.
     pub(crate) fn sync_file(&mut self, ino: u64, data_only: bool) -> Result<()> {
         self.syncs.files += 1;
-        self.save_file(ino, data_only)
-    }
-
-    /// What a sync does, without counting as one: for writes to files that were opened with `O_SYNC` or `O_DSYNC`.
-    pub(crate) fn save_file(&mut self, ino: u64, data_only: bool) -> Result<()> {
         let fails = self.fail_sync;
         let node = self.node_mut(ino)?;
         let Body::File(file) = &mut node.body else {

@@ -43,7 +43,13 @@ impl Disk {
     }
 
     /// Makes an inode with a first name. A directory is made with [`Disk::make_directory`].
-    pub(crate) fn make(&mut self, spot: Spot<'_>, permissions: u16, body: Body, by: Caller) -> Result<u64> {
+    pub(crate) fn make(
+        &mut self,
+        spot: Spot<'_>,
+        permissions: u16,
+        body: Body,
+        by: Caller,
+    ) -> Result<u64> {
         self.vacant(spot)?;
         let ino = self.next;
         self.next += 1;
@@ -57,7 +63,12 @@ impl Disk {
         Ok(ino)
     }
 
-    pub(crate) fn make_directory(&mut self, spot: Spot<'_>, permissions: u16, by: Caller) -> Result<u64> {
+    pub(crate) fn make_directory(
+        &mut self,
+        spot: Spot<'_>,
+        permissions: u16,
+        by: Caller,
+    ) -> Result<u64> {
         let body = Body::Directory(Directory::new(spot.parent));
         self.make(spot, permissions, body, by)
     }
@@ -97,7 +108,13 @@ impl Disk {
     }
 
     /// A rename. That no directory moves into itself is seen to by the kernel.
-    pub(crate) fn rename(&mut self, from: Spot<'_>, to: Spot<'_>, replaces: bool, now: SystemTime) -> Result<()> {
+    pub(crate) fn rename(
+        &mut self,
+        from: Spot<'_>,
+        to: Spot<'_>,
+        replaces: bool,
+        now: SystemTime,
+    ) -> Result<()> {
         self.writable()?;
         let moved = self.lookup(from)?;
         let displaced = match self.lookup(to) {
