@@ -6,6 +6,7 @@
 
 mod disk;
 mod layout;
+mod paused;
 
 use std::sync::Mutex;
 use std::thread;
