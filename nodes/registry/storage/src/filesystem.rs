@@ -157,3 +157,7 @@ impl Driver for Filesystem {
 #[cfg(test)]
 #[path = "filesystem_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "filesystem_durability_tests.rs"]
+mod durability_tests;
