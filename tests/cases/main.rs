@@ -5,4 +5,5 @@ mod durability;
 mod load;
 mod reference;
 mod rooms;
+mod start;
 mod uploads;

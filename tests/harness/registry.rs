@@ -199,10 +199,16 @@ impl Registry {
     }
 }
 
+/// The path of `roadstead`.
+#[track_caller]
+pub fn program() -> PathBuf {
+    Kind::Roadstead.program()
+}
+
 /// `roadstead`, to be run to its end.
 #[track_caller]
 pub fn command() -> Run {
-    Run::new(Kind::Roadstead.program())
+    Run::new(program())
 }
 
 #[track_caller]

@@ -1,6 +1,6 @@
 //! Where content lies: the [`Driver`] trait, the drivers, and the reference registry's layout over them.
 //!
-//! A driver is right when it passes the [`contract`] suite.
+//! A driver is right when it passes the suite in `contract`.
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;

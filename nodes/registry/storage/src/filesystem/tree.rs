@@ -1,6 +1,6 @@
 //! The tree of files under the root: every operation that touches the disk, blocking, with its syncs.
 //!
-//! Here it is opened and read; [`write`], [`uploads`] and [`settle`] hold the rest.
+//! Here it is opened and read; [`mod@write`], [`uploads`] and [`settle`] hold the rest.
 //!
 //! All paths are resolved from a handle on the root at the moment of the operation. A write that finds its directory
 //! removed by another request makes it again; one that finds the root itself gone fails.
