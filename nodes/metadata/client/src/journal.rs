@@ -1,5 +1,7 @@
 //! The machine's log and snapshot in one file that survives a power cut at any point (redb: copy on write, checksums).
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use redb::backends::InMemoryBackend;
@@ -122,7 +124,15 @@ impl Journal {
 fn create(builder: &redb::Builder, path: &Path) -> Result<Database, JournalError> {
     let parent = path.parent().unwrap_or_else(|| Path::new("."));
     std::fs::create_dir_all(parent)?;
-    let database = builder.create(path).map_err(|error| match error {
+    // It holds the secret that upload sessions are signed with.
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    let database = builder.create_file(file).map_err(|error| match error {
         redb::DatabaseError::DatabaseAlreadyOpen => JournalError::InUse,
         other => other.into(),
     })?;
@@ -131,7 +141,7 @@ fn create(builder: &redb::Builder, path: &Path) -> Result<Database, JournalError
         .filter(|ancestor| !ancestor.as_os_str().is_empty())
         .take(2)
     {
-        std::fs::File::open(directory)?.sync_all()?;
+        File::open(directory)?.sync_all()?;
     }
     Ok(database)
 }

@@ -95,3 +95,13 @@ async fn a_long_log_is_shortened_and_loses_nothing() {
         assert_eq!(progress.offset, 100);
     }
 }
+
+#[test]
+fn nobody_else_may_read_the_log() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.redb");
+    let _local = Local::open(Home::File(path.clone()), clock()).unwrap();
+    let mode = std::fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
