@@ -5,5 +5,6 @@ mod durability;
 mod load;
 mod reference;
 mod rooms;
+mod spec;
 mod start;
 mod uploads;

@@ -161,6 +161,8 @@ fn builder(options: Options) -> Builder<TokioExecutor> {
         .header_read_timeout(HEADERS_WITHIN)
         // As the reference spells them: there are scripts that look for `Docker-Content-Digest` to the letter.
         .title_case_headers(true)
+        // A client that has said all may close its side, and still wants the answer.
+        .half_close(true)
         .max_buf_size(BUFFER)
         .http2()
         .timer(TokioTimer::new())
