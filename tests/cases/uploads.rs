@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use roadstead_oci::{Algorithm, Digest};
-use roadstead_tests::{Answer, Options, Registry, Repository, image::noise, wait_until};
+use roadstead_tests::{Answer, Image, Options, Registry, Repository, image::noise, wait_until};
 
 const ROUNDS: u64 = 200;
 
@@ -271,4 +271,31 @@ fn bytes_that_were_never_acknowledged_leave_nothing_behind() {
         .repository("gone")
         .close_upload(path, b"x", &digest(b"x"))
         .expect_status(201);
+}
+
+#[test]
+fn a_tag_that_was_acknowledged_while_its_manifest_was_deleted_is_gone_or_leads_to_it() {
+    let registry = Registry::roadstead(Options::default());
+    let repository = registry.repository("race/tags");
+    let image = Image::new(1).layers(1).build();
+    let digest = image.root().digest.to_string();
+    for round in 0..ROUNDS {
+        repository.push(&digest, &image);
+        let tag = format!("t{round}");
+        let (pushed, deleted) = race(
+            || repository.push_manifest(&tag, image.root()),
+            || repository.delete_manifest(&digest),
+        );
+        pushed.expect_status(201);
+        deleted.expect_status(202);
+        let leads = repository.manifest(&tag).status == 200;
+        assert_eq!(
+            repository.tags().contains(&tag),
+            leads,
+            "a tag is listed if it leads somewhere"
+        );
+        if leads {
+            repository.assert_serves(&tag, &image);
+        }
+    }
 }

@@ -133,8 +133,6 @@ fn bodies_that_are_no_manifest_are_400() {
 }
 
 const NO_REQUESTS: &[&str] = &[
-    "GET /v2/{} HTTP/1.1\r\nHost: x\r\n\r\n",
-    "GET /v2/ HTTP/1.1\r\nHost: x\r\n{}\r\n",
     "\r\n\r\n\r\n",
     "GET\r\n\r\n",
     "GET /v2/ HTTP/9.9\r\n\r\n",
