@@ -87,3 +87,132 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use roadstead_metadata::{Clock, Home, Local};
+    use roadstead_oci::{Algorithm, Name};
+    use roadstead_storage::{Driver as _, Memory};
+
+    use super::*;
+    use crate::body::Body;
+    use crate::session::Ticket;
+    use crate::upload::Chunk;
+    use crate::{Options, Registry};
+
+    struct Bench {
+        registry: Registry,
+        store: Memory,
+        time: Arc<AtomicU64>,
+    }
+
+    impl Bench {
+        async fn new() -> Self {
+            let time = Arc::new(AtomicU64::new(1_790_000_000_000));
+            let told = Arc::clone(&time);
+            let clock: Clock = Arc::new(move || Timestamp(told.load(Ordering::Relaxed)));
+            let store = Memory::new();
+            let metadata = Arc::new(Local::open(Home::Memory, clock).unwrap());
+            let registry = Registry::build(Arc::new(store.clone()), metadata, Options::default());
+            Self {
+                registry: registry.await.unwrap(),
+                store,
+                time,
+            }
+        }
+
+        fn pass(&self, time: Duration) {
+            self.time
+                .fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
+        }
+
+        async fn append(&self, ticket: Ticket) -> Result<Ticket, Error> {
+            let pieces = futures::stream::iter([Ok("bytes".into())]);
+            let body = Body::new(pieces, Duration::from_secs(1), false);
+            self.registry
+                .append(ticket, Chunk { range: None, body })
+                .await
+        }
+
+        async fn staged(&self) -> usize {
+            let future = SystemTime::from(Timestamp(u64::MAX / 4));
+            self.store.staged(future, None, 100).await.unwrap().len()
+        }
+    }
+
+    fn name() -> Name {
+        "purged".parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn uploads_that_nobody_goes_on_with_are_purged_with_their_bytes() {
+        let bench = Bench::new().await;
+        let old = bench.registry.open_upload(&name(), Algorithm::Sha256);
+        let old = bench.append(old).await.unwrap();
+        bench.pass(Duration::from_hours(100));
+        let young = bench.registry.open_upload(&name(), Algorithm::Sha256);
+        let young = bench.append(young).await.unwrap();
+        assert_eq!(bench.staged().await, 2);
+        bench.pass(Duration::from_hours(100));
+        assert_eq!(
+            bench
+                .registry
+                .purge_uploads(Duration::from_hours(168))
+                .await
+                .unwrap(),
+            1
+        );
+        assert_eq!(bench.staged().await, 1);
+        assert!(matches!(bench.append(old).await, Err(Error::UploadUnknown)));
+        assert_eq!(bench.append(young).await.unwrap().state.offset, 10);
+    }
+
+    #[tokio::test]
+    async fn an_upload_in_which_nothing_came_ends_after_an_hour() {
+        let bench = Bench::new().await;
+        let (one, other) = (
+            bench.registry.open_upload(&name(), Algorithm::Sha256),
+            bench.registry.open_upload(&name(), Algorithm::Sha256),
+        );
+        bench.pass(Duration::from_mins(58));
+        let one = bench.append(one).await.unwrap();
+        bench.pass(Duration::from_mins(3));
+        assert!(matches!(
+            bench.append(other).await,
+            Err(Error::UploadUnknown)
+        ));
+        assert_eq!(
+            bench.append(one).await.unwrap().state.offset,
+            10,
+            "one that moved goes on"
+        );
+        assert_eq!(
+            bench.staged().await,
+            2,
+            "what was refused left nothing behind"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_start_gives_up_what_no_session_holds() {
+        let bench = Bench::new().await;
+        let held = bench.registry.open_upload(&name(), Algorithm::Sha256);
+        bench.append(held).await.unwrap();
+        let mut orphan = bench.store.stage("orphan").await.unwrap();
+        orphan.write(vec!["bytes".into()]).await.unwrap();
+        orphan.finish().await.unwrap();
+        bench.time.store(u64::MAX / 4, Ordering::Relaxed);
+        let reclaimed = bench.registry.reclaim_all().await.unwrap();
+        assert_eq!(
+            reclaimed,
+            Reclaimed {
+                temporary_files: 0,
+                staged_places: 1
+            }
+        );
+        assert_eq!(bench.staged().await, 1);
+    }
+}
