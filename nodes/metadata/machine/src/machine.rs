@@ -57,6 +57,11 @@ pub enum Command {
     AdoptSecret {
         secret: Vec<u8>,
     },
+    /// Puts a session on record in which nothing was received yet, so that it outlives its token.
+    Open {
+        origin: Origin,
+        state: HashState,
+    },
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -121,6 +126,7 @@ impl Machine {
                 tail,
                 digest,
             } => self.seal(origin, at, tail, digest),
+            Command::Open { origin, state } => self.open(origin, state),
             Command::Finish { session } => self.finish(session),
             Command::Cancel { origin } => self.cancel(origin),
             Command::Purge { idle_since } => self.purge(idle_since),
@@ -151,6 +157,33 @@ impl Machine {
             .flat_map(Session::segments)
             .map(|segment| segment.place.as_str())
             .collect()
+    }
+
+    fn open(&mut self, origin: Origin, state: HashState) -> Outcome {
+        let fresh = self.is_fresh(origin.opened, self.now);
+        match self.sessions.get(&origin.session) {
+            None if fresh => {
+                let progress = Receiving {
+                    offset: 0,
+                    state,
+                    segments: Vec::new(),
+                    touched: self.now,
+                };
+                let session = Session::Receiving {
+                    repository: origin.repository,
+                    progress,
+                };
+                self.sessions.insert(origin.session, session);
+                Outcome::Appended { offset: 0 }
+            }
+            Some(Session::Receiving {
+                repository,
+                progress,
+            }) if *repository == origin.repository => Outcome::Appended {
+                offset: progress.offset,
+            },
+            _ => Outcome::UnknownSession,
+        }
     }
 
     fn append(&mut self, origin: Origin, from: u64, segment: Segment, state: HashState) -> Outcome {
@@ -371,6 +404,7 @@ impl fmt::Debug for Command {
             Self::Cancel { origin } => write!(f, "Cancel({origin:?})"),
             Self::Purge { idle_since } => write!(f, "Purge({idle_since:?})"),
             Self::AdoptSecret { .. } => f.write_str("AdoptSecret"),
+            Self::Open { origin, .. } => write!(f, "Open({origin:?})"),
         }
     }
 }

@@ -126,6 +126,39 @@ fn a_session_known_by_its_token_alone_lives_for_an_hour() {
 }
 
 #[test]
+fn a_session_on_record_outlives_its_token() {
+    let mut machine = Machine::default();
+    let open = |n| Command::Open {
+        origin: origin(n, 0),
+        state: state(),
+    };
+    assert_eq!(
+        machine.apply(at(HOUR - 1, open(1))),
+        Outcome::Appended { offset: 0 }
+    );
+    assert_eq!(machine.apply(at(HOUR, open(2))), Outcome::UnknownSession);
+    assert_eq!(
+        machine.apply(at(9 * HOUR, append(origin(1, 0), 0, "a", 5))),
+        Outcome::Appended { offset: 5 }
+    );
+    assert_eq!(
+        machine.apply(at(9 * HOUR, open(1))),
+        Outcome::Appended { offset: 5 },
+        "nothing is undone"
+    );
+    machine.apply(at(
+        9 * HOUR,
+        Command::Cancel {
+            origin: origin(1, 0),
+        },
+    ));
+    assert_eq!(
+        machine.apply(at(9 * HOUR, open(1))),
+        Outcome::UnknownSession
+    );
+}
+
+#[test]
 fn a_cancelled_token_never_comes_to_life_again() {
     let mut machine = Machine::default();
     machine.apply(at(
@@ -206,7 +239,7 @@ fn the_first_secret_stays() {
 
 /// Any command on one of a few sessions, at any small offset and time.
 fn any_entry() -> impl Strategy<Value = Entry> {
-    let command = (0..6_u8, 0..3_u8, 0..6_u64, 1..4_u64, any::<u16>()).prop_map(
+    let command = (0..7_u8, 0..3_u8, 0..6_u64, 1..4_u64, any::<u16>()).prop_map(
         |(kind, n, offset, length, place)| {
             let place = segment(&format!("{place}"), length);
             match kind {
@@ -224,6 +257,10 @@ fn any_entry() -> impl Strategy<Value = Entry> {
                 },
                 3 => Command::Finish {
                     session: SessionId([n; 16]),
+                },
+                5 => Command::Open {
+                    origin: origin(n, 0),
+                    state: state(),
                 },
                 4 => Command::Cancel {
                     origin: origin(n, 0),

@@ -61,7 +61,7 @@ pub struct Receiving {
 /// The life of a session.
 ///
 /// ```text
-///  (a token only) ──Append──▶ Receiving ──Append──▶ Receiving
+///  (a token only) ─Open, Append▶ Receiving ──Append──▶ Receiving
 ///        │                        │
 ///        ├───────── Seal ─────────┴──▶ Sealed ──Finish──▶ Completed ──┐
 ///        │                        │      │                            ├──▶ forgotten

@@ -130,6 +130,27 @@ mod tests {
         assert_eq!(lines.join("\n"), golden.trim_end());
     }
 
+    /// `tests/golden/v1-open.txt`: a command that came later, in the same form.
+    #[test]
+    fn commands_that_came_later_are_frozen_as_well() {
+        let origin = Origin {
+            session: SessionId([1; 16]),
+            repository: "a/b".parse().unwrap(),
+            opened: Timestamp(1000),
+        };
+        let state = Hasher::new(Algorithm::Sha512).save();
+        let entry = Entry {
+            at: Timestamp(1001),
+            command: Command::Open { origin, state },
+        };
+        let bytes = encode_entry(&entry).unwrap();
+        assert_eq!(decode_entry(&bytes).unwrap(), entry);
+        assert_eq!(
+            hex(&bytes),
+            include_str!("../tests/golden/v1-open.txt").trim_end()
+        );
+    }
+
     #[test]
     fn what_a_newer_version_wrote_is_refused_by_name() {
         assert!(matches!(

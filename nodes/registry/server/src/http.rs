@@ -56,11 +56,15 @@ pub fn router(
 
 /// The way of a request.
 async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response<Body> {
-    let (call, body) = Call::parse(&api, request);
-    let mut response = match Route::parse(&call.path) {
-        Route::Elsewhere(path) => answer::moved(&call, &path),
-        Route::Nowhere => answer::page_not_found(),
-        Route::To(target) => dispatch(&api, call, target, body).await,
+    let mut response = if request::names_its_host(&request) {
+        let (call, body) = Call::parse(&api, request);
+        match Route::parse(&call.path) {
+            Route::Elsewhere(path) => answer::moved(&call, &path),
+            Route::Nowhere => answer::page_not_found(),
+            Route::To(target) => dispatch(&api, call, target, body).await,
+        }
+    } else {
+        answer::no_host()
     };
     stamp(&api, &mut response);
     response
@@ -133,10 +137,11 @@ fn known_digest(text: &str) -> Result<Digest, Failure> {
         .map_err(|malformed| Failure::new(ErrorCode::DigestInvalid, malformed.to_string()))
 }
 
-/// Whether the client says that it holds this content already. Clients write the digest with quotes or without.
+/// Whether the client says that it holds this content already. Clients write the digest with quotes or without; `*` is
+/// whatever there is (RFC 9110, section 13.1.2).
 fn is_held(call: &Call, digest: &str) -> bool {
     let held = call.header(http::header::IF_NONE_MATCH).unwrap_or_default();
     held.split(',')
         .map(|etag| etag.trim().trim_start_matches("W/").trim_matches('"'))
-        .any(|etag| etag == digest)
+        .any(|etag| etag == digest || etag == "*")
 }

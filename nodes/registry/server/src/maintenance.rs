@@ -196,6 +196,30 @@ mod tests {
         );
     }
 
+    /// One PATCH may take longer than a session lives without a record.
+    #[tokio::test(start_paused = true)]
+    async fn a_first_chunk_that_takes_hours_is_taken() {
+        let bench = Bench::new().await;
+        let ticket = bench.registry.open_upload(&name(), Algorithm::Sha256);
+        let time = Arc::clone(&bench.time);
+        let pieces = futures::stream::unfold(0, move |n| {
+            let time = Arc::clone(&time);
+            async move {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                time.fetch_add(60_000, Ordering::Relaxed);
+                (n < 200).then_some((Ok("bytes".into()), n + 1))
+            }
+        });
+        let body = Body::new(pieces, Duration::from_mins(2), false);
+        let ticket = bench
+            .registry
+            .append(ticket, Chunk { range: None, body })
+            .await
+            .unwrap();
+        assert_eq!(ticket.state.offset, 1000);
+        assert_eq!(bench.append(ticket).await.unwrap().state.offset, 1005);
+    }
+
     #[tokio::test]
     async fn a_start_gives_up_what_no_session_holds() {
         let bench = Bench::new().await;

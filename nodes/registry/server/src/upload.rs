@@ -3,7 +3,9 @@
 //! A chunk is written to a place of its own, made durable, and only then committed, by compare-and-set on the offset at
 //! which it began: of two writers one wins, and the loser's bytes are garbage. No lock is held while a client is slow.
 
-use roadstead_metadata::{Command, Origin, Outcome, Segment, SessionId};
+use std::time::Duration;
+
+use roadstead_metadata::{Command, FRESH_FOR, Origin, Outcome, Segment, SessionId};
 use roadstead_oci::{Algorithm, ContentRange, Digest, Hasher, Name};
 use roadstead_storage::{Staged, layout};
 
@@ -65,7 +67,8 @@ impl Registry {
         };
         check_offset(offset, &state, chunk.range)?;
         let algorithm = hasher.algorithm();
-        let Some((segment, received)) = self.take_in(origin.session, *hasher, chunk).await? else {
+        let taken = self.take_in(&origin, offset, *hasher, chunk).await?;
+        let Some((segment, received)) = taken else {
             return Ok(Ticket {
                 origin,
                 state: State { offset, algorithm },
@@ -149,7 +152,7 @@ impl Registry {
         let origin = self.tokens.mint(name, self.metadata.now());
         let hasher = Hasher::new(digest.algorithm());
         let taken = self
-            .take_in(origin.session, hasher.clone(), Chunk { range: None, body })
+            .store_chunk(origin.session, hasher.clone(), Chunk { range: None, body })
             .await?;
         let (segments, hasher) = match taken {
             None => (Vec::new(), hasher),
@@ -169,9 +172,37 @@ impl Registry {
         published
     }
 
+    /// Stores a chunk of a session. The first chunk may take longer than a session lives without a record: it is put on
+    /// record before that.
+    async fn take_in(
+        &self,
+        origin: &Origin,
+        offset: u64,
+        hasher: Hasher,
+        chunk: Chunk,
+    ) -> Result<Option<(Segment, Received)>, Error> {
+        let fresh = hasher.save();
+        let mut storing = std::pin::pin!(self.store_chunk(origin.session, hasher, chunk));
+        if offset == 0 {
+            let on_record_by = origin.opened.plus(FRESH_FOR / 2);
+            let wait = Duration::from_millis(on_record_by.0.saturating_sub(self.metadata.now().0));
+            if let Ok(stored) = tokio::time::timeout(wait, &mut storing).await {
+                return stored;
+            }
+            let open = Command::Open {
+                origin: origin.clone(),
+                state: fresh,
+            };
+            if let Outcome::UnknownSession = self.metadata.propose(open).await? {
+                return Err(Error::UploadUnknown);
+            }
+        }
+        storing.await
+    }
+
     /// Stores a chunk at a place of its own, durable. `None` when it had no bytes. A chunk that said its range is taken
     /// whole or not at all, so that it can be sent again as it is; of one that did not, what came is taken.
-    async fn take_in(
+    async fn store_chunk(
         &self,
         session: SessionId,
         hasher: Hasher,
@@ -212,7 +243,7 @@ impl Registry {
             hasher,
             segments,
         } = open;
-        let taken = self.take_in(origin.session, hasher.clone(), chunk).await?;
+        let taken = self.take_in(origin, offset, hasher.clone(), chunk).await?;
         let (tail, hasher) = match taken {
             None => (None, hasher),
             Some((tail, received)) => {

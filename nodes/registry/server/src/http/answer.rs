@@ -2,9 +2,24 @@
 
 use axum::body::Body;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 
 use super::request::Call;
+
+/// What cannot stand in the path of a URL as it is.
+const PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'\\')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}');
 
 /// An answer of this status, without a body.
 pub(super) fn empty(status: StatusCode) -> Response<Body> {
@@ -35,8 +50,22 @@ pub(super) fn set(response: &mut Response<Body>, name: HeaderName, value: impl A
 }
 
 pub(super) fn page_not_found() -> Response<Body> {
-    let mut response = Response::new(Body::from("404 page not found\n"));
-    *response.status_mut() = StatusCode::NOT_FOUND;
+    plain(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+/// What follows on the connection may not be what its sender means: it is closed.
+pub(super) fn no_host() -> Response<Body> {
+    let mut response = plain(
+        StatusCode::BAD_REQUEST,
+        "400 Bad Request: one Host header is required\n",
+    );
+    set(&mut response, header::CONNECTION, "close");
+    response
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
     set(
         &mut response,
         header::CONTENT_TYPE,
@@ -48,7 +77,13 @@ pub(super) fn page_not_found() -> Response<Body> {
 pub(super) fn moved(call: &Call, path: &str) -> Response<Body> {
     let mut response = empty(StatusCode::MOVED_PERMANENTLY);
     let prefix = call.prefix.trim_end_matches('/');
-    set(&mut response, header::LOCATION, format!("{prefix}{path}"));
+    let path = utf8_percent_encode(path, PATH);
+    let mut location = format!("{prefix}{path}");
+    if let Some(query) = &call.query_text {
+        location.push('?');
+        location.extend(utf8_percent_encode(query, CONTROLS));
+    }
+    set(&mut response, header::LOCATION, location);
     response
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use futures::TryStreamExt as _;
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, HeaderName, Method, Version, header};
 use percent_encoding::percent_decode_str;
 
 use super::Api;
@@ -20,6 +20,8 @@ pub(super) struct Call {
     /// or not text.
     pub(super) path: String,
     pub(super) query: Query,
+    /// The query as it came, not decoded. `None` without a question mark.
+    pub(super) query_text: Option<String>,
     pub(super) headers: HeaderMap,
     /// Scheme and host to send the client to: `http://host:port`. Empty when it did not say, or is not to be told.
     pub(super) base: String,
@@ -48,6 +50,7 @@ impl Call {
             method: parts.method,
             path,
             query: Query::parse(parts.uri.query().unwrap_or_default()),
+            query_text: parts.uri.query().map(str::to_owned),
             headers: parts.headers,
             base,
             prefix: options.prefix.clone(),
@@ -70,6 +73,12 @@ impl Call {
     pub(super) fn is_head(&self) -> bool {
         self.method == Method::HEAD
     }
+}
+
+/// Whether a request says for whom it is: HTTP/1.1 wants that once, no more and no less (RFC 9112, section 3.2).
+pub(super) fn names_its_host(request: &Request) -> bool {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    request.version() != Version::HTTP_11 || hosts == 1
 }
 
 fn path_below(prefix: &str, path: &str) -> String {

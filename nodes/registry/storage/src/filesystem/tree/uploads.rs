@@ -61,9 +61,11 @@ impl Tree {
             [one] => self
                 .whole(one)
                 .and_then(|()| self.rename(&staged(&one.place)?, target)),
-            many => self
-                .join(many)
-                .and_then(|joined| self.rename(&joined, target)),
+            many => self.join(many).and_then(|joined| {
+                self.rename(&joined, target).inspect_err(|_| {
+                    let _swept_later = self.unlink(&joined);
+                })
+            }),
         };
         match moved {
             // Somebody else may have published the same session, by moving its bytes.
