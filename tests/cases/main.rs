@@ -1,10 +1,10 @@
 //! The end-to-end cases: a registry as a process, real clients, the reference beside it.
 
+mod api;
 mod clients;
 mod durability;
 mod load;
 mod reference;
 mod rooms;
-mod spec;
 mod start;
 mod uploads;

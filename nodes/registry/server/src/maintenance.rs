@@ -205,7 +205,7 @@ mod tests {
         let pieces = futures::stream::unfold(0, move |n| {
             let time = Arc::clone(&time);
             async move {
-                tokio::time::sleep(Duration::from_secs(60)).await;
+                tokio::time::sleep(Duration::from_mins(1)).await;
                 time.fetch_add(60_000, Ordering::Relaxed);
                 (n < 200).then_some((Ok("bytes".into()), n + 1))
             }
