@@ -62,6 +62,11 @@ pub enum Command {
         origin: Origin,
         state: HashState,
     },
+    /// Cancels a session if it still stands at `at`: its client sent the wrong bytes from there.
+    Abandon {
+        origin: Origin,
+        at: u64,
+    },
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -126,6 +131,7 @@ impl Machine {
                 tail,
                 digest,
             } => self.seal(origin, at, tail, digest),
+            Command::Abandon { origin, at } => self.abandon(origin, at),
             Command::Open { origin, state } => self.open(origin, state),
             Command::Finish { session } => self.finish(session),
             Command::Cancel { origin } => self.cancel(origin),
@@ -332,6 +338,18 @@ impl Machine {
         }
     }
 
+    fn abandon(&mut self, origin: Origin, at: u64) -> Outcome {
+        match self.sessions.get(&origin.session) {
+            Some(Session::Receiving { progress, .. }) if progress.offset != at => {
+                Outcome::Conflict {
+                    offset: progress.offset,
+                }
+            }
+            None if at != 0 => Outcome::UnknownSession,
+            _ => self.cancel(origin),
+        }
+    }
+
     fn purge(&mut self, idle_since: Timestamp) -> Outcome {
         let idle = |session: &Session| {
             session
@@ -404,6 +422,7 @@ impl fmt::Debug for Command {
             Self::Cancel { origin } => write!(f, "Cancel({origin:?})"),
             Self::Purge { idle_since } => write!(f, "Purge({idle_since:?})"),
             Self::AdoptSecret { .. } => f.write_str("AdoptSecret"),
+            Self::Abandon { origin, at } => write!(f, "Abandon({origin:?} at {at})"),
             Self::Open { origin, .. } => write!(f, "Open({origin:?})"),
         }
     }

@@ -159,6 +159,41 @@ fn a_session_on_record_outlives_its_token() {
 }
 
 #[test]
+fn wrong_bytes_end_a_session_only_where_they_were_sent() {
+    let mut machine = Machine::default();
+    let abandon = |n, from| Command::Abandon {
+        origin: origin(n, 0),
+        at: from,
+    };
+    machine.apply(at(1, append(origin(1, 0), 0, "a", 5)));
+    assert_eq!(
+        machine.apply(at(2, abandon(1, 0))),
+        Outcome::Conflict { offset: 5 }
+    );
+    assert_eq!(
+        machine.places().len(),
+        1,
+        "what was acknowledged meanwhile stays"
+    );
+    let gone = Outcome::Discarded {
+        sessions: 1,
+        segments: vec![segment("a", 5)],
+    };
+    assert_eq!(machine.apply(at(3, abandon(1, 5))), gone);
+    assert_eq!(
+        machine.apply(at(4, abandon(2, 0))),
+        Outcome::Discarded {
+            sessions: 1,
+            segments: vec![]
+        }
+    );
+    assert_eq!(
+        machine.apply(at(5, append(origin(2, 0), 0, "b", 5))),
+        Outcome::UnknownSession
+    );
+}
+
+#[test]
 fn a_cancelled_token_never_comes_to_life_again() {
     let mut machine = Machine::default();
     machine.apply(at(

@@ -151,6 +151,26 @@ mod tests {
         );
     }
 
+    /// `tests/golden/v1-abandon.txt`.
+    #[test]
+    fn abandoning_is_frozen() {
+        let origin = Origin {
+            session: SessionId([1; 16]),
+            repository: "a/b".parse().unwrap(),
+            opened: Timestamp(1000),
+        };
+        let entry = Entry {
+            at: Timestamp(1001),
+            command: Command::Abandon { origin, at: 7 },
+        };
+        let bytes = encode_entry(&entry).unwrap();
+        assert_eq!(decode_entry(&bytes).unwrap(), entry);
+        assert_eq!(
+            hex(&bytes),
+            include_str!("../tests/golden/v1-abandon.txt").trim_end()
+        );
+    }
+
     #[test]
     fn what_a_newer_version_wrote_is_refused_by_name() {
         assert!(matches!(

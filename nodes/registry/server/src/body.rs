@@ -79,18 +79,6 @@ impl Body {
             }
         }
     }
-
-    /// The whole body, or `None` if it is larger than `limit`.
-    pub async fn collect(mut self, limit: usize) -> Result<Option<Bytes>, BodyError> {
-        let mut whole = Vec::new();
-        while let Some(piece) = self.next().await? {
-            if whole.len() + piece.len() > limit {
-                return Ok(None);
-            }
-            whole.extend_from_slice(&piece);
-        }
-        Ok(Some(whole.into()))
-    }
 }
 
 impl Drop for Body {
@@ -145,15 +133,5 @@ mod tests {
         assert_eq!(body.is_empty().await, Ok(false));
         assert_eq!(body.next().await, Ok(Some("ab".into())));
         assert_eq!(body.is_empty().await, Ok(true));
-    }
-
-    #[tokio::test]
-    async fn a_body_is_collected_up_to_its_limit() {
-        let body = || {
-            let pieces = ["ab", "", "cd"].map(|piece| Ok(Bytes::from(piece)));
-            Body::new(futures::stream::iter(pieces), Duration::from_secs(1), true)
-        };
-        assert_eq!(body().collect(4).await, Ok(Some("abcd".into())));
-        assert_eq!(body().collect(3).await, Ok(None));
     }
 }

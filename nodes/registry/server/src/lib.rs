@@ -41,6 +41,7 @@ pub struct Registry {
     options: Options,
     tokens: token::Tokens,
     referrers: referrers::Knowledge,
+    deletions: remove::Deletions,
     /// Work that goes on after its request was answered, or its client went away.
     background: TaskTracker,
 }
@@ -63,6 +64,7 @@ impl Registry {
             options,
             tokens: token::Tokens::new(&secret),
             referrers: referrers::Knowledge::default(),
+            deletions: remove::Deletions::default(),
             background: TaskTracker::new(),
         })
     }

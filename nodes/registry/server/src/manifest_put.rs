@@ -13,9 +13,6 @@ use crate::options::{ManifestRules, Platforms};
 /// Tags that one request may set besides the one in its path. The specification asks for ten at least.
 pub(crate) const MAX_TAGS: usize = 64;
 
-/// How often a manifest is stored again that is deleted all the while.
-const ATTEMPTS: usize = 8;
-
 /// References looked up together.
 const AT_ONCE: usize = 16;
 
@@ -77,8 +74,7 @@ impl Registry {
         })
     }
 
-    /// The manifest, and then its tags. A deletion that ran between the two may have taken the manifest and missed the
-    /// tags: what is acknowledged leads somewhere, so it is stored again.
+    /// The manifest, and then its tags, with no deletion between the two.
     async fn store_tagged(
         &self,
         name: &Name,
@@ -86,21 +82,12 @@ impl Registry {
         tags: &[Tag],
         bytes: Bytes,
     ) -> Result<(), Error> {
-        for _attempt in 0..ATTEMPTS {
-            self.store_manifest(name, digest, tags, bytes.clone())
-                .await?;
-            let current = tags
-                .iter()
-                .map(|tag| link_to(layout::tag_current(name, tag), digest));
-            self.store.put(current.collect()).await?;
-            if self.linked_manifest(name, digest).await?.is_some() {
-                return Ok(());
-            }
-        }
-        Err(Error::ManifestUnknown {
-            name: name.clone(),
-            reference: digest.to_string(),
-        })
+        let _no_deletion = self.deletions.held_off(name).await;
+        self.store_manifest(name, digest, tags, bytes).await?;
+        let current = tags
+            .iter()
+            .map(|tag| link_to(layout::tag_current(name, tag), digest));
+        Ok(self.store.put(current.collect()).await?)
     }
 
     async fn store_manifest(

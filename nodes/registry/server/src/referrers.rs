@@ -4,7 +4,7 @@
 //! a repository has is asked of the store each time, and looked at closely only when its directory changed. Manifests
 //! that the reference registry wrote, or writes, are found like all others.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -41,7 +41,7 @@ struct Known {
     /// When each algorithm's directory of revisions had last changed, when it was last read.
     read_at: HashMap<Algorithm, SystemTime>,
     looked_at: HashSet<Digest>,
-    by_subject: HashMap<Digest, BTreeMap<Digest, Descriptor>>,
+    by_subject: HashMap<Digest, BTreeSet<Digest>>,
 }
 
 /// What a client asks for.
@@ -77,19 +77,23 @@ impl Registry {
         name: &Name,
         query: Query<'_>,
     ) -> Result<Page<Descriptor>, Error> {
-        let mut candidates = self.remembered(name, query.subject).await?;
+        let mut candidates: BTreeMap<Digest, Source> = BTreeMap::new();
         self.add_fallback(name, query.subject, &mut candidates)
             .await?;
-        let wanted = candidates.into_iter().filter(|(digest, descriptor)| {
-            query
-                .last
-                .is_none_or(|last| digest.to_string().as_str() > last)
-                && query
-                    .artifact_type
-                    .is_none_or(|wanted| descriptor.artifact_type.as_deref() == Some(wanted))
-        });
-        let looks: Vec<_> = wanted
-            .map(|(digest, descriptor)| self.if_present(name, digest, descriptor))
+        let remembered = self.remembered(name, query.subject).await?;
+        candidates.extend(
+            remembered
+                .into_iter()
+                .map(|digest| (digest, Source::Subject)),
+        );
+        let looks: Vec<_> = candidates
+            .into_iter()
+            .filter(|(digest, _)| {
+                query
+                    .last
+                    .is_none_or(|last| digest.to_string().as_str() > last)
+            })
+            .map(|(digest, source)| self.if_referrer(name, &query, digest, source))
             .collect();
         let mut present = futures::stream::iter(looks).buffered(AT_ONCE);
         let (mut page, mut bytes) = (Page::default(), 0);
@@ -105,11 +109,36 @@ impl Registry {
         Ok(page)
     }
 
-    async fn remembered(
+    /// The descriptor of a candidate that is there, refers to the subject and passes the filter. Read anew each time:
+    /// what is remembered stays small, however large annotations are.
+    async fn if_referrer(
         &self,
         name: &Name,
-        subject: &Digest,
-    ) -> Result<BTreeMap<Digest, Descriptor>, Error> {
+        query: &Query<'_>,
+        digest: Digest,
+        source: Source,
+    ) -> Result<Option<Descriptor>, Error> {
+        if self.linked_manifest(name, &digest).await?.is_none() {
+            return Ok(None);
+        }
+        let Some(View {
+            subject,
+            descriptor: Some(descriptor),
+        }) = self.view(&digest).await?
+        else {
+            return Ok(None);
+        };
+        let refers = match source {
+            Source::Subject => subject.as_ref() == Some(query.subject),
+            Source::Fallback => subject.is_none_or(|subject| subject == *query.subject),
+        };
+        let wanted = query
+            .artifact_type
+            .is_none_or(|wanted| descriptor.artifact_type.as_deref() == Some(wanted));
+        Ok((refers && wanted).then_some(descriptor))
+    }
+
+    async fn remembered(&self, name: &Name, subject: &Digest) -> Result<BTreeSet<Digest>, Error> {
         let known = self.referrers.of(name);
         let mut known = known.lock().await;
         for algorithm in Algorithm::ALL {
@@ -166,15 +195,6 @@ impl Registry {
         Ok(())
     }
 
-    async fn if_present(
-        &self,
-        name: &Name,
-        digest: Digest,
-        found: Descriptor,
-    ) -> Result<Option<Descriptor>, Error> {
-        Ok(self.linked_manifest(name, &digest).await?.map(|_| found))
-    }
-
     async fn viewed(&self, digest: Digest) -> Result<(Digest, Option<View>), Error> {
         let view = self.view(&digest).await?;
         Ok((digest, view))
@@ -195,12 +215,12 @@ impl Registry {
         }))
     }
 
-    /// Adds what clients listed under the referrers tag, as long as no manifest of it says that its subject is another.
+    /// Adds what clients listed under the referrers tag.
     async fn add_fallback(
         &self,
         name: &Name,
         subject: &Digest,
-        candidates: &mut BTreeMap<Digest, Descriptor>,
+        candidates: &mut BTreeMap<Digest, Source>,
     ) -> Result<(), Error> {
         let Some(index) = self.tagged(name, &Tag::of_referrers(subject)).await? else {
             return Ok(());
@@ -208,28 +228,28 @@ impl Registry {
         let Some(bytes) = self.manifest_bytes(&index).await? else {
             return Ok(());
         };
-        let Ok(Manifest {
+        if let Ok(Manifest {
             shape: Shape::Index { manifests },
             ..
         }) = Manifest::parse(&bytes, None)
-        else {
-            return Ok(());
-        };
-        for listed in manifests {
-            if candidates.contains_key(&listed.digest) {
-                continue;
-            }
-            if let Some(View {
-                subject: said,
-                descriptor: Some(descriptor),
-            }) = self.view(&listed.digest).await?
-                && said.is_none_or(|said| said == *subject)
-            {
-                candidates.insert(listed.digest, descriptor);
-            }
+        {
+            candidates.extend(
+                manifests
+                    .into_iter()
+                    .map(|listed| (listed.digest, Source::Fallback)),
+            );
         }
         Ok(())
     }
+}
+
+/// Why a manifest may be a referrer.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    /// It names the subject.
+    Subject,
+    /// A client listed it under the referrers tag; it counts unless it names another subject.
+    Fallback,
 }
 
 #[derive(Debug, Default)]
@@ -241,11 +261,11 @@ struct View {
 impl Known {
     fn remember(&mut self, digest: Digest, view: Option<View>) {
         let Some(view) = view else { return };
-        if let (Some(subject), Some(descriptor)) = (view.subject, view.descriptor) {
+        if let Some(subject) = view.subject {
             self.by_subject
                 .entry(subject)
                 .or_default()
-                .insert(digest.clone(), descriptor);
+                .insert(digest.clone());
         }
         self.looked_at.insert(digest);
     }

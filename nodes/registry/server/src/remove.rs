@@ -1,10 +1,42 @@
 //! Deleting manifests, tags and blobs. Only links go: the bytes stay until they are collected.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use roadstead_oci::{Digest, Name, Tag};
 use roadstead_storage::{Error as StoreError, layout};
 
+use tokio::sync::{RwLock, RwLockReadGuard};
+
 use crate::Registry;
 use crate::error::Error;
+
+/// Repositories that share a lock. A deletion holds up the pushes of those few.
+const STRIPES: usize = 256;
+
+/// Keeps a manifest's deletion apart from pushes to its repository: it decides which tags go by looking, and a tag that
+/// moved meanwhile must not go with them. Good within this process, which has the store for itself.
+#[derive(Debug)]
+pub(crate) struct Deletions(Box<[RwLock<()>]>);
+
+impl Default for Deletions {
+    fn default() -> Self {
+        Self((0..STRIPES).map(|_| RwLock::new(())).collect())
+    }
+}
+
+impl Deletions {
+    fn of(&self, name: &Name) -> &RwLock<()> {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        let stripe = hasher.finish() % STRIPES as u64;
+        &self.0[usize::try_from(stripe).unwrap_or(0)]
+    }
+
+    /// No manifest of the repository is deleted while this is held.
+    pub(crate) async fn held_off(&self, name: &Name) -> RwLockReadGuard<'_, ()> {
+        self.of(name).read().await
+    }
+}
 
 /// Tags looked at in one step.
 const PAGE: usize = 1000;
@@ -12,23 +44,23 @@ const PAGE: usize = 1000;
 impl Registry {
     /// Removes a manifest from the repository, and the tags that point to it.
     ///
-    /// The tags go first: cut off half way, the manifest can still be deleted. Those that arrive meanwhile go last.
+    /// The tags go first: cut off half way, the manifest can still be deleted.
     pub(crate) async fn remove_manifest(&self, name: &Name, digest: &Digest) -> Result<(), Error> {
         self.check_deletion()?;
         let unknown = || Error::ManifestUnknown {
             name: name.clone(),
             reference: digest.to_string(),
         };
+        let _alone = self.deletions.of(name).write().await;
         let link = layout::revision_link(name, digest);
         if !self.exists(&link).await? {
             return Err(unknown());
         }
         self.remove_tags_of(name, digest).await?;
         match self.store.remove(&link).await {
-            Err(StoreError::NotFound(_)) => return Err(unknown()),
-            removed => removed?,
+            Err(StoreError::NotFound(_)) => Err(unknown()),
+            removed => Ok(removed?),
         }
-        self.remove_tags_of(name, digest).await
     }
 
     async fn remove_tags_of(&self, name: &Name, digest: &Digest) -> Result<(), Error> {

@@ -26,6 +26,10 @@ const WINDOW: u32 = 1 << 20;
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PONG_WITHIN: Duration = Duration::from_secs(20);
 
+/// How a client begins that speaks HTTP/2 (RFC 9113, section 3.4), and when to look whether more of it came.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
 /// After an error that is not about one connection (out of file descriptors, say).
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
@@ -130,6 +134,9 @@ async fn connection(
 ) {
     // Answers are written whole: waiting for more to send with them would only delay them.
     let _best_effort = stream.set_nodelay(true);
+    if end.drain.run_until_cancelled(has_begun(&stream)).await != Some(true) {
+        return;
+    }
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(options.stalled_after));
     let service = TowerToHyperService::new(service);
@@ -150,6 +157,21 @@ async fn connection(
     }
 }
 
+/// Waits until the client has said enough to tell which HTTP it speaks: before that, no other time limit runs.
+async fn has_begun(stream: &TcpStream) -> bool {
+    let begun = async {
+        let mut first = [0; PREFACE.len()];
+        loop {
+            let heard = stream.peek(&mut first).await?;
+            if heard == 0 || heard == PREFACE.len() || !PREFACE.starts_with(&first[..heard]) {
+                return Ok::<_, io::Error>(heard > 0);
+            }
+            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        }
+    };
+    matches!(timeout(HEADERS_WITHIN, begun).await, Ok(Ok(true)))
+}
+
 fn builder(options: Options) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     if !options.http2 {
@@ -168,7 +190,8 @@ fn builder(options: Options) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
+        // Streams that wait must not starve those that go on.
+        .initial_connection_window_size(8 * WINDOW)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PONG_WITHIN);
     builder

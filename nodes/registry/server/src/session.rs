@@ -99,8 +99,8 @@ impl Registry {
     }
 
     /// Ends the session without a blob. What it had stored is given up in the background.
-    pub(crate) async fn abandon(&self, origin: Origin) -> Result<(), Error> {
-        match self.metadata.propose(Command::Cancel { origin }).await? {
+    pub(crate) async fn end(&self, command: Command) -> Result<(), Error> {
+        match self.metadata.propose(command).await? {
             Outcome::Discarded { segments, .. } => {
                 self.discard(segments);
                 Ok(())

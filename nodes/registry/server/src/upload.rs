@@ -53,7 +53,10 @@ impl Registry {
 
     pub(crate) async fn cancel_upload(&self, ticket: Ticket) -> Result<SessionId, Error> {
         let id = ticket.origin.session;
-        self.abandon(ticket.origin).await?;
+        self.end(Command::Cancel {
+            origin: ticket.origin,
+        })
+        .await?;
         Ok(id)
     }
 
@@ -117,7 +120,7 @@ impl Registry {
             {
                 return Err(Error::UploadUnknown);
             }
-            Standing::Completed { .. } => return Ok(()),
+            Standing::Completed { .. } => return self.check_still_there(&origin, digest).await,
             Standing::Sealed { segments, .. } => segments,
             Standing::Receiving {
                 offset,
@@ -133,13 +136,26 @@ impl Registry {
                 };
                 match self.seal(standing, digest, chunk).await? {
                     Some(segments) => segments,
-                    None => return Ok(()),
+                    None => return self.check_still_there(&origin, digest).await,
                 }
             }
         };
         self.publish(&origin.repository, digest, &sealed).await?;
         self.finish(origin.session);
         Ok(())
+    }
+
+    /// A blob that was completed before may have been deleted since.
+    async fn check_still_there(&self, origin: &Origin, digest: &Digest) -> Result<(), Error> {
+        let is_there = match self.linked_blob(&origin.repository, digest).await? {
+            Some(linked) => self.exists(&layout::blob_data(&linked)).await?,
+            None => false,
+        };
+        if is_there {
+            Ok(())
+        } else {
+            Err(Error::UploadUnknown)
+        }
     }
 
     /// A blob in one request: no session, nothing to go on with.
@@ -257,10 +273,8 @@ impl Registry {
         let all: Vec<&Segment> = segments.iter().chain(&tail).collect();
         if let Err(error) = self.check_content(hasher, digest, &all).await {
             self.discard(tail.into_iter().collect());
-            if let Error::DigestInvalid(_) = error
-                && let Err(unended) = self.abandon(origin.clone()).await
-            {
-                tracing::debug!(%unended, session = %origin.session, "an upload with a wrong digest was over already");
+            if let Error::DigestInvalid(_) = error {
+                self.abandon(origin, offset).await;
             }
             return Err(error);
         }
@@ -290,6 +304,17 @@ impl Registry {
                     outcome => Err(refusal(outcome)),
                 }
             }
+        }
+    }
+
+    /// Ends a session whose client sent the wrong bytes from this offset on, unless another went on from there.
+    async fn abandon(&self, origin: &Origin, at: u64) {
+        let command = Command::Abandon {
+            origin: origin.clone(),
+            at,
+        };
+        if let Err(unended) = self.end(command).await {
+            tracing::debug!(%unended, session = %origin.session, "an upload with a wrong digest is not ended");
         }
     }
 

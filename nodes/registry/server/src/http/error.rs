@@ -34,7 +34,7 @@ impl Failure {
         }
     }
 
-    fn with_status(self, status: StatusCode) -> Self {
+    pub(super) fn with_status(self, status: StatusCode) -> Self {
         Self {
             status: status.as_u16(),
             ..self

@@ -105,12 +105,7 @@ async fn put(
     if length.is_some_and(|length| length > limit as u64) {
         return Err(too_large().into());
     }
-    let _room = api.manifests_in_memory.room_for(length).await;
-    let bytes = body
-        .collect(limit)
-        .await
-        .map_err(Error::from)?
-        .ok_or_else(too_large)?;
+    let bytes = api.manifests_in_memory.take_in(body).await?;
     let content_type = call.header(header::CONTENT_TYPE);
     let push = Push {
         name,

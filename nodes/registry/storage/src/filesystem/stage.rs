@@ -55,6 +55,11 @@ impl Stage for FileStage {
         let synced = tokio::task::spawn_blocking(move || {
             file.sync_data()
                 .map_err(|error| write_error("syncing an upload", error))?;
+            // Taken for a crash's leftover, and swept, while its client was very slow.
+            let is_named = rustix::fs::fstat(&file).is_ok_and(|stat| stat.st_nlink > 0);
+            if !is_named {
+                return Err(Error::Damaged);
+            }
             tree.sync_uploads()
         });
         super::joined(synced.await)?;

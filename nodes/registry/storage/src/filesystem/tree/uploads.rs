@@ -182,8 +182,12 @@ impl Tree {
             } else {
                 std::fs::remove_file(path)
             };
-            removed.map_err(|error| write_error("sweeping", error))?;
-            swept += 1;
+            match removed {
+                Ok(()) => swept += 1,
+                // Its own request was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(write_error("sweeping", error)),
+            }
         }
         Ok(swept)
     }
