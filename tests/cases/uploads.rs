@@ -314,39 +314,3 @@ fn a_blob_that_was_deleted_is_not_said_to_be_there_by_an_upload_that_was_closed_
         .expect_status(404);
     repository.push_blob(b"x", &digest(b"x")).expect_status(201);
 }
-
-#[test]
-fn tags_that_were_moved_to_another_image_stay_when_the_first_is_deleted() {
-    let registry = Registry::roadstead(Options::default());
-    let repository = registry.repository("race/moved");
-    let (one, other) = (
-        Image::new(1).layers(1).build(),
-        Image::new(2).layers(1).build(),
-    );
-    repository.push("other", &other);
-    let tags: Vec<String> = (0..40).map(|n| format!("t{n}")).collect();
-    for _round in 0..12 {
-        repository.push(&tags[0], &one);
-        for tag in &tags {
-            repository.push_manifest(tag, one.root()).expect_status(201);
-        }
-        let move_all = || {
-            for tag in &tags {
-                repository
-                    .push_manifest(tag, other.root())
-                    .expect_status(201);
-            }
-        };
-        let ((), deleted) = race(move_all, || {
-            repository.delete_manifest(&one.root().digest.to_string())
-        });
-        deleted.expect_status(202);
-        for tag in &tags {
-            assert_eq!(
-                repository.manifest(tag).expect_status(200).body,
-                other.root().bytes,
-                "{tag}"
-            );
-        }
-    }
-}
