@@ -138,7 +138,8 @@ impl Metadata for Local {
     }
 
     fn now(&self) -> Timestamp {
-        (self.clock)()
+        let clock = (self.clock)();
+        self.read(|machine| machine.present(clock))
     }
 }
 

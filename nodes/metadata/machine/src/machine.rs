@@ -152,6 +152,12 @@ impl Machine {
         now.max(self.now) < opened.plus(FRESH_FOR)
     }
 
+    /// The time that new sessions are to be opened at: never before the latest that the log has seen, else a clock that
+    /// was ahead for a moment would make every session older than it is.
+    pub fn present(&self, clock: Timestamp) -> Timestamp {
+        clock.max(self.now)
+    }
+
     pub fn secret(&self) -> Option<&[u8]> {
         self.secret.as_deref()
     }

@@ -221,6 +221,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_clock_that_was_ahead_for_a_moment_stops_no_push() {
+        let bench = Bench::new().await;
+        bench.pass(Duration::from_hours(24));
+        let ahead = bench.registry.open_upload(&name(), Algorithm::Sha256);
+        bench.append(ahead).await.unwrap();
+        bench.time.fetch_sub(24 * 3_600_000, Ordering::Relaxed);
+        let after = bench.registry.open_upload(&name(), Algorithm::Sha256);
+        assert_eq!(bench.append(after).await.unwrap().state.offset, 5);
+    }
+
+    #[tokio::test]
     async fn a_start_gives_up_what_no_session_holds() {
         let bench = Bench::new().await;
         let held = bench.registry.open_upload(&name(), Algorithm::Sha256);

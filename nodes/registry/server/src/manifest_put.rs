@@ -171,7 +171,7 @@ impl Registry {
         Ok((!present).then(|| descriptor.digest.clone()))
     }
 
-    async fn settle_blob(&self, name: &Name, digest: &Digest) -> Result<bool, Error> {
+    pub(crate) async fn settle_blob(&self, name: &Name, digest: &Digest) -> Result<bool, Error> {
         match self.linked_blob(name, digest).await? {
             Some(found) => {
                 self.settled(&[layout::layer_link(name, digest), layout::blob_data(&found)])

@@ -10,6 +10,9 @@ use crate::error::Error;
 /// Bytes that are gathered before they are hashed and written. Two batches are held by one transfer.
 const BATCH: usize = 512 * 1024;
 
+/// Pieces of one batch: each costs memory of its own, however few bytes it has.
+const PIECES: usize = 1024;
+
 /// What came in.
 #[derive(Debug)]
 pub(crate) struct Received {
@@ -61,7 +64,7 @@ struct Batch {
 
 async fn gather(body: &mut Body) -> Batch {
     let mut batch = Batch::default();
-    while batch.bytes < BATCH {
+    while batch.bytes < BATCH && batch.pieces.len() < PIECES {
         match body.next().await {
             Ok(Some(piece)) => {
                 batch.bytes += piece.len();

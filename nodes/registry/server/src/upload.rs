@@ -147,15 +147,10 @@ impl Registry {
 
     /// A blob that was completed before may have been deleted since.
     async fn check_still_there(&self, origin: &Origin, digest: &Digest) -> Result<(), Error> {
-        let is_there = match self.linked_blob(&origin.repository, digest).await? {
-            Some(linked) => self.exists(&layout::blob_data(&linked)).await?,
-            None => false,
-        };
-        if is_there {
-            Ok(())
-        } else {
-            Err(Error::UploadUnknown)
+        if self.settle_blob(&origin.repository, digest).await? {
+            return Ok(());
         }
+        Err(Error::UploadUnknown)
     }
 
     /// A blob in one request: no session, nothing to go on with.
