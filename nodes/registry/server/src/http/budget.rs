@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header;
 use roadstead_oci::ErrorCode;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::error::Failure;
@@ -39,8 +39,11 @@ impl Budget {
         }
     }
 
-    /// The whole body, up to the limit.
-    pub(super) async fn take_in(&self, body: Body) -> Result<Bytes, Failure> {
+    /// The whole body, up to the limit, with its room: held until the manifest is dealt with.
+    pub(super) async fn take_in(
+        &self,
+        body: Body,
+    ) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Failure> {
         timeout(ARRIVES_WITHIN, self.collect(body))
             .await
             .unwrap_or_else(|_elapsed| {
@@ -50,7 +53,10 @@ impl Budget {
             })
     }
 
-    async fn collect(&self, mut body: Body) -> Result<Bytes, Failure> {
+    async fn collect(
+        &self,
+        mut body: Body,
+    ) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Failure> {
         let (mut whole, mut room) = (Vec::new(), None);
         while let Some(piece) = body.next().await.map_err(Error::from)? {
             let length = whole.len() + piece.len();
@@ -62,10 +68,10 @@ impl Budget {
             }
             whole.extend_from_slice(&piece);
         }
-        Ok(whole.into())
+        Ok((whole.into(), room))
     }
 
-    async fn room(&self) -> Result<impl Drop, Failure> {
+    async fn room(&self) -> Result<SemaphorePermit<'_>, Failure> {
         if let Ok(Ok(room)) = timeout(ROOM_WITHIN, self.large.acquire()).await {
             return Ok(room);
         }
@@ -100,6 +106,7 @@ mod tests {
                 .take_in(body(2, 1000, Duration::ZERO))
                 .await
                 .unwrap()
+                .0
                 .len(),
             2000
         );
@@ -114,6 +121,7 @@ mod tests {
                 .take_in(body(1, SMALL + 1, Duration::ZERO))
                 .await
                 .unwrap()
+                .0
                 .len(),
             SMALL + 1
         );
@@ -134,6 +142,7 @@ mod tests {
                 .take_in(body(2, 5, Duration::ZERO))
                 .await
                 .unwrap()
+                .0
                 .len(),
             10
         );
