@@ -74,6 +74,22 @@ impl<'a> Child<'a> {
             Self::Blob(layer)
         }
     }
+
+    pub fn descriptor(&self) -> &'a Descriptor {
+        match self {
+            Self::Blob(descriptor) | Self::Foreign(descriptor) | Self::Manifest(descriptor) => {
+                descriptor
+            }
+        }
+    }
+
+    /// Whether looking for one answers for the other as well: the same content, in the same part.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Blob(one), Self::Blob(other)) => one.digest == other.digest,
+            _ => self == other,
+        }
+    }
 }
 
 /// Why a body is not a manifest.

@@ -1,6 +1,7 @@
 //! `roadstead`: the command line. Each subcommand reads as a story; the work is done in the rooms it calls.
 
 mod check;
+mod descriptors;
 mod listen;
 mod log;
 mod serve;

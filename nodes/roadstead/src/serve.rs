@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{listen, log, wiring};
+use crate::{descriptors, listen, log, wiring};
 
 /// The first purge comes at a random time within this, so that many registries do not purge at once.
 const FIRST_PURGE_WITHIN: Duration = Duration::from_hours(1);
@@ -29,6 +29,7 @@ pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    descriptors::raise();
     let disk_threads = match config.storage.driver {
         DriverKind::Filesystem { max_threads, .. } => max_threads,
         DriverKind::InMemory => DISK_THREADS,
@@ -134,6 +135,7 @@ fn server_options(config: &Config) -> http_server::Options {
         stalled_after: config.limits.body_idle,
         drain_within: config.http.drain_timeout,
         http2: !config.http.http2_disabled,
+        connections: descriptors::connections(),
     }
 }
 

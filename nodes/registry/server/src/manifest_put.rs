@@ -1,7 +1,6 @@
 //! Pushing a manifest: check what it names, store it, then let tags point to it.
 
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _};
 use roadstead_oci::{Algorithm, Child, Descriptor, Digest, Manifest, Name, Reference, Tag};
 use roadstead_storage::{Error as StoreError, Put, StorePath, layout};
 
@@ -15,6 +14,9 @@ pub(crate) const MAX_TAGS: usize = 64;
 
 /// References looked up together.
 const AT_ONCE: usize = 16;
+
+/// References told to be missing, at most: each is an error of its own in the answer.
+const MISSING_TOLD: usize = 100;
 
 /// A manifest as a client sends it.
 #[derive(Debug)]
@@ -87,7 +89,10 @@ impl Registry {
         let current = tags
             .iter()
             .map(|tag| link_to(layout::tag_current(name, tag), digest));
-        Ok(self.store.put(current.collect()).await?)
+        let put = self.store.put(current.collect()).await;
+        // Also after a failure: any of them may point there.
+        self.deletions.tell(name, digest, tags);
+        Ok(put?)
     }
 
     async fn store_manifest(
@@ -120,27 +125,30 @@ impl Registry {
         Ok(())
     }
 
-    /// Makes sure that all the manifest names is in the repository, and durable.
+    /// Makes sure that all the manifest names is in the repository, and durable. Named twice, it is looked up once; of
+    /// what is missing, as much is told as helps.
     async fn check_children(&self, name: &Name, manifest: &Manifest) -> Result<(), Error> {
         let rules = &self.options.manifests;
         if rules.disabled {
             return Ok(());
         }
-        let children = manifest.children();
-        let looks: Vec<_> = children
-            .into_iter()
-            .map(|child| self.missing(name, child, rules))
-            .collect();
-        let present: Vec<Option<Digest>> = futures::stream::iter(looks)
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
-        let mut missing: Vec<Digest> = present.into_iter().flatten().collect();
-        missing.sort_unstable();
-        missing.dedup();
+        let mut children = manifest.children();
+        children.sort_unstable_by_key(|child| &child.descriptor().digest);
+        children.dedup_by(|one, other| one.is_same_as(other));
+        let mut missing: Vec<Digest> = Vec::new();
+        for some in children.chunks(AT_ONCE) {
+            let looks = some.iter().map(|child| self.missing(name, *child, rules));
+            let absent = futures::future::try_join_all(looks).await?;
+            missing.extend(absent.into_iter().flatten());
+            missing.dedup();
+            if missing.len() >= MISSING_TOLD {
+                break;
+            }
+        }
         if missing.is_empty() {
             Ok(())
         } else {
+            missing.truncate(MISSING_TOLD);
             Err(Error::ReferencesUnknown(missing))
         }
     }

@@ -1,10 +1,10 @@
 //! Deleting manifests, tags and blobs. Only links go: the bytes stay until they are collected.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use roadstead_oci::{Digest, Name, Tag};
 use roadstead_storage::{Error as StoreError, layout};
-
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::Registry;
@@ -15,12 +15,30 @@ const STRIPES: usize = 256;
 
 /// Keeps a manifest's deletion apart from pushes to its repository: it decides which tags go by looking, and a tag that
 /// moved meanwhile must not go with them. Good within this process, which has the store for itself.
+///
+/// The look at all tags is long and takes no lock: each tag that is to go is looked at again under the lock, and tags
+/// that were pushed behind the look's back are told to it.
 #[derive(Debug)]
-pub(crate) struct Deletions(Box<[RwLock<()>]>);
+pub(crate) struct Deletions {
+    locks: Box<[RwLock<()>]>,
+    under_way: Mutex<Vec<Arc<Deletion>>>,
+}
+
+/// A manifest's deletion that is under way.
+#[derive(Debug)]
+struct Deletion {
+    name: Name,
+    digest: Digest,
+    /// Pushed since the deletion began.
+    tagged: Mutex<Vec<Tag>>,
+}
 
 impl Default for Deletions {
     fn default() -> Self {
-        Self((0..STRIPES).map(|_| RwLock::new(())).collect())
+        Self {
+            locks: (0..STRIPES).map(|_| RwLock::new(())).collect(),
+            under_way: Mutex::default(),
+        }
     }
 }
 
@@ -29,17 +47,56 @@ impl Deletions {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
         let stripe = hasher.finish() % STRIPES as u64;
-        &self.0[usize::try_from(stripe).unwrap_or(0)]
+        &self.locks[usize::try_from(stripe).unwrap_or(0)]
     }
 
-    /// No manifest of the repository is deleted while this is held.
+    /// Nothing of the repository is removed by the deletion of a manifest while this is held.
     pub(crate) async fn held_off(&self, name: &Name) -> RwLockReadGuard<'_, ()> {
         self.of(name).read().await
     }
+
+    /// Tags were pointed to a manifest. Told while deletions are held off.
+    pub(crate) fn tell(&self, name: &Name, digest: &Digest, tags: &[Tag]) {
+        for deletion in lock(&self.under_way).iter() {
+            if deletion.name == *name && deletion.digest == *digest {
+                lock(&deletion.tagged).extend_from_slice(tags);
+            }
+        }
+    }
+
+    fn begin(&self, name: &Name, digest: &Digest) -> UnderWay<'_> {
+        let deletion = Arc::new(Deletion {
+            name: name.clone(),
+            digest: digest.clone(),
+            tagged: Mutex::default(),
+        });
+        lock(&self.under_way).push(Arc::clone(&deletion));
+        UnderWay {
+            deletions: self,
+            deletion,
+        }
+    }
 }
 
-/// Tags looked at in one step.
+/// Told of pushes until it is dropped.
+struct UnderWay<'a> {
+    deletions: &'a Deletions,
+    deletion: Arc<Deletion>,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        lock(&self.deletions.under_way).retain(|other| !Arc::ptr_eq(other, &self.deletion));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tags listed in one step, and looked at together.
 const PAGE: usize = 1000;
+const AT_ONCE: usize = 16;
 
 impl Registry {
     /// Removes a manifest from the repository, and the tags that point to it.
@@ -51,12 +108,17 @@ impl Registry {
             name: name.clone(),
             reference: digest.to_string(),
         };
-        let _alone = self.deletions.of(name).write().await;
+        let under_way = self.deletions.begin(name, digest);
         let link = layout::revision_link(name, digest);
         if !self.exists(&link).await? {
             return Err(unknown());
         }
         self.remove_tags_of(name, digest).await?;
+        let _alone = self.deletions.of(name).write().await;
+        let pushed_since = std::mem::take(&mut *lock(&under_way.deletion.tagged));
+        for tag in pushed_since {
+            self.remove_if_tag_of(name, digest, &tag).await?;
+        }
         match self.store.remove(&link).await {
             Err(StoreError::NotFound(_)) => Err(unknown()),
             removed => Ok(removed?),
@@ -64,48 +126,49 @@ impl Registry {
     }
 
     async fn remove_tags_of(&self, name: &Name, digest: &Digest) -> Result<(), Error> {
-        let mut after = None;
-        while let Some(tag) = self.next_tag_of(name, digest, &mut after).await? {
-            match self.store.remove(&layout::tag(name, &tag)).await {
-                Err(StoreError::NotFound(_)) => {}
-                removed => removed?,
+        let (directory, mut after) = (layout::tags(name), None);
+        loop {
+            let page = match self.store.list(&directory, after.as_deref(), PAGE).await {
+                Err(StoreError::NotFound(_)) => return Ok(()),
+                page => page?,
+            };
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.name.clone());
+            let tags: Vec<Tag> = page
+                .iter()
+                .filter_map(|entry| entry.name.parse().ok())
+                .collect();
+            for some in tags.chunks(AT_ONCE) {
+                let looks = some.iter().map(|tag| self.is_tag_of(name, digest, tag));
+                let looks = futures::future::try_join_all(looks).await?;
+                for (tag, _) in some.iter().zip(looks).filter(|(_, is_one)| *is_one) {
+                    let _alone = self.deletions.of(name).write().await;
+                    self.remove_if_tag_of(name, digest, tag).await?;
+                }
             }
         }
-        Ok(())
     }
 
-    /// The first tag after `after` that points to this manifest.
-    async fn next_tag_of(
+    async fn is_tag_of(&self, name: &Name, digest: &Digest, tag: &Tag) -> Result<bool, Error> {
+        let current = self.follow(&layout::tag_current(name, tag)).await?;
+        Ok(current.as_ref() == Some(digest))
+    }
+
+    /// Removes a tag unless it has moved on. The lock is held.
+    async fn remove_if_tag_of(
         &self,
         name: &Name,
         digest: &Digest,
-        after: &mut Option<String>,
-    ) -> Result<Option<Tag>, Error> {
-        loop {
-            let page = match self
-                .store
-                .list(&layout::tags(name), after.as_deref(), PAGE)
-                .await
-            {
-                Err(StoreError::NotFound(_)) => return Ok(None),
-                page => page?,
-            };
-            if page.is_empty() {
-                return Ok(None);
-            }
-            for entry in page {
-                let tag = entry.name.parse::<Tag>().ok();
-                *after = Some(entry.name);
-                if let Some(tag) = tag
-                    && self
-                        .follow(&layout::tag_current(name, &tag))
-                        .await?
-                        .as_ref()
-                        == Some(digest)
-                {
-                    return Ok(Some(tag));
-                }
-            }
+        tag: &Tag,
+    ) -> Result<(), Error> {
+        if !self.is_tag_of(name, digest, tag).await? {
+            return Ok(());
+        }
+        match self.store.remove(&layout::tag(name, tag)).await {
+            Err(StoreError::NotFound(_)) => Ok(()),
+            removed => Ok(removed?),
         }
     }
 
@@ -145,3 +208,7 @@ impl Registry {
         ))
     }
 }
+
+#[cfg(test)]
+#[path = "remove_tests.rs"]
+mod tests;

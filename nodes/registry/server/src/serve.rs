@@ -1,17 +1,26 @@
 //! Accepting connections, and letting them end.
 
+mod answers;
+mod seats;
+
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use seats::{Seat, Seats};
 
 /// A client has this long to send a request's headers, and may leave a connection idle for as long. More than the 60 s
 /// for which proxies commonly keep idle connections to upstreams: they close first, and lose no request.
@@ -41,6 +50,8 @@ pub struct Options {
     /// What is under way when the drain begins may take this long.
     pub drain_within: Duration,
     pub http2: bool,
+    /// Connections at a time. When there are more, idle ones are closed, and then new ones wait.
+    pub connections: usize,
 }
 
 /// How it ended.
@@ -69,6 +80,7 @@ pub async fn serve(
     drain: CancellationToken,
 ) -> Drained {
     let connections = TaskTracker::new();
+    let seats = Seats::new(options.connections);
     let end = Ending {
         drain,
         cut_off: CancellationToken::new(),
@@ -79,7 +91,10 @@ pub async fn serve(
             service.clone(),
             options,
             end.clone(),
-            connections.clone(),
+            Room {
+                seats: seats.clone(),
+                connections: connections.clone(),
+            },
         )
     });
     futures::future::join_all(accepting).await;
@@ -98,12 +113,19 @@ pub async fn serve(
     }
 }
 
+/// Where connections are kept.
+#[derive(Debug)]
+struct Room {
+    seats: Seats,
+    connections: TaskTracker,
+}
+
 async fn accept(
     listener: TcpListener,
     service: axum::Router,
     options: Options,
     end: Ending,
-    connections: TaskTracker,
+    room: Room,
 ) {
     let builder = builder(options);
     loop {
@@ -112,8 +134,13 @@ async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
+                let Some(seat) = end.drain.run_until_cancelled(room.seats.take()).await else {
+                    return;
+                };
                 let (builder, service, end) = (builder.clone(), service.clone(), end.clone());
-                connections.spawn(connection(stream, peer, builder, service, options, end));
+                let connection = Connection { seat, peer, end };
+                room.connections
+                    .spawn(connection.serve(stream, builder, service, options));
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
@@ -124,36 +151,64 @@ async fn accept(
     }
 }
 
-async fn connection(
-    stream: TcpStream,
+/// One connection, from its first byte to its last.
+struct Connection {
+    seat: Seat,
     peer: SocketAddr,
-    builder: Builder<TokioExecutor>,
-    service: axum::Router,
-    options: Options,
     end: Ending,
-) {
-    // Answers are written whole: waiting for more to send with them would only delay them.
-    let _best_effort = stream.set_nodelay(true);
-    if end.drain.run_until_cancelled(has_begun(&stream)).await != Some(true) {
-        return;
-    }
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(options.stalled_after));
-    let service = TowerToHyperService::new(service);
-    let mut serving =
-        std::pin::pin!(builder.serve_connection(TokioIo::new(Box::pin(stream)), service));
-    let ended = tokio::select! {
-        ended = &mut serving => ended,
-        () = end.drain.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            match end.cut_off.run_until_cancelled(serving).await {
-                Some(ended) => ended,
-                None => return,
-            }
+}
+
+impl Connection {
+    async fn serve(
+        self,
+        stream: TcpStream,
+        builder: Builder<TokioExecutor>,
+        service: axum::Router,
+        options: Options,
+    ) {
+        // Answers are written whole: waiting for more to send with them would only delay them.
+        let _best_effort = stream.set_nodelay(true);
+        let Self { seat, peer, end } = self;
+        let begun = tokio::select! {
+            begun = has_begun(&stream) => begun,
+            () = end.drain.cancelled() => false,
+            () = seat.leave.cancelled() => false,
+        };
+        if !begun {
+            return;
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "a connection ended early");
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(options.stalled_after));
+        let answers = seat.answers.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (service, begun) = (service.clone(), answers.begin());
+            async move { Ok::<_, Infallible>(begun.watch(service.oneshot(request).await?)) }
+        });
+        let mut serving =
+            std::pin::pin!(builder.serve_connection(TokioIo::new(Box::pin(stream)), service));
+        let ended = tokio::select! {
+            ended = &mut serving => ended,
+            () = seat.answers.all_stalled(options.stalled_after) => return,
+            () = asked_to_leave(&seat) => return,
+            () = end.drain.cancelled() => {
+                serving.as_mut().graceful_shutdown();
+                match end.cut_off.run_until_cancelled(serving).await {
+                    Some(ended) => ended,
+                    None => return,
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%peer, %error, "a connection ended early");
+        }
+    }
+}
+
+/// Ends when the seat is wanted by another, unless a request came in between.
+async fn asked_to_leave(seat: &Seat) {
+    seat.leave.cancelled().await;
+    while seat.answers.idle_for().is_none() {
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
     }
 }
 

@@ -105,7 +105,7 @@ async fn put(
     if length.is_some_and(|length| length > limit as u64) {
         return Err(too_large().into());
     }
-    let (bytes, _room) = api.manifests_in_memory.take_in(body).await?;
+    let (bytes, _room) = api.manifests_in_memory.take_in(body, length).await?;
     let content_type = call.header(header::CONTENT_TYPE);
     let push = Push {
         name,
