@@ -3,11 +3,13 @@
 //! An inode is known by its number and its birth: a file made anew at the same path is another one, also where the
 //! number is used again. Where the file system tells no birth, nothing is known, and everything is synced again.
 
-use std::collections::HashSet;
-use std::os::fd::AsFd;
+use std::collections::{HashSet, VecDeque};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, StatxFlags, statx};
+use tokio::time::Instant;
 
 /// An inode, told from all others that have been or will be at its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,60 +42,134 @@ impl Identity {
 /// Identities in one generation: some 3 MiB for both when full.
 const GENERATION: usize = 32 * 1024;
 
+/// Births are told by a clock that ticks every 1 to 10 ms. Within one tick, a number that is free again can be given to
+/// a file with the same birth: until then, an open handle keeps the number from being free.
+const SURELY_TICKED: Duration = Duration::from_millis(50);
+
+/// Handles that are kept open for it, at most. Beyond that the oldest is forgotten.
+const KEPT_OPEN: usize = 256;
+
 /// A bounded set: when a generation is full, the one before it is forgotten. Forgetting costs a sync, no more.
 #[derive(Debug, Default)]
-pub(super) struct KnownDurable {
-    generations: Mutex<[HashSet<Identity>; 2]>,
+pub(super) struct KnownDurable(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    generations: [HashSet<Identity>; 2],
+    young: VecDeque<Young>,
+}
+
+#[derive(Debug)]
+struct Young {
+    identity: Identity,
+    kept_since: Instant,
+    _handle: OwnedFd,
 }
 
 impl KnownDurable {
     pub(super) fn contains(&self, identity: &Identity) -> bool {
-        let generations = self
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known
             .generations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        generations
             .iter()
             .any(|generation| generation.contains(identity))
     }
 
-    pub(super) fn insert(&self, identity: Identity) {
-        let mut generations = self
-            .generations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if generations[0].len() >= GENERATION {
-            generations.swap(0, 1);
-            generations[0].clear();
+    /// The handle is of the inode.
+    pub(super) fn insert(&self, identity: Identity, handle: OwnedFd) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(Young {
+            identity,
+            kept_since: Instant::now(),
+            _handle: handle,
+        });
+    }
+}
+
+impl Known {
+    fn insert(&mut self, young: Young) {
+        while let Some(oldest) = self.young.front() {
+            if young.kept_since.duration_since(oldest.kept_since) < SURELY_TICKED {
+                break;
+            }
+            self.young.pop_front();
         }
-        generations[0].insert(identity);
+        if self.young.len() >= KEPT_OPEN
+            && let Some(Young { identity, .. }) = self.young.pop_front()
+        {
+            for generation in &mut self.generations {
+                generation.remove(&identity);
+            }
+        }
+        if self.generations[0].len() >= GENERATION {
+            self.generations.swap(0, 1);
+            self.generations[0].clear();
+        }
+        self.generations[0].insert(young.identity);
+        self.young.push_back(young);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
-    #[test]
-    fn the_set_is_bounded_and_keeps_the_latest() {
-        let known = KnownDurable::default();
-        let identity = |inode| Identity {
+    fn identity(inode: u64) -> Identity {
+        Identity {
             device: (0, 0),
             inode,
             born: (0, 0),
-        };
-        for inode in 0..10 * GENERATION as u64 {
-            known.insert(identity(inode));
-            assert!(known.contains(&identity(inode)));
         }
-        assert!(!known.contains(&identity(0)));
-        let held: usize = known
-            .generations
-            .lock()
-            .unwrap()
-            .iter()
-            .map(HashSet::len)
-            .sum();
-        assert!(held <= 2 * GENERATION);
+    }
+
+    #[test]
+    fn the_set_is_bounded_and_keeps_the_latest() {
+        let mut known = Known::default();
+        let (begun, handle) = (Instant::now(), tempfile::tempfile().unwrap());
+        for inode in 0..4 * GENERATION as u64 {
+            known.insert(Young {
+                identity: identity(inode),
+                kept_since: begun + SURELY_TICKED * u32::try_from(inode).unwrap(),
+                _handle: handle.try_clone().unwrap().into(),
+            });
+            assert!(known.generations[0].contains(&identity(inode)));
+            assert_eq!(known.young.len(), 1, "time has passed");
+        }
+        assert!(!known.generations.iter().any(|one| one.contains(&identity(0))));
+        assert!(known.generations.iter().map(HashSet::len).sum::<usize>() <= 2 * GENERATION);
+    }
+
+    #[test]
+    fn what_is_young_is_known_only_while_it_is_open() {
+        let known = KnownDurable::default();
+        let handle = tempfile::tempfile().unwrap();
+        for inode in 0..2 * KEPT_OPEN as u64 {
+            known.insert(identity(inode), handle.try_clone().unwrap().into());
+        }
+        let known = known.0.lock().unwrap();
+        assert!(known.young.len() <= KEPT_OPEN);
+        // Unless all this took longer than a tick, some were forgotten with their handles.
+        let remembered = known.generations[0].len();
+        let took = known.young.back().unwrap().kept_since - known.young.front().unwrap().kept_since;
+        assert!(took >= SURELY_TICKED || remembered == known.young.len());
+    }
+
+    /// Which of 1000 files, each made, known and removed, passes for the one before it.
+    #[test]
+    fn a_file_made_again_is_another_one() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        let known = KnownDurable::default();
+        for _ in 0..1000 {
+            let file = File::create(&path).unwrap();
+            let Some(identity) = Identity::of(&file) else {
+                return;
+            };
+            assert!(!known.contains(&identity));
+            known.insert(identity, file.into());
+            std::fs::remove_file(&path).unwrap();
+        }
     }
 }

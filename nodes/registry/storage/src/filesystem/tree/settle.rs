@@ -25,10 +25,10 @@ impl Tree {
         directories.sort_unstable();
         directories.dedup();
         // Taken before the sync: what replaces a file after it is not covered by it.
-        let identities: Vec<Identity> = paths
+        let files: Vec<(Identity, OwnedFd)> = paths
             .iter()
             .filter_map(|path| self.open_file(path).ok())
-            .filter_map(|file| Identity::of(&file))
+            .filter_map(|file| Some((Identity::of(&file)?, file.into())))
             .collect();
         for directory in directories {
             let opened = match self.settle_directory(directory) {
@@ -38,8 +38,8 @@ impl Tree {
             };
             fsync(&opened).map_err(|errno| write_error("syncing a directory", errno.into()))?;
         }
-        for identity in identities {
-            self.durable.insert(identity);
+        for (identity, file) in files {
+            self.durable.insert(identity, file);
         }
         Ok(())
     }
@@ -58,8 +58,8 @@ impl Tree {
         }
         let above = self.settle_directory(parent(directory))?;
         fsync(&above).map_err(|errno| write_error("syncing a directory", errno.into()))?;
-        if let Some(identity) = identity {
-            self.durable.insert(identity);
+        if let (Some(identity), Ok(handle)) = (identity, opened.try_clone()) {
+            self.durable.insert(identity, handle);
         }
         Ok(opened)
     }
