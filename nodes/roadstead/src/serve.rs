@@ -51,6 +51,8 @@ async fn serve(config: Config) -> Result<ExitCode> {
     if !config.storage.read_only {
         clean_up(&registry).await;
         keep_purging(&registry, &config.storage.upload_purging, &drain);
+        let (resolving, until) = (Arc::clone(&registry), drain.clone());
+        tokio::spawn(async move { resolving.keep_resolving(until).await });
     }
     let service = http::router(Arc::clone(&registry), wiring::headers(&config)?);
     let drained = http_server::serve(listeners, service, server_options(&config), drain).await;

@@ -12,8 +12,9 @@ const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 /// Key: the index of the first entry that the snapshot does not hold.
 const SNAPSHOT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot");
 
-/// Entries between two snapshots. Replaying this many takes some milliseconds at start.
-const SNAPSHOT_EVERY: u64 = 2000;
+/// Bytes of entries between two snapshots, at least; replaying them takes some milliseconds at start. When the state is
+/// larger than that, as many as it is: a snapshot costs what it holds, and so much was written anyway.
+const SNAPSHOT_EVERY: u64 = 256 << 10;
 
 /// Pages that redb may keep in memory. The tables are small: this is for what a commit touches.
 const CACHE_BYTES: usize = 1 << 20;
@@ -50,7 +51,9 @@ impl<E: Into<redb::Error>> From<E> for JournalError {
 pub(crate) struct Journal {
     database: Database,
     next: u64,
+    /// Bytes of the entries since the last snapshot, and of that.
     since_snapshot: u64,
+    snapshot: u64,
 }
 
 impl Journal {
@@ -66,21 +69,22 @@ impl Journal {
         begin.open_table(LOG)?;
         begin.open_table(SNAPSHOT)?;
         begin.commit()?;
-        let (machine, next, since_snapshot) = load(&database)?;
+        let loaded = load(&database)?;
         Ok((
             Self {
                 database,
-                next,
-                since_snapshot,
+                next: loaded.next,
+                since_snapshot: loaded.since_snapshot,
+                snapshot: loaded.snapshot,
             },
-            machine,
+            loaded.machine,
         ))
     }
 
     /// Appends entries; durable when it returns.
     pub(crate) fn append(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
         let write = self.database.begin_write()?;
-        let mut next = self.next;
+        let (mut next, mut appended) = (self.next, 0);
         {
             let mut log = write.open_table(LOG)?;
             for entry in entries {
@@ -90,17 +94,18 @@ impl Journal {
                 })?;
                 log.insert(next, bytes.as_slice())?;
                 next += 1;
+                appended += bytes.len() as u64;
             }
         }
         write.commit()?;
-        self.since_snapshot += next - self.next;
+        self.since_snapshot += appended;
         self.next = next;
         Ok(())
     }
 
     /// Replaces the log by the state that it led to, when it has grown long.
     pub(crate) fn compact(&mut self, machine: &Machine) -> Result<(), JournalError> {
-        if self.since_snapshot < SNAPSHOT_EVERY {
+        if self.since_snapshot < SNAPSHOT_EVERY.max(self.snapshot) {
             return Ok(());
         }
         let bytes = machine.encode().map_err(|source| JournalError::Format {
@@ -116,6 +121,7 @@ impl Journal {
         }
         write.commit()?;
         self.since_snapshot = 0;
+        self.snapshot = bytes.len() as u64;
         Ok(())
     }
 }
@@ -146,29 +152,43 @@ fn create(builder: &redb::Builder, path: &Path) -> Result<Database, JournalError
     Ok(database)
 }
 
-fn load(database: &Database) -> Result<(Machine, u64, u64), JournalError> {
+/// What a log holds.
+struct Loaded {
+    machine: Machine,
+    next: u64,
+    since_snapshot: u64,
+    snapshot: u64,
+}
+
+fn load(database: &Database) -> Result<Loaded, JournalError> {
     use redb::ReadableDatabase as _;
     let read = database.begin_read()?;
-    let (mut machine, first) = match read.open_table(SNAPSHOT)?.last()? {
-        None => (Machine::default(), 0),
-        Some((index, bytes)) => {
-            let machine =
-                Machine::decode(bytes.value()).map_err(|source| JournalError::Format {
-                    what: "snapshot",
-                    source,
-                })?;
-            (machine, index.value())
-        }
+    let mut loaded = match read.open_table(SNAPSHOT)?.last()? {
+        None => Loaded {
+            machine: Machine::default(),
+            next: 0,
+            since_snapshot: 0,
+            snapshot: 0,
+        },
+        Some((index, bytes)) => Loaded {
+            machine: Machine::decode(bytes.value()).map_err(|source| JournalError::Format {
+                what: "snapshot",
+                source,
+            })?,
+            next: index.value(),
+            since_snapshot: 0,
+            snapshot: bytes.value().len() as u64,
+        },
     };
-    let mut next = first;
-    for item in read.open_table(LOG)?.range(first..)? {
+    for item in read.open_table(LOG)?.range(loaded.next..)? {
         let (index, bytes) = item?;
         let entry = decode_entry(bytes.value()).map_err(|source| JournalError::Format {
             what: "log entry",
             source,
         })?;
-        machine.apply(entry);
-        next = index.value() + 1;
+        loaded.machine.apply(entry);
+        loaded.next = index.value() + 1;
+        loaded.since_snapshot += bytes.value().len() as u64;
     }
-    Ok((machine, next, next - first))
+    Ok(loaded)
 }

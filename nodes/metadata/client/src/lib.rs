@@ -9,7 +9,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 pub use roadstead_machine::{
-    Command, FRESH_FOR, Origin, Outcome, Receiving, Segment, Session, SessionId, Timestamp,
+    Command, FRESH_FOR, Origin, Outcome, Receiving, Segment, SessionId, Standing, Timestamp,
 };
 
 pub use local::{Clock, Home, Local, OpenError, system_clock};
@@ -20,8 +20,11 @@ pub trait Metadata: Send + Sync + fmt::Debug {
     /// Logs a command and answers with what it came to. Durable when it answers.
     async fn propose(&self, command: Command) -> Result<Outcome, Unavailable>;
 
-    /// The record of a session; never older than any answer that this client has had.
-    async fn session(&self, id: SessionId) -> Result<Option<Session>, Unavailable>;
+    /// Where a session stands that has a record; never older than any answer that this client has had.
+    async fn session(&self, id: SessionId) -> Result<Option<Standing>, Unavailable>;
+
+    /// What a session has stored and not given away, in order.
+    async fn segments(&self, id: SessionId) -> Result<Vec<Segment>, Unavailable>;
 
     /// Whether an upload that has no record is still good by its token, opened at this time.
     async fn is_fresh(&self, opened: Timestamp) -> Result<bool, Unavailable>;
@@ -41,7 +44,7 @@ pub struct Unavailable {
 }
 
 impl Unavailable {
-    pub(crate) fn because(reason: impl fmt::Display) -> Self {
+    pub fn because(reason: impl fmt::Display) -> Self {
         Self {
             reason: reason.to_string(),
         }

@@ -1,11 +1,14 @@
 //! The machine in this process: one thread appends what many propose, in batches, each made durable by one sync.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use roadstead_machine::{Command, Entry, Machine, Outcome, Session, SessionId, Timestamp};
+use roadstead_machine::{
+    Command, Entry, Machine, Outcome, Segment, Session, SessionId, Standing, Timestamp,
+};
 use tokio::sync::{mpsc, oneshot};
 
 pub use crate::journal::Home;
@@ -118,8 +121,14 @@ impl Metadata for Local {
         outcome.await.map_err(|_stopped| stopped())?
     }
 
-    async fn session(&self, id: SessionId) -> Result<Option<Session>, Unavailable> {
-        Ok(self.read(|machine| machine.session(id).cloned()))
+    async fn session(&self, id: SessionId) -> Result<Option<Standing>, Unavailable> {
+        Ok(self.read(|machine| machine.session(id).map(Session::standing)))
+    }
+
+    async fn segments(&self, id: SessionId) -> Result<Vec<Segment>, Unavailable> {
+        let segments =
+            |machine: &Machine| machine.session(id).map(|found| found.segments().to_vec());
+        Ok(self.read(segments).unwrap_or_default())
     }
 
     async fn is_fresh(&self, opened: Timestamp) -> Result<bool, Unavailable> {
@@ -128,13 +137,18 @@ impl Metadata for Local {
     }
 
     async fn unheld(&self, places: Vec<String>) -> Result<Vec<String>, Unavailable> {
-        Ok(self.read(|machine| {
-            let held = machine.places();
-            places
-                .into_iter()
-                .filter(|place| !held.contains(place.as_str()))
-                .collect()
-        }))
+        let machine = Arc::clone(&self.machine);
+        // There may be millions of them to go through.
+        let look = move || {
+            let mut unheld: BTreeSet<&str> = places.iter().map(String::as_str).collect();
+            let machine = machine.read().unwrap_or_else(PoisonError::into_inner);
+            for held in machine.places() {
+                unheld.remove(held);
+            }
+            unheld.into_iter().map(str::to_owned).collect()
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
+        looked.map_err(Unavailable::because)
     }
 
     fn now(&self) -> Timestamp {

@@ -87,12 +87,12 @@ async fn a_long_log_is_shortened_and_loses_nothing() {
     Arc::into_inner(first).unwrap().close();
     let second = Local::open(home, clock()).unwrap();
     for n in 0..50 {
-        let Some(Session::Receiving { progress, .. }) =
+        let Some(Standing::Receiving { offset, .. }) =
             second.session(origin(n).session).await.unwrap()
         else {
             panic!("session {n} is lost");
         };
-        assert_eq!(progress.offset, 100);
+        assert_eq!(offset, 100);
     }
 }
 

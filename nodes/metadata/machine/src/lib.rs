@@ -9,6 +9,6 @@ mod snapshot;
 mod time;
 
 pub use machine::{Command, Entry, FRESH_FOR, MAX_SEGMENTS, Machine, Outcome, REMEMBER_FOR};
-pub use session::{Origin, Receiving, Segment, Session, SessionId};
+pub use session::{Origin, Receiving, Segment, Session, SessionId, Standing};
 pub use snapshot::{FormatError, decode_entry, encode_entry};
 pub use time::Timestamp;

@@ -13,6 +13,10 @@ use crate::time::Timestamp;
 /// How long a session lives that nobody sent a byte to: there is no record of it, only its token.
 pub const FRESH_FOR: Duration = Duration::from_hours(1);
 
+/// How far ahead of the log's time a session may have been opened. One that was opened by a clock that was further ahead
+/// would outlive the memory of its end.
+const AHEAD_AT_MOST: Duration = Duration::from_mins(1);
+
 /// How long the end of a session is remembered, so that a client that missed the answer can ask again.
 pub const REMEMBER_FOR: Duration = Duration::from_hours(1);
 
@@ -149,7 +153,8 @@ impl Machine {
 
     /// Whether a session that has no record is still good by its token alone.
     pub fn is_fresh(&self, opened: Timestamp, now: Timestamp) -> bool {
-        now.max(self.now) < opened.plus(FRESH_FOR)
+        let now = now.max(self.now);
+        opened.minus(AHEAD_AT_MOST) <= now && now < opened.plus(FRESH_FOR)
     }
 
     /// The time that new sessions are to be opened at: never before the latest that the log has seen, else a clock that
@@ -163,12 +168,11 @@ impl Machine {
     }
 
     /// Every place that a session holds: whatever else lies among them is garbage.
-    pub fn places(&self) -> BTreeSet<&str> {
+    pub fn places(&self) -> impl Iterator<Item = &str> {
         self.sessions
             .values()
             .flat_map(Session::segments)
             .map(|segment| segment.place.as_str())
-            .collect()
     }
 
     fn open(&mut self, origin: Origin, state: HashState) -> Outcome {

@@ -57,7 +57,7 @@ fn of_two_writers_at_one_offset_the_second_is_told_where_the_session_stands() {
         machine.apply(at(2, append(origin(1, 0), 0, "b", 7))),
         Outcome::Conflict { offset: 5 }
     );
-    assert_eq!(machine.places().into_iter().collect::<Vec<_>>(), ["a"]);
+    assert_eq!(machine.places().collect::<Vec<_>>(), ["a"]);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_sealed_session_takes_no_byte_and_the_same_seal_again() {
         machine.apply(at(7, seal(None))),
         Outcome::Completed { digest: digest() }
     );
-    assert!(machine.places().is_empty());
+    assert!(machine.places().next().is_none());
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn wrong_bytes_end_a_session_only_where_they_were_sent() {
         Outcome::Conflict { offset: 5 }
     );
     assert_eq!(
-        machine.places().len(),
+        machine.places().count(),
         1,
         "what was acknowledged meanwhile stays"
     );
@@ -328,10 +328,10 @@ proptest! {
                 }
             }
             if let Outcome::Discarded { segments, .. } = &outcome {
-                prop_assert_eq!(before.places().len(), machine.places().len() + segments.iter().map(|s| &s.place).collect::<BTreeSet<_>>().len());
+                prop_assert_eq!(before.places().count(), machine.places().count() + segments.iter().map(|s| &s.place).collect::<BTreeSet<_>>().len());
             }
             if let (Outcome::Conflict { .. } | Outcome::UnknownSession | Outcome::Completed { .. }, Command::Append { .. } | Command::Seal { .. }) = (&outcome, &command) {
-                prop_assert_eq!(before.places(), machine.places());
+                prop_assert!(before.places().eq(machine.places()));
             }
             prop_assert_eq!(&Machine::decode(&machine.encode().unwrap()).unwrap(), &machine);
         }

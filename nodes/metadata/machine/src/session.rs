@@ -92,7 +92,59 @@ pub enum Session {
     },
 }
 
+/// Where a session stands, without the list of its segments, which may be long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    Receiving {
+        repository: Name,
+        offset: u64,
+        state: HashState,
+    },
+    Sealed {
+        repository: Name,
+        digest: Digest,
+    },
+    Completed {
+        repository: Name,
+        digest: Digest,
+    },
+    Cancelled {
+        repository: Name,
+    },
+}
+
+impl Standing {
+    pub fn repository(&self) -> &Name {
+        match self {
+            Self::Receiving { repository, .. }
+            | Self::Sealed { repository, .. }
+            | Self::Completed { repository, .. }
+            | Self::Cancelled { repository } => repository,
+        }
+    }
+}
+
 impl Session {
+    pub fn standing(&self) -> Standing {
+        let repository = self.repository().clone();
+        match self {
+            Self::Receiving { progress, .. } => Standing::Receiving {
+                repository,
+                offset: progress.offset,
+                state: progress.state.clone(),
+            },
+            Self::Sealed { digest, .. } => Standing::Sealed {
+                repository,
+                digest: digest.clone(),
+            },
+            Self::Completed { digest, .. } => Standing::Completed {
+                repository,
+                digest: digest.clone(),
+            },
+            Self::Cancelled { .. } => Standing::Cancelled { repository },
+        }
+    }
+
     pub fn repository(&self) -> &Name {
         match self {
             Self::Receiving { repository, .. }

@@ -5,6 +5,7 @@
 
 mod body;
 mod catalog;
+mod doubtful;
 mod error;
 pub mod http;
 mod link;
@@ -42,6 +43,7 @@ pub struct Registry {
     tokens: token::Tokens,
     referrers: referrers::Knowledge,
     deletions: remove::Deletions,
+    doubtful: doubtful::Doubtful,
     /// Work that goes on after its request was answered, or its client went away.
     background: TaskTracker,
 }
@@ -65,6 +67,7 @@ impl Registry {
             tokens: token::Tokens::new(&secret),
             referrers: referrers::Knowledge::default(),
             deletions: remove::Deletions::default(),
+            doubtful: doubtful::Doubtful::default(),
             background: TaskTracker::new(),
         })
     }

@@ -157,12 +157,7 @@ impl Registry {
     }
 
     /// Removes a tag unless it has moved on. The lock is held.
-    async fn remove_if_tag_of(
-        &self,
-        name: &Name,
-        digest: &Digest,
-        tag: &Tag,
-    ) -> Result<(), Error> {
+    async fn remove_if_tag_of(&self, name: &Name, digest: &Digest, tag: &Tag) -> Result<(), Error> {
         if !self.is_tag_of(name, digest, tag).await? {
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! Where an upload session stands, and what its client may do with it.
 
-use roadstead_metadata::{Command, Origin, Outcome, Segment, Session};
+use roadstead_metadata::{Command, Origin, Outcome, Segment, Standing as Record};
 use roadstead_oci::{Algorithm, Digest, Hasher, Name};
 
 use crate::Registry;
@@ -17,18 +17,9 @@ pub(crate) struct Ticket {
 /// Where a session stands.
 #[derive(Debug)]
 pub(crate) enum Standing {
-    Receiving {
-        offset: u64,
-        hasher: Box<Hasher>,
-        segments: Vec<Segment>,
-    },
-    Sealed {
-        digest: Digest,
-        segments: Vec<Segment>,
-    },
-    Completed {
-        digest: Digest,
-    },
+    Receiving { offset: u64, hasher: Box<Hasher> },
+    Sealed { digest: Digest },
+    Completed { digest: Digest },
 }
 
 impl Registry {
@@ -73,28 +64,22 @@ impl Registry {
         algorithm: Algorithm,
     ) -> Result<Standing, Error> {
         match self.metadata.session(origin.session).await? {
-            Some(session) if *session.repository() != origin.repository => {
-                Err(Error::UploadUnknown)
-            }
-            Some(Session::Receiving { progress, .. }) => {
-                let hasher = Hasher::restore(&progress.state)
+            Some(record) if *record.repository() != origin.repository => Err(Error::UploadUnknown),
+            Some(Record::Receiving { offset, state, .. }) => {
+                let hasher = Hasher::restore(&state)
                     .map_err(|_damaged| roadstead_storage::Error::Damaged)?;
                 Ok(Standing::Receiving {
-                    offset: progress.offset,
+                    offset,
                     hasher: Box::new(hasher),
-                    segments: progress.segments,
                 })
             }
-            Some(Session::Sealed {
-                digest, segments, ..
-            }) => Ok(Standing::Sealed { digest, segments }),
-            Some(Session::Completed { digest, .. }) => Ok(Standing::Completed { digest }),
+            Some(Record::Sealed { digest, .. }) => Ok(Standing::Sealed { digest }),
+            Some(Record::Completed { digest, .. }) => Ok(Standing::Completed { digest }),
             None if self.metadata.is_fresh(origin.opened).await? => Ok(Standing::Receiving {
                 offset: 0,
                 hasher: Box::new(Hasher::new(algorithm)),
-                segments: Vec::new(),
             }),
-            Some(Session::Cancelled { .. }) | None => Err(Error::UploadUnknown),
+            Some(Record::Cancelled { .. }) | None => Err(Error::UploadUnknown),
         }
     }
 
@@ -109,7 +94,7 @@ impl Registry {
         }
     }
 
-    /// Gives up stored bytes that no session holds any more. A failure leaves them to the next start's clean-up.
+    /// Gives up stored bytes that no session holds any more. A failure leaves them to a later clean-up.
     pub(crate) fn discard(&self, segments: Vec<Segment>) {
         if segments.is_empty() {
             return;

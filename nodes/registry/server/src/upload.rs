@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use roadstead_metadata::{Command, FRESH_FOR, Origin, Outcome, Segment, SessionId};
 use roadstead_oci::{Algorithm, ContentRange, Digest, Hasher, Name};
-use roadstead_storage::{Staged, layout};
+use roadstead_storage::{Error as StoreError, Staged, layout};
 
 use crate::Registry;
 use crate::body::Body;
@@ -40,7 +40,7 @@ impl Registry {
     pub(crate) async fn upload_status(&self, name: &Name, id: &str) -> Result<Ticket, Error> {
         let origin = self.origin(name, id)?;
         match self.standing(&origin, Algorithm::CANONICAL).await? {
-            Standing::Receiving { offset, hasher, .. } => Ok(Ticket {
+            Standing::Receiving { offset, hasher } => Ok(Ticket {
                 origin,
                 state: State {
                     offset,
@@ -63,7 +63,7 @@ impl Registry {
     /// Appends a chunk, and answers with the state after it.
     pub(crate) async fn append(&self, ticket: Ticket, chunk: Chunk) -> Result<Ticket, Error> {
         let Ticket { origin, state } = ticket;
-        let Standing::Receiving { offset, hasher, .. } =
+        let Standing::Receiving { offset, hasher } =
             self.standing(&origin, state.algorithm).await?
         else {
             return Err(Error::UploadUnknown);
@@ -83,7 +83,7 @@ impl Registry {
             segment: segment.clone(),
             state: received.hasher.save(),
         };
-        match self.metadata.propose(command).await? {
+        match self.propose_holding(command, Some(&segment)).await? {
             Outcome::Appended { offset } => match received.end {
                 Ok(()) => Ok(Ticket {
                     origin,
@@ -115,34 +115,44 @@ impl Registry {
             state.algorithm
         };
         let sealed = match self.standing(&origin, algorithm).await? {
-            Standing::Completed { digest: done } | Standing::Sealed { digest: done, .. }
+            Standing::Completed { digest: done } | Standing::Sealed { digest: done }
                 if done != *digest =>
             {
                 return Err(Error::UploadUnknown);
             }
-            Standing::Completed { .. } => return self.check_still_there(&origin, digest).await,
-            Standing::Sealed { segments, .. } => segments,
-            Standing::Receiving {
-                offset,
-                hasher,
-                segments,
-            } => {
+            Standing::Completed { .. } => None,
+            Standing::Sealed { .. } => self.sealed_segments(&origin, digest).await?,
+            Standing::Receiving { offset, hasher } => {
                 check_offset(offset, &state, chunk.range)?;
                 let standing = Open {
                     origin: &origin,
                     offset,
                     hasher: *hasher,
-                    segments,
                 };
-                match self.seal(standing, digest, chunk).await? {
-                    Some(segments) => segments,
-                    None => return self.check_still_there(&origin, digest).await,
-                }
+                self.seal(standing, digest, chunk).await?
             }
         };
-        self.publish(&origin.repository, digest, &sealed).await?;
+        let Some(segments) = sealed else {
+            return self.check_still_there(&origin, digest).await;
+        };
+        self.publish(&origin.repository, digest, &segments).await?;
         self.finish(origin.session);
         Ok(())
+    }
+
+    /// What a session that was sealed holds. `None` when it was completed in between.
+    async fn sealed_segments(
+        &self,
+        origin: &Origin,
+        digest: &Digest,
+    ) -> Result<Option<Vec<Segment>>, Error> {
+        let segments = self.metadata.segments(origin.session).await?;
+        match self.standing(origin, digest.algorithm()).await? {
+            // Nothing is added to a sealed session: these are all.
+            Standing::Sealed { digest: sealed } if sealed == *digest => Ok(Some(segments)),
+            Standing::Completed { digest: done } if done == *digest => Ok(None),
+            _other => Err(Error::UploadUnknown),
+        }
     }
 
     /// A blob that was completed before may have been deleted since.
@@ -252,7 +262,6 @@ impl Registry {
             origin,
             offset,
             hasher,
-            segments,
         } = open;
         let taken = self.take_in(origin, offset, hasher.clone(), chunk).await?;
         let (tail, hasher) = match taken {
@@ -265,10 +274,20 @@ impl Registry {
                 (Some(tail), received.hasher)
             }
         };
-        let all: Vec<&Segment> = segments.iter().chain(&tail).collect();
-        if let Err(error) = self.check_content(hasher, digest, &all).await {
+        let content = Content {
+            session: origin.session,
+            offset,
+            hasher,
+            tail: tail.as_ref(),
+        };
+        let checked = self.check_content(content, digest);
+        if let Err(error) = checked.await {
             self.discard(tail.into_iter().collect());
-            if let Error::DigestInvalid(_) = error {
+            // Another request closed the upload, and took the bytes away to where they belong.
+            if matches!(error, Error::Store(StoreError::Damaged)) {
+                return self.sealed_segments(origin, digest).await;
+            }
+            if matches!(error, Error::DigestInvalid(_)) {
                 self.abandon(origin, offset).await;
             }
             return Err(error);
@@ -280,7 +299,7 @@ impl Registry {
             tail: tail.clone(),
             digest: digest.clone(),
         };
-        match self.metadata.propose(command).await? {
+        match self.propose_holding(command, tail.as_ref()).await? {
             Outcome::Sealed {
                 segments,
                 again: false,
@@ -314,17 +333,22 @@ impl Registry {
     }
 
     /// Checks the running hash; what was hashed with another algorithm than the digest's is read again.
-    async fn check_content(
-        &self,
-        hasher: Hasher,
-        digest: &Digest,
-        segments: &[&Segment],
-    ) -> Result<(), Error> {
+    async fn check_content(&self, content: Content<'_>, digest: &Digest) -> Result<(), Error> {
+        let Content {
+            session,
+            offset,
+            hasher,
+            tail,
+        } = content;
         if hasher.algorithm() == digest.algorithm() {
             return check_digest(&hasher.finish(), digest);
         }
         let mut again = Hasher::new(digest.algorithm());
-        for segment in segments {
+        let segments = self.metadata.segments(session).await?;
+        if segments.iter().map(|segment| segment.length).sum::<u64>() != offset {
+            return Err(StoreError::Damaged.into());
+        }
+        for segment in segments.iter().chain(tail) {
             let opened = self.store.open_staged(&segment.place).await?;
             let mut pieces = opened.object.read(0..opened.size);
             while let Some(piece) = futures::StreamExt::next(&mut pieces).await {
@@ -380,7 +404,15 @@ struct Open<'a> {
     origin: &'a Origin,
     offset: u64,
     hasher: Hasher,
-    segments: Vec<Segment>,
+}
+
+/// What a session has received, with the last chunk.
+struct Content<'a> {
+    session: SessionId,
+    offset: u64,
+    /// Of all of it.
+    hasher: Hasher,
+    tail: Option<&'a Segment>,
 }
 
 fn check_offset(offset: u64, state: &State, range: Option<ContentRange>) -> Result<(), Error> {

@@ -69,7 +69,9 @@ impl Budget {
             }
             if length > SMALL && room.is_none() {
                 // All that it may need: taken little by little, many would wait for each other.
-                let most = announced.map_or(self.limit, |said| usize::try_from(said).unwrap_or(self.limit));
+                let most = announced.map_or(self.limit, |said| {
+                    usize::try_from(said).unwrap_or(self.limit)
+                });
                 room = Some(self.room(most).await?);
             }
             whole.extend_from_slice(&piece);
@@ -110,14 +112,15 @@ mod tests {
         assert_eq!(
             budget
                 .take_in(body(2, 1000, Duration::ZERO), None)
-.await
+                .await
                 .unwrap()
                 .0
                 .len(),
             2000
         );
-        let large = budget.take_in(body(1, SMALL + 1, Duration::ZERO), None)
-.await;
+        let large = budget
+            .take_in(body(1, SMALL + 1, Duration::ZERO), None)
+            .await;
         assert!(
             format!("{large:?}").contains("UNAVAILABLE"),
             "a large one is asked to come again"
@@ -126,7 +129,7 @@ mod tests {
         assert_eq!(
             budget
                 .take_in(body(1, SMALL + 1, Duration::ZERO), None)
-.await
+                .await
                 .unwrap()
                 .0
                 .len(),
@@ -137,8 +140,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_manifest_that_drips_is_given_up() {
         let budget = Budget::for_manifests(4 << 20);
-        let dripped = budget.take_in(body(1000, 1, Duration::from_secs(5)), None)
-.await;
+        let dripped = budget
+            .take_in(body(1000, 1, Duration::from_secs(5)), None)
+            .await;
         assert!(format!("{dripped:?}").contains("408"));
     }
 
@@ -148,13 +152,18 @@ mod tests {
         assert_eq!(
             budget
                 .take_in(body(2, 5, Duration::ZERO), None)
-.await
+                .await
                 .unwrap()
                 .0
                 .len(),
             10
         );
-        assert!(format!("{:?}", budget.take_in(body(11, 1, Duration::ZERO), None)
-.await).contains("413"));
+        assert!(
+            format!(
+                "{:?}",
+                budget.take_in(body(11, 1, Duration::ZERO), None).await
+            )
+            .contains("413")
+        );
     }
 }

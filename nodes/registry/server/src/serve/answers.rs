@@ -176,9 +176,7 @@ impl http_body::Body for Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         let mut state = lock(&(self.request.0).0);
-        state
-            .bodies
-            .retain(|other| !Arc::ptr_eq(other, &self.held));
+        state.bodies.retain(|other| !Arc::ptr_eq(other, &self.held));
     }
 }
 

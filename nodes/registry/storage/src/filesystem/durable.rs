@@ -137,7 +137,12 @@ mod tests {
             assert!(known.generations[0].contains(&identity(inode)));
             assert_eq!(known.young.len(), 1, "time has passed");
         }
-        assert!(!known.generations.iter().any(|one| one.contains(&identity(0))));
+        assert!(
+            !known
+                .generations
+                .iter()
+                .any(|one| one.contains(&identity(0)))
+        );
         assert!(known.generations.iter().map(HashSet::len).sum::<usize>() <= 2 * GENERATION);
     }
 
