@@ -74,15 +74,13 @@ fn answered(mut stream: TcpStream) -> (String, u64) {
 /// The most that the process had in memory, ever.
 fn peak(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .expect("a peak");
-    peak.trim()
-        .trim_end_matches(" kB")
-        .parse::<u64>()
-        .expect("a number")
-        << 10
+    kib(&status, "VmHWM:")
+}
+
+fn kib(status: &str, what: &str) -> u64 {
+    let found = status.lines().find_map(|line| line.strip_prefix(what));
+    let number = found.expect("a figure").trim().trim_end_matches(" kB");
+    number.parse::<u64>().expect("a number") << 10
 }
 
 fn in_parallel(work: impl Fn(u64) + Sync) {
@@ -177,6 +175,101 @@ fn clients_that_stall_abort_or_half_close_release_what_they_held() {
     });
     drop(kept);
     registry.repository("slow").blob(&digest).expect_status(200);
+}
+
+/// Memory that the process has now.
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    kib(&status, "VmRSS:")
+}
+
+/// Over HTTP/2 a client can keep the window of a download closed and answer pings for ever.
+#[test]
+fn a_download_whose_window_stays_closed_releases_its_file_and_then_its_connection() {
+    const STREAMS: usize = 20;
+    let registry = Registry::roadstead(Options::default().yaml("limits:\n  bodyidle: 1s\n"));
+    let bytes = noise(1, 3 << 20);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    let repository = registry.repository("closed");
+    repository.push_blob(&bytes, &digest).expect_status(201);
+    let uri = format!("http://{}/v2/closed/blobs/{digest}", registry.addr());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(registry.addr()).await;
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(1000);
+        let (mut client, connection) = builder
+            .handshake::<_, bytes::Bytes>(stream.expect("connected"))
+            .await
+            .expect("HTTP/2");
+        let connection = tokio::spawn(connection);
+        let mut answers = Vec::new();
+        for _ in 0..STREAMS {
+            client = client.ready().await.expect("room for a stream");
+            let get = http::Request::get(&uri).body(()).expect("a request");
+            let (answer, _) = client.send_request(get, true).expect("sent");
+            answers.push(answer.await.expect("an answer"));
+        }
+        assert!(answers.iter().all(|answer| answer.status() == 200));
+        let ended = tokio::time::timeout(Duration::from_secs(30), connection);
+        assert!(ended.await.is_ok(), "the connection is ended");
+    });
+    drop(repository);
+    wait_until("all was released", Duration::from_secs(30), || {
+        held(&registry) <= AT_REST
+    });
+}
+
+#[test]
+fn connections_that_say_nothing_do_not_keep_others_out() {
+    let registry = Registry::roadstead(Options::default().open_files(200));
+    let bytes = noise(1, 100_000);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    let mut silent = Vec::new();
+    for n in 0..300 {
+        silent.push(request(
+            registry.addr(),
+            if n % 2 == 0 { "" } else { "GET /v2/ HT" },
+        ));
+    }
+    let repository = registry.repository("crowded");
+    repository.push_blob(&bytes, &digest).expect_status(201);
+    assert!(repository.blob(&digest).expect_status(200).body == bytes);
+    drop(silent);
+}
+
+/// Each manifest names more absent blobs than could be told, one by one, in an answer of reasonable size.
+#[test]
+fn manifests_that_name_tens_of_thousands_of_absent_blobs_take_little_memory() {
+    let registry = Registry::roadstead(Options::default());
+    registry
+        .repository("many")
+        .push_blob(b"{}", &Digest::of(Algorithm::Sha256, b"{}"));
+    let descriptor =
+        |digest: &str| format!(r#"{{"mediaType":"a/b","size":2,"digest":"{digest}"}}"#);
+    let layers: Vec<String> = (0..36_000)
+        .map(|n| descriptor(&format!("sha256:{n:064x}")))
+        .collect();
+    let config = descriptor(&Digest::of(Algorithm::Sha256, b"{}").to_string());
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"config":{config},"layers":[{}]}}"#,
+        layers.join(",")
+    );
+    assert!(manifest.len() > 3 << 20, "{} bytes", manifest.len());
+    let before = resident(registry.pid());
+    in_parallel(|_| {
+        let put = registry
+            .client()
+            .call("PUT", "/v2/many/manifests/tag")
+            .header("content-type", "application/vnd.oci.image.manifest.v1+json")
+            .body(manifest.as_bytes())
+            .send()
+            .expect_status(400);
+        let errors = put.json()["errors"].as_array().map_or(0, Vec::len);
+        assert_eq!(errors, 100, "as many as help");
+    });
+    let took = peak(registry.pid()) - before;
+    assert!(took < RESIDENT, "they took {} MiB", took >> 20);
 }
 
 #[test]

@@ -309,7 +309,8 @@ fn a_blob_that_was_deleted_is_not_said_to_be_there_by_an_upload_that_was_closed_
     let session = repository.open_upload();
     let close = || repository.close_upload(&session, b"x", &digest(b"x"));
     close().expect_status(201);
-    wait_until("the end of the upload is recorded", || {
+    let recorded = "the end of the upload is recorded";
+    wait_until(recorded, Duration::from_secs(10), || {
         repository.delete_blob(&digest(b"x")).expect_status(202);
         let closed = close();
         if closed.status == 404 {

@@ -51,6 +51,7 @@ pub struct Options {
     root: Option<PathBuf>,
     yaml: String,
     env: Vec<(String, String)>,
+    open_files: Option<u32>,
 }
 
 impl Options {
@@ -66,6 +67,13 @@ impl Options {
     pub fn yaml(mut self, keys: &str) -> Self {
         self.yaml.push_str(keys);
         self.yaml.push('\n');
+        self
+    }
+
+    /// Limits the files that the process may have open, as `ulimit -n` does.
+    #[must_use]
+    pub fn open_files(mut self, limit: u32) -> Self {
+        self.open_files = Some(limit);
         self
     }
 
@@ -85,6 +93,7 @@ pub struct Registry {
     addr: SocketAddr,
     root: PathBuf,
     env: Vec<(String, String)>,
+    open_files: Option<u32>,
     /// Configuration, log and, unless another was given, the root.
     home: TempDir,
 }
@@ -115,13 +124,15 @@ impl Registry {
         let root = options.root.unwrap_or_else(|| home.path().join("root"));
         let config = configuration(&root, &options.yaml);
         std::fs::write(home.path().join("config.yml"), config).expect("a configuration file");
-        let (process, addr) = launch(kind, home.path(), &options.env);
+        let open_files = options.open_files;
+        let (process, addr) = launch(kind, home.path(), &options.env, open_files);
         Self {
             process,
             kind,
             addr,
             root,
             env: options.env,
+            open_files,
             home,
         }
     }
@@ -190,7 +201,7 @@ impl Registry {
         if self.process.ended().is_none() {
             self.stop();
         }
-        (self.process, self.addr) = launch(self.kind, self.home.path(), &self.env);
+        (self.process, self.addr) = launch(self.kind, self.home.path(), &self.env, self.open_files);
     }
 
     /// The process, for signals and its log.
@@ -212,8 +223,20 @@ pub fn command() -> Run {
 }
 
 #[track_caller]
-fn launch(kind: Kind, home: &Path, env: &[(String, String)]) -> (Process, SocketAddr) {
-    let mut command = Command::new(kind.program());
+fn launch(
+    kind: Kind,
+    home: &Path,
+    env: &[(String, String)],
+    open_files: Option<u32>,
+) -> (Process, SocketAddr) {
+    let mut command = match open_files {
+        None => Command::new(kind.program()),
+        Some(limit) => {
+            let mut limited = Command::new("prlimit");
+            limited.arg(format!("--nofile={limit}")).arg(kind.program());
+            limited
+        }
+    };
     command
         .arg("serve")
         .arg(home.join("config.yml"))

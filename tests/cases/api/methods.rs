@@ -2,7 +2,7 @@
 
 use roadstead_tests::{Options, Registry};
 
-use super::steps::{blob, has, put, refused, roadstead, sha256};
+use super::steps::{blob, has, has_no, put, refused, roadstead, sha256};
 
 const METHODS: [&str; 8] = [
     "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW",
@@ -12,8 +12,6 @@ const METHODS: [&str; 8] = [
 fn targets() -> Vec<(String, &'static str)> {
     let digest = sha256(b"x");
     vec![
-        ("/".to_owned(), "GET, HEAD"),
-        ("/v2/".to_owned(), "GET, HEAD"),
         ("/v2/_catalog".to_owned(), "GET, HEAD"),
         ("/v2/m/tags/list".to_owned(), "GET, HEAD"),
         (format!("/v2/m/referrers/{digest}"), "GET, HEAD"),
@@ -48,6 +46,24 @@ fn a_method_that_a_path_does_not_know_is_405_with_those_that_it_does() {
             } else {
                 refused(answer, 405, "UNSUPPORTED");
             }
+        }
+    }
+}
+
+/// As with the reference: whoever asks in whatever way is told that somebody is there.
+#[test]
+fn the_root_and_the_base_answer_every_method() {
+    let registry = roadstead();
+    for (path, body) in [("/", ""), ("/v2/", "{}")] {
+        for method in METHODS.into_iter().chain(["OPTIONS"]) {
+            let answer = registry
+                .client()
+                .call(method, path)
+                .send()
+                .expect_status(200);
+            let body = if method == "HEAD" { "" } else { body };
+            assert_eq!(answer.text(), body, "{method} {path}");
+            has_no(&answer, "allow");
         }
     }
 }

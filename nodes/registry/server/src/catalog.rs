@@ -43,9 +43,16 @@ impl Walk<'_> {
     /// Visits all repositories whose names begin with `prefix`, which is empty or ends with a slash.
     fn directory(&mut self, path: StorePath, prefix: String) -> BoxFuture<'_, Result<(), Error>> {
         async move {
-            let mut after: Option<String> = None;
             // Subdirectories whose turn has not come: each begins with the one before it.
             let mut waiting: Vec<String> = Vec::new();
+            let mut after = self.first_to_look_at(&prefix);
+            if let Some(first) = after
+                .clone()
+                .filter(|first| !first.is_empty() && !first.starts_with('_'))
+            {
+                self.repository(&path, &prefix, &first).await?;
+                waiting.push(first);
+            }
             loop {
                 let entries = match self
                     .registry
@@ -79,6 +86,19 @@ impl Walk<'_> {
             Ok(())
         }
         .boxed()
+    }
+
+    /// The first entry below `prefix` that can hold a repository after `last`: what is before it is done with. Of
+    /// `last = "a-b/c"` that is `a`, since `a/x` comes after it.
+    fn first_to_look_at(&self, prefix: &str) -> Option<String> {
+        let (component, _) = match self.last.strip_prefix(prefix)?.split_once('/') {
+            Some(split) => split,
+            None => (self.last.strip_prefix(prefix)?, ""),
+        };
+        let end = component
+            .find(|next: char| next < '/')
+            .unwrap_or(component.len());
+        component.get(..end).map(str::to_owned)
     }
 
     async fn repository(

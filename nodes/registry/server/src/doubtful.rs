@@ -54,7 +54,7 @@ impl Registry {
                 Ok(0) => {}
                 Ok(places) => tracing::info!(places, "gave up bytes that no upload holds"),
                 Err(error) => {
-                    tracing::debug!(%error, "whose an upload's bytes are is not known yet")
+                    tracing::debug!(%error, "whose an upload's bytes are is not known yet");
                 }
             }
         }
@@ -68,9 +68,9 @@ impl Registry {
         }
         let resolved = self.discard_unheld(&places).await;
         if resolved.is_err() {
-            places
-                .into_iter()
-                .for_each(|place| self.doubtful.add(place));
+            for place in places {
+                self.doubtful.add(place);
+            }
         }
         resolved
     }

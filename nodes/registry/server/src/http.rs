@@ -71,6 +71,9 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response<Body>
 }
 
 async fn dispatch(api: &Arc<Api>, call: Call, target: Target, body: Incoming) -> Response<Body> {
+    if target.answers_all() {
+        return handle(api, call, target, body).await;
+    }
     let allowed = target.methods();
     if call.method == Method::OPTIONS {
         return answer::options(allowed);
@@ -79,8 +82,7 @@ async fn dispatch(api: &Arc<Api>, call: Call, target: Target, body: Incoming) ->
         return answer::method_not_allowed(allowed);
     }
     let writes = !matches!(call.method, Method::GET | Method::HEAD);
-    if writes && api.registry.options().read_only && !matches!(target, Target::Root | Target::Base)
-    {
+    if writes && api.registry.options().read_only {
         return error::read_only();
     }
     if !writes {

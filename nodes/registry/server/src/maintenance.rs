@@ -9,7 +9,7 @@ use crate::Registry;
 use crate::error::Error;
 
 /// Places looked at in one step.
-const PAGE: usize = 1000;
+const PAGE: usize = 10_000;
 
 /// How long staged bytes may lie without a record while a writer may still come back to them.
 const ORPHANED_AFTER: Duration = Duration::from_hours(24);

@@ -4,13 +4,13 @@
 //! a repository has is asked of the store each time, and looked at closely only when its directory changed. Manifests
 //! that the reference registry wrote, or writes, are found like all others.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use futures::{StreamExt as _, TryStreamExt as _};
 use roadstead_oci::{Algorithm, Descriptor, Digest, Manifest, Name, Shape, Tag};
-use roadstead_storage::{Error as StoreError, layout};
+use roadstead_storage::{Error as StoreError, StorePath, layout};
 
 use crate::Registry;
 use crate::error::Error;
@@ -41,7 +41,70 @@ struct Known {
     /// When each algorithm's directory of revisions had last changed, when it was last read.
     read_at: HashMap<Algorithm, SystemTime>,
     looked_at: HashSet<Digest>,
-    by_subject: HashMap<Digest, BTreeSet<Digest>>,
+    by_subject: HashMap<Digest, BTreeMap<Digest, Kind>>,
+}
+
+/// What is remembered of a referrer's artifact type: enough to pass over most that a filter does not want.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Of(Option<Box<str>>),
+    /// Longer than is remembered, or not looked at.
+    Unknown,
+}
+
+/// Bytes of an artifact type that are remembered.
+const KIND: usize = 255;
+
+impl Kind {
+    fn of(artifact_type: Option<&str>) -> Self {
+        if artifact_type.is_some_and(|kind| kind.len() > KIND) {
+            Self::Unknown
+        } else {
+            Self::Of(artifact_type.map(Into::into))
+        }
+    }
+
+    fn may_be(&self, wanted: Option<&str>) -> bool {
+        match (self, wanted) {
+            (Self::Of(kind), Some(_)) => kind.as_deref() == wanted,
+            (Self::Unknown, _) | (_, None) => true,
+        }
+    }
+}
+
+/// Where a page begins.
+#[derive(Debug)]
+enum After {
+    Nothing,
+    Digest(Digest),
+    /// What a client made up.
+    Text(String),
+}
+
+impl After {
+    fn of(last: Option<&str>) -> Self {
+        match last {
+            None => Self::Nothing,
+            Some(last) => last
+                .parse()
+                .map_or_else(|_malformed| Self::Text(last.to_owned()), Self::Digest),
+        }
+    }
+
+    fn entries<'a>(
+        &'a self,
+        of: &'a BTreeMap<Digest, Kind>,
+    ) -> impl Iterator<Item = (&'a Digest, &'a Kind)> {
+        let from = match self {
+            Self::Digest(digest) => Bound::Excluded(digest),
+            Self::Nothing | Self::Text(_) => Bound::Unbounded,
+        };
+        of.range::<Digest, _>((from, Bound::Unbounded))
+            .filter(move |(digest, _)| match self {
+                Self::Text(text) => digest.to_string() > *text,
+                Self::Nothing | Self::Digest(_) => true,
+            })
+    }
 }
 
 /// What a client asks for.
@@ -55,6 +118,7 @@ pub(crate) struct Query<'a> {
 }
 
 impl Knowledge {
+    /// Of a repository that exists: names that anybody makes up push nothing out.
     fn of(&self, name: &Name) -> Arc<tokio::sync::Mutex<Known>> {
         let mut repositories = self
             .repositories
@@ -77,36 +141,32 @@ impl Registry {
         name: &Name,
         query: Query<'_>,
     ) -> Result<Page<Descriptor>, Error> {
-        let mut candidates: BTreeMap<Digest, Source> = BTreeMap::new();
-        self.add_fallback(name, query.subject, &mut candidates)
-            .await?;
-        let remembered = self.remembered(name, query.subject).await?;
-        candidates.extend(
-            remembered
-                .into_iter()
-                .map(|digest| (digest, Source::Subject)),
-        );
-        let looks: Vec<_> = candidates
-            .into_iter()
-            .filter(|(digest, _)| {
-                query
-                    .last
-                    .is_none_or(|last| digest.to_string().as_str() > last)
-            })
-            .map(|(digest, source)| self.if_referrer(name, &query, digest, source))
-            .collect();
-        let mut present = futures::stream::iter(looks).buffered(AT_ONCE);
+        let fallback = self.fallback(name, query.subject).await?;
+        let known = self.known(name).await?;
         let (mut page, mut bytes) = (Page::default(), 0);
-        while let Some(found) = present.next().await {
-            let Some(descriptor) = found? else { continue };
-            bytes += serde_json::to_vec(&descriptor).map_or(0, |json| json.len());
-            if page.items.len() >= query.limit || (bytes > ANSWER && !page.items.is_empty()) {
-                page.more = true;
-                break;
+        let mut after = After::of(query.last);
+        loop {
+            let candidates = candidates(&fallback, known.as_deref(), &query, &after).await;
+            let Some((last, _)) = candidates.last() else {
+                return Ok(page);
+            };
+            after = After::Digest(last.clone());
+            let looks = candidates
+                .into_iter()
+                .map(|(digest, source)| self.if_referrer(name, &query, digest, source));
+            for descriptor in futures::future::try_join_all(looks)
+                .await?
+                .into_iter()
+                .flatten()
+            {
+                bytes += serde_json::to_vec(&descriptor).map_or(0, |json| json.len());
+                if page.items.len() >= query.limit || (bytes > ANSWER && !page.items.is_empty()) {
+                    page.more = true;
+                    return Ok(page);
+                }
+                page.items.push(descriptor);
             }
-            page.items.push(descriptor);
         }
-        Ok(page)
     }
 
     /// The descriptor of a candidate that is there, refers to the subject and passes the filter. Read anew each time:
@@ -138,36 +198,45 @@ impl Registry {
         Ok((refers && wanted).then_some(descriptor))
     }
 
-    async fn remembered(&self, name: &Name, subject: &Digest) -> Result<BTreeSet<Digest>, Error> {
-        let known = self.referrers.of(name);
-        let mut known = known.lock().await;
+    /// What is known of the repository, up to date. `None` when it has no manifests.
+    async fn known(&self, name: &Name) -> Result<Option<Arc<tokio::sync::Mutex<Known>>>, Error> {
+        let mut revisions = Vec::new();
         for algorithm in Algorithm::ALL {
-            self.look_at_new(name, algorithm, &mut known).await?;
+            let Ok(directory) = layout::revisions(name).join(algorithm.as_str()) else {
+                continue;
+            };
+            match self.store.stat(&directory).await {
+                Ok(stat) => revisions.push((algorithm, directory, stat.modified)),
+                Err(StoreError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(known.by_subject.get(subject).cloned().unwrap_or_default())
+        if revisions.is_empty() {
+            return Ok(None);
+        }
+        let remembered = self.referrers.of(name);
+        let mut known = remembered.lock().await;
+        for (algorithm, directory, changed) in revisions {
+            if changed.is_none() || known.read_at.get(&algorithm).copied() != changed {
+                self.look_at_new(algorithm, &directory, changed, &mut known)
+                    .await?;
+            }
+        }
+        drop(known);
+        Ok(Some(remembered))
     }
 
     /// Reads the manifests that came since the last look.
     async fn look_at_new(
         &self,
-        name: &Name,
         algorithm: Algorithm,
+        directory: &StorePath,
+        changed: Option<SystemTime>,
         known: &mut Known,
     ) -> Result<(), Error> {
-        let Ok(directory) = layout::revisions(name).join(algorithm.as_str()) else {
-            return Ok(());
-        };
-        let changed = match self.store.stat(&directory).await {
-            Ok(stat) => stat.modified,
-            Err(StoreError::NotFound(_)) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        if changed.is_some() && known.read_at.get(&algorithm).copied() == changed {
-            return Ok(());
-        }
         let (mut after, mut all_read) = (None, true);
         loop {
-            let entries = match self.store.list(&directory, after.as_deref(), PAGE).await {
+            let entries = match self.store.list(directory, after.as_deref(), PAGE).await {
                 Err(StoreError::NotFound(_)) => break,
                 entries => entries?,
             };
@@ -177,14 +246,13 @@ impl Registry {
                 .into_iter()
                 .filter_map(|entry| Digest::from_parts(algorithm, &entry.name).ok())
                 .filter(|digest| !known.looked_at.contains(digest));
-            let looks: Vec<_> = new.map(|digest| self.viewed(digest)).collect();
-            let views: Vec<(Digest, Option<View>)> = futures::stream::iter(looks)
-                .buffered(AT_ONCE)
-                .try_collect()
-                .await?;
-            for (digest, view) in views {
-                all_read &= view.is_some();
-                known.remember(digest, view);
+            let new: Vec<Digest> = new.collect();
+            for some in new.chunks(AT_ONCE) {
+                let views = futures::future::try_join_all(some.iter().map(|new| self.view(new)));
+                for (digest, view) in some.iter().zip(views.await?) {
+                    all_read &= view.is_some();
+                    known.remember(digest, view);
+                }
             }
         }
         // Manifests whose bytes were not there are looked for again next time.
@@ -193,11 +261,6 @@ impl Registry {
             None => known.read_at.remove(&algorithm),
         };
         Ok(())
-    }
-
-    async fn viewed(&self, digest: Digest) -> Result<(Digest, Option<View>), Error> {
-        let view = self.view(&digest).await?;
-        Ok((digest, view))
     }
 
     /// What a stored manifest is as a referrer. `None` when its bytes are not there.
@@ -215,32 +278,58 @@ impl Registry {
         }))
     }
 
-    /// Adds what clients listed under the referrers tag.
-    async fn add_fallback(
+    /// What clients listed under the referrers tag.
+    async fn fallback(
         &self,
         name: &Name,
         subject: &Digest,
-        candidates: &mut BTreeMap<Digest, Source>,
-    ) -> Result<(), Error> {
+    ) -> Result<BTreeMap<Digest, Kind>, Error> {
         let Some(index) = self.tagged(name, &Tag::of_referrers(subject)).await? else {
-            return Ok(());
+            return Ok(BTreeMap::new());
         };
         let Some(bytes) = self.manifest_bytes(&index).await? else {
-            return Ok(());
+            return Ok(BTreeMap::new());
         };
         if let Ok(Manifest {
             shape: Shape::Index { manifests },
             ..
         }) = Manifest::parse(&bytes, None)
         {
-            candidates.extend(
-                manifests
-                    .into_iter()
-                    .map(|listed| (listed.digest, Source::Fallback)),
+            return Ok(manifests
+                .into_iter()
+                .map(|listed| (listed.digest, Kind::Unknown))
+                .collect());
+        }
+        Ok(BTreeMap::new())
+    }
+}
+
+/// The next few manifests that may be referrers, in the order of their digests.
+async fn candidates(
+    fallback: &BTreeMap<Digest, Kind>,
+    known: Option<&tokio::sync::Mutex<Known>>,
+    query: &Query<'_>,
+    after: &After,
+) -> Vec<(Digest, Source)> {
+    let mut next: BTreeMap<Digest, Source> = after
+        .entries(fallback)
+        .take(AT_ONCE)
+        .map(|(digest, _)| (digest.clone(), Source::Fallback))
+        .collect();
+    if let Some(known) = known {
+        let known = known.lock().await;
+        if let Some(of_subject) = known.by_subject.get(query.subject) {
+            let wanted = after
+                .entries(of_subject)
+                .filter(|(_, kind)| kind.may_be(query.artifact_type));
+            next.extend(
+                wanted
+                    .take(AT_ONCE)
+                    .map(|(digest, _)| (digest.clone(), Source::Subject)),
             );
         }
-        Ok(())
     }
+    next.into_iter().take(AT_ONCE).collect()
 }
 
 /// Why a manifest may be a referrer.
@@ -259,15 +348,15 @@ struct View {
 }
 
 impl Known {
-    fn remember(&mut self, digest: Digest, view: Option<View>) {
+    fn remember(&mut self, digest: &Digest, view: Option<View>) {
         let Some(view) = view else { return };
-        if let Some(subject) = view.subject {
-            self.by_subject
-                .entry(subject)
-                .or_default()
-                .insert(digest.clone());
+        if let (Some(subject), Some(descriptor)) = (view.subject, view.descriptor) {
+            self.by_subject.entry(subject).or_default().insert(
+                digest.clone(),
+                Kind::of(descriptor.artifact_type.as_deref()),
+            );
         }
-        self.looked_at.insert(digest);
+        self.looked_at.insert(digest.clone());
     }
 }
 

@@ -259,3 +259,40 @@ fn is_about_one_connection(error: &io::Error) -> bool {
         ConnectionAborted | ConnectionRefused | ConnectionReset
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    async fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        (client.unwrap(), accepted.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_says_nothing_or_too_little_is_let_go() {
+        for said in ["", "P", "PRI * HT"] {
+            let (mut client, server) = connected().await;
+            client.write_all(said.as_bytes()).await.unwrap();
+            tokio::time::pause();
+            let begun = Instant::now();
+            assert!(!has_begun(&server).await, "{said:?}");
+            assert!(begun.elapsed() >= HEADERS_WITHIN);
+            tokio::time::resume();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_says_enough_is_heard() {
+        for said in ["G", "PUT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+            let (mut client, server) = connected().await;
+            client.write_all(said.as_bytes()).await.unwrap();
+            assert!(has_begun(&server).await, "{said:?}");
+        }
+    }
+}

@@ -299,25 +299,20 @@ impl Registry {
             tail: tail.clone(),
             digest: digest.clone(),
         };
-        match self.propose_holding(command, tail.as_ref()).await? {
-            Outcome::Sealed {
-                segments,
-                again: false,
-            } => Ok(Some(segments)),
-            Outcome::Sealed {
-                segments,
-                again: true,
-            } => {
-                self.discard(tail.into_iter().collect());
-                Ok(Some(segments))
-            }
-            outcome => {
-                self.discard(tail.into_iter().collect());
-                match outcome {
-                    Outcome::Completed { digest: done } if done == *digest => Ok(None),
-                    outcome => Err(refusal(outcome)),
-                }
-            }
+        let outcome = self.propose_holding(command, tail.as_ref()).await?;
+        if let Outcome::Sealed {
+            segments,
+            again: false,
+        } = outcome
+        {
+            return Ok(Some(segments));
+        }
+        // The tail was not taken.
+        self.discard(tail.into_iter().collect());
+        match outcome {
+            Outcome::Sealed { segments, .. } => Ok(Some(segments)),
+            Outcome::Completed { digest: done } if done == *digest => Ok(None),
+            outcome => Err(refusal(outcome)),
         }
     }
 

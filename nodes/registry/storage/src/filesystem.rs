@@ -110,7 +110,12 @@ impl Driver for Filesystem {
 
     async fn remove(&self, path: &StorePath) -> Result<(), Error> {
         let path = path.clone();
-        self.on_disk(move |tree| tree.remove(&path)).await
+        if let Some(trash) = self.on_disk(move |tree| tree.remove(&path)).await? {
+            let tree = Arc::clone(&self.tree);
+            // Nobody waits for it.
+            drop(tokio::task::spawn_blocking(move || tree.empty(&trash)));
+        }
+        Ok(())
     }
 
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error> {

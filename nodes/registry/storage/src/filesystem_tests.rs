@@ -118,3 +118,16 @@ async fn places_that_lead_elsewhere_are_refused() {
     }
     assert!(fs::exists(directory.path().join("precious")).unwrap());
 }
+
+#[tokio::test]
+async fn a_stage_that_was_swept_while_its_client_was_slow_is_not_finished() {
+    let directory = tempfile::tempdir().unwrap();
+    let driver = Filesystem::open(directory.path()).unwrap();
+    let mut stage = driver.stage("slow").await.unwrap();
+    stage.write(vec!["bytes".into()]).await.unwrap();
+    let future = SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 365 * 200);
+    let swept = driver.staged(future, None, 9).await.unwrap();
+    assert_eq!(swept.len(), 1);
+    driver.discard(&swept).await.unwrap();
+    assert!(matches!(stage.finish().await, Err(Error::Damaged)));
+}

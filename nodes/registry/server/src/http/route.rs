@@ -105,6 +105,11 @@ impl Route {
 }
 
 impl Target {
+    /// Whether every method means the same, as with the reference: is somebody there?
+    pub(super) fn answers_all(&self) -> bool {
+        matches!(self, Self::Root | Self::Base)
+    }
+
     /// The methods that the reference knows here, in the order of its `Allow` header.
     pub(super) fn methods(&self) -> &'static [Method] {
         const READ: &[Method] = &[Method::GET, Method::HEAD];

@@ -189,7 +189,7 @@ mod tests {
     use super::*;
     use std::sync::Weak;
 
-    const ALLOWED: Duration = Duration::from_secs(60);
+    const ALLOWED: Duration = Duration::from_mins(1);
 
     /// An endless body, and what tells whether it is still held.
     fn endless(every: Duration) -> (Response<Body>, Weak<()>) {

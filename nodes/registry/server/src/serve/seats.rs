@@ -140,7 +140,7 @@ mod tests {
         drop(longest);
         let next = next.await.unwrap();
         let (_a, _b) = (next.answers.begin(), idle.answers.begin());
-        let full = timeout(Duration::from_secs(60), seats.take()).await;
+        let full = timeout(Duration::from_mins(1), seats.take()).await;
         assert!(full.is_err(), "nobody who is busy is asked to leave");
         drop(request);
     }

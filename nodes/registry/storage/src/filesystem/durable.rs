@@ -5,11 +5,12 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, StatxFlags, statx};
-use tokio::time::Instant;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep};
 
 /// An inode, told from all others that have been or will be at its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,12 +52,14 @@ const KEPT_OPEN: usize = 256;
 
 /// A bounded set: when a generation is full, the one before it is forgotten. Forgetting costs a sync, no more.
 #[derive(Debug, Default)]
-pub(super) struct KnownDurable(Mutex<Known>);
+pub(super) struct KnownDurable(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
     generations: [HashSet<Identity>; 2],
     young: VecDeque<Young>,
+    /// Somebody closes what is no longer young.
+    is_tended: bool,
 }
 
 #[derive(Debug)]
@@ -83,17 +86,41 @@ impl KnownDurable {
             kept_since: Instant::now(),
             _handle: handle,
         });
+        if !known.is_tended
+            && let Ok(runtime) = Handle::try_current()
+        {
+            known.is_tended = true;
+            runtime.spawn(close_when_old(Arc::downgrade(&self.0)));
+        }
+    }
+}
+
+async fn close_when_old(known: Weak<Mutex<Known>>) {
+    loop {
+        sleep(SURELY_TICKED).await;
+        let Some(known) = known.upgrade() else { return };
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retire(Instant::now());
+        if known.young.is_empty() {
+            known.is_tended = false;
+            return;
+        }
     }
 }
 
 impl Known {
-    fn insert(&mut self, young: Young) {
+    /// Closes what is surely older than a tick.
+    fn retire(&mut self, now: Instant) {
         while let Some(oldest) = self.young.front() {
-            if young.kept_since.duration_since(oldest.kept_since) < SURELY_TICKED {
+            if now.duration_since(oldest.kept_since) < SURELY_TICKED {
                 break;
             }
             self.young.pop_front();
         }
+    }
+
+    fn insert(&mut self, young: Young) {
+        self.retire(young.kept_since);
         if self.young.len() >= KEPT_OPEN
             && let Some(Young { identity, .. }) = self.young.pop_front()
         {

@@ -14,6 +14,10 @@ use crate::{Error, StorePath};
 /// How often a write tries again whose directory other requests keep removing.
 const ATTEMPTS: usize = 32;
 
+/// Where a removed directory lies, out of the layout, until it is emptied.
+#[derive(Debug)]
+pub(in super::super) struct Trash(String);
+
 impl Tree {
     pub(in super::super) fn put(&self, writes: &[Put]) -> Result<(), Error> {
         let mut placed = Vec::new();
@@ -28,37 +32,44 @@ impl Tree {
         self.settle_names(&placed)
     }
 
-    pub(in super::super) fn remove(&self, path: &StorePath) -> Result<(), Error> {
+    /// Removes a file or a directory, for good when it returns. Of a directory, the content is left in a temporary place
+    /// that is answered with, for [`Tree::empty`]: that may take long.
+    pub(in super::super) fn remove(&self, path: &StorePath) -> Result<Option<Trash>, Error> {
         self.check_root()?;
-        let name = relative(path);
+        let (name, mut trash) = (relative(path), None);
         match unlinkat(&self.root, name, AtFlags::empty()) {
             Ok(()) => {}
-            Err(Errno::ISDIR | Errno::PERM) => self.remove_directory(path)?,
+            Err(Errno::ISDIR | Errno::PERM) => trash = Some(self.move_away(path)?),
             Err(errno @ (Errno::NOENT | Errno::NOTDIR)) => return Err(self.read_error(path, errno)),
             Err(errno) => return Err(write_error("removing", errno.into())),
         }
         match self.open_directory(parent(name)) {
             Ok(parent) => {
-                fsync(&parent).map_err(|errno| write_error("syncing a directory", errno.into()))
+                fsync(&parent).map_err(|errno| write_error("syncing a directory", errno.into()))?;
             }
             // Another request removed the parent as well, and answers for that.
-            Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(write_error("syncing a directory", errno.into())),
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(write_error("syncing a directory", errno.into())),
         }
+        Ok(trash)
     }
 
-    /// Out of the way in one step, then piece by piece: no reader sees half of it.
-    fn remove_directory(&self, path: &StorePath) -> Result<(), Error> {
+    /// Out of the way in one step: no reader sees half of it.
+    fn move_away(&self, path: &StorePath) -> Result<Trash, Error> {
         let trash = format!("{TEMPORARY}/{}", Uuid::new_v4().simple());
         match renameat(&self.root, relative(path), &self.root, &trash) {
             Ok(()) => {}
             Err(errno @ (Errno::NOENT | Errno::NOTDIR)) => return Err(self.read_error(path, errno)),
             Err(errno) => return Err(write_error("removing", errno.into())),
         }
-        if let Err(error) = std::fs::remove_dir_all(self.path.join(&trash)) {
+        Ok(Trash(trash))
+    }
+
+    /// Frees what was removed.
+    pub(in super::super) fn empty(&self, Trash(trash): &Trash) {
+        if let Err(error) = std::fs::remove_dir_all(self.path.join(trash)) {
             tracing::warn!(%error, trash, "removed content stays on the disk until it is swept");
         }
-        Ok(())
     }
 
     pub(super) fn create_temporary(&self) -> Result<(String, File), Error> {
