@@ -13,6 +13,7 @@ mod referrers;
 mod request;
 mod route;
 mod uploads;
+mod via;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use budget::Budget;
 use error::Failure;
 use request::Call;
 use route::{RawName, Route, Target};
+pub use via::Peer;
 
 const API_VERSION: &str = "docker-distribution-api-version";
 

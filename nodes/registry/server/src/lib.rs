@@ -33,7 +33,7 @@ use tokio_util::task::TaskTracker;
 pub use body::{Body, BodyError};
 pub use error::Error;
 pub use maintenance::{Purging, Reclaimed};
-pub use options::{Limits, ManifestRules, Options, Platforms};
+pub use options::{Limits, ManifestRules, Options, Platforms, private_networks};
 
 /// One registry. Cheap to share behind an `Arc`.
 pub struct Registry {

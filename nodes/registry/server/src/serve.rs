@@ -22,6 +22,8 @@ use tower::ServiceExt as _;
 
 use seats::{Seat, Seats};
 
+use crate::http::Peer;
+
 /// A client has this long to send a request's headers, and may leave a connection idle for as long. More than the 60 s
 /// for which proxies commonly keep idle connections to upstreams: they close first, and lose no request.
 const HEADERS_WITHIN: Duration = Duration::from_secs(75);
@@ -180,8 +182,13 @@ impl Connection {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(options.stalled_after));
         let answers = seat.answers.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
+        let this_end = Peer {
+            address: Some(peer),
+            is_tls: false,
+        };
+        let service = service_fn(move |mut request: Request<Incoming>| {
             let (service, begun) = (service.clone(), answers.begin());
+            request.extensions_mut().insert(this_end);
             async move { Ok::<_, Infallible>(begun.watch(service.oneshot(request).await?)) }
         });
         let mut serving =

@@ -10,6 +10,7 @@ use percent_encoding::percent_decode_str;
 
 use super::Api;
 use super::query::Query;
+use super::via::{Peer, Via};
 use crate::body::{Body as Incoming, BodyError};
 
 /// All of a request but its body.
@@ -27,6 +28,7 @@ pub(super) struct Call {
     pub(super) base: String,
     /// The prefix that the routes lie under: `/`, or `/path/`.
     pub(super) prefix: String,
+    pub(super) via: Via,
 }
 
 impl Call {
@@ -39,11 +41,16 @@ impl Call {
             .headers
             .get(header::HOST)
             .and_then(|host| host.to_str().ok());
-        let base = match (&options.host, authority.or(host)) {
+        let peer = parts.extensions.get::<Peer>().copied().unwrap_or_default();
+        let via = Via::of(
+            &parts.headers,
+            authority.or(host),
+            peer,
+            &options.trusted_proxies,
+        );
+        let base = match (&options.host, &via.host) {
             (Some(configured), _) => configured.trim_end_matches('/').to_owned(),
-            (None, Some(host)) if !options.relative_urls && is_host(host) => {
-                format!("http://{host}")
-            }
+            (None, Some(host)) if !options.relative_urls => format!("{}://{host}", via.scheme),
             (None, _) => String::new(),
         };
         let call = Self {
@@ -54,6 +61,7 @@ impl Call {
             headers: parts.headers,
             base,
             prefix: options.prefix.clone(),
+            via,
         };
         let body = incoming(&call, body, options.limits.body_idle);
         (call, body)
@@ -102,13 +110,6 @@ fn incoming(call: &Call, body: Body, idle: Duration) -> Incoming {
         idle,
         is_sending,
     )
-}
-
-/// Whether a text can stand as the host of a URL.
-fn is_host(host: &str) -> bool {
-    let allowed =
-        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
-    !host.is_empty() && host.bytes().all(allowed)
 }
 
 #[cfg(test)]
