@@ -2,6 +2,7 @@
 
 mod check;
 mod descriptors;
+mod garbage_collect;
 mod listen;
 mod log;
 mod serve;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use roadstead_registry::CollectOptions;
 
 /// A container registry that stays up.
 ///
@@ -26,6 +28,7 @@ const EXAMPLES: &str = "Examples:
   roadstead                                  serve on localhost:5000, storing under ./data
   roadstead serve /etc/docker/registry/config.yml
   REGISTRY_HTTP_ADDR=:8000 roadstead         any setting can be given by the environment
+  roadstead garbage-collect -d config.yml    what could be removed, while the registry is stopped
   roadstead check config.yml                 every mistake in a configuration at once
 
   docker tag alpine localhost:5000/alpine && docker push localhost:5000/alpine";
@@ -43,6 +46,27 @@ enum Command {
         /// The configuration file.
         config: Option<PathBuf>,
     },
+    /// Remove what no manifest names any more, while the registry is stopped.
+    ///
+    /// Blobs that no manifest of any repository names go, and links to layers that no manifest of their repository names.
+    /// A running registry is refused; a registry that is started meanwhile is refused too.
+    ///
+    ///   roadstead garbage-collect --dry-run config.yml      say what would go
+    ///   roadstead garbage-collect -m config.yml             untagged manifests too
+    #[command(verbatim_doc_comment)]
+    GarbageCollect {
+        /// Say what would go, and remove nothing.
+        #[arg(short, long)]
+        dry_run: bool,
+        /// Remove manifests that no tag leads to as well, unless they refer to one that stays (signatures, say).
+        #[arg(short = 'm', long)]
+        delete_untagged: bool,
+        /// Say nothing of what is done.
+        #[arg(short, long)]
+        quiet: bool,
+        /// The configuration file.
+        config: Option<PathBuf>,
+    },
     /// Read a configuration as `serve` would, and say all that is wrong with it.
     Check {
         /// The configuration file.
@@ -57,6 +81,18 @@ fn main() -> ExitCode {
     {
         Command::Serve { config } => serve::run(config),
         Command::Check { config } => check::run(config),
+        Command::GarbageCollect {
+            dry_run,
+            delete_untagged,
+            quiet,
+            config,
+        } => {
+            let options = CollectOptions {
+                dry_run,
+                delete_untagged,
+            };
+            garbage_collect::run(config, options, quiet)
+        }
     };
     outcome.unwrap_or_else(|error| {
         log::fatal(&error);

@@ -83,6 +83,7 @@ pub(crate) fn registry_options(config: &Config) -> Result<Options> {
         host: http.host.clone(),
         prefix: http.prefix.clone(),
         relative_urls: http.relative_urls,
+        trusted_proxies: roadstead_registry::private_networks(),
         secret: http
             .secret
             .as_ref()

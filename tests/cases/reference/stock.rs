@@ -48,6 +48,13 @@ impl Stock {
         Self { tagged, referrers }
     }
 
+    pub(super) fn none() -> Self {
+        Self {
+            tagged: BTreeMap::new(),
+            referrers: Vec::new(),
+        }
+    }
+
     pub(super) fn push(&self, registry: &Registry) {
         for ((name, tag), content) in &self.tagged {
             registry.repository(name).push(tag, content);

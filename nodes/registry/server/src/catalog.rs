@@ -5,10 +5,11 @@
 
 use futures::future::{BoxFuture, FutureExt as _};
 use roadstead_oci::Name;
-use roadstead_storage::{Entry, Error as StoreError, StorePath, layout};
+use roadstead_storage::{Driver, Entry, Error as StoreError, StorePath, layout};
 
 use crate::Registry;
 use crate::error::Error;
+use crate::link::exists;
 use crate::tags::Page;
 
 /// Directory entries held at a time for each level of names.
@@ -17,23 +18,32 @@ const PAGE: usize = 1000;
 impl Registry {
     /// At most `limit` repositories after `last`.
     pub(crate) async fn catalog(&self, last: &str, limit: usize) -> Result<Page<Name>, Error> {
-        if limit == 0 {
-            return Ok(Page::default());
-        }
-        let mut walk = Walk {
-            registry: self,
-            last,
-            wanted: limit.saturating_add(1),
-            found: Vec::new(),
-        };
-        walk.directory(layout::repositories(), String::new())
-            .await?;
-        Ok(Page::cut(walk.found, limit))
+        page(&*self.store, last, limit).await
     }
 }
 
+/// At most `limit` repositories of a store after `last`.
+pub(crate) async fn page(
+    store: &dyn Driver,
+    last: &str,
+    limit: usize,
+) -> Result<Page<Name>, Error> {
+    if limit == 0 {
+        return Ok(Page::default());
+    }
+    let mut walk = Walk {
+        store,
+        last,
+        wanted: limit.saturating_add(1),
+        found: Vec::new(),
+    };
+    walk.directory(layout::repositories(), String::new())
+        .await?;
+    Ok(Page::cut(walk.found, limit))
+}
+
 struct Walk<'a> {
-    registry: &'a Registry,
+    store: &'a dyn Driver,
     last: &'a str,
     wanted: usize,
     found: Vec<Name>,
@@ -54,12 +64,7 @@ impl Walk<'_> {
                 waiting.push(first);
             }
             loop {
-                let entries = match self
-                    .registry
-                    .store
-                    .list(&path, after.as_deref(), PAGE)
-                    .await
-                {
+                let entries = match self.store.list(&path, after.as_deref(), PAGE).await {
                     Err(StoreError::NotFound(_)) => Vec::new(),
                     entries => entries?,
                 };
@@ -116,7 +121,7 @@ impl Walk<'_> {
         };
         let manifests = directory.join("_manifests");
         if let Ok(manifests) = manifests
-            && self.registry.exists(&manifests).await?
+            && exists(self.store, &manifests).await?
         {
             self.found.push(name);
         }

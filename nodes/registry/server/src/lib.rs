@@ -5,6 +5,7 @@
 
 mod body;
 mod catalog;
+mod collect;
 mod doubtful;
 mod error;
 pub mod http;
@@ -31,6 +32,7 @@ use roadstead_storage::Driver;
 use tokio_util::task::TaskTracker;
 
 pub use body::{Body, BodyError};
+pub use collect::{CollectError, CollectOptions, Collected, collect};
 pub use error::Error;
 pub use maintenance::{Purging, Reclaimed};
 pub use options::{Limits, ManifestRules, Options, Platforms, private_networks};

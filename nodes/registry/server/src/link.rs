@@ -11,23 +11,7 @@ impl Registry {
     /// What a link points to. The link's content counts, not its name. One that does not hold a digest (a crash of a
     /// registry that writes in place leaves such) counts as absent, and is mended by the next push.
     pub(crate) async fn follow(&self, link: &StorePath) -> Result<Option<Digest>, Error> {
-        match self.store.get(link, layout::LINK_LIMIT).await {
-            Ok(content) => {
-                let digest = std::str::from_utf8(&content)
-                    .ok()
-                    .and_then(|text| text.trim_end().parse().ok());
-                if digest.is_none() {
-                    tracing::warn!(%link, "a link does not hold a digest and counts as absent");
-                }
-                Ok(digest)
-            }
-            Err(StoreError::NotFound(_)) => Ok(None),
-            Err(StoreError::TooLarge { .. }) => {
-                tracing::warn!(%link, "a link is too large to be one and counts as absent");
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
+        follow(&*self.store, link).await
     }
 
     /// The blob that a digest stands for in this repository.
@@ -70,6 +54,27 @@ impl Registry {
 
     pub(crate) async fn exists(&self, path: &StorePath) -> Result<bool, Error> {
         exists(&*self.store, path).await
+    }
+}
+
+/// What a link points to, in any store.
+pub(crate) async fn follow(store: &dyn Driver, link: &StorePath) -> Result<Option<Digest>, Error> {
+    match store.get(link, layout::LINK_LIMIT).await {
+        Ok(content) => {
+            let digest = std::str::from_utf8(&content)
+                .ok()
+                .and_then(|text| text.trim_end().parse().ok());
+            if digest.is_none() {
+                tracing::warn!(%link, "a link does not hold a digest and counts as absent");
+            }
+            Ok(digest)
+        }
+        Err(StoreError::NotFound(_)) => Ok(None),
+        Err(StoreError::TooLarge { .. }) => {
+            tracing::warn!(%link, "a link is too large to be one and counts as absent");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

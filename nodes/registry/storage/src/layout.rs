@@ -22,10 +22,20 @@ pub const LINK_LIMIT: usize = 256;
 
 /// Where the blob's, or the manifest's, bytes are.
 pub fn blob_data(digest: &Digest) -> StorePath {
+    StorePath::of(format_args!("{}/data", blob(digest)))
+}
+
+/// The directories of all blobs, one for each algorithm in use; below each, one for each first two hex digits.
+pub fn blobs() -> StorePath {
+    StorePath::of(format_args!("/docker/registry/v2/blobs"))
+}
+
+/// The directory of a blob, which holds its data and nothing else.
+pub fn blob(digest: &Digest) -> StorePath {
     let hex = digest.hex();
     let (shard, _) = hex.split_at(2);
     StorePath::of(format_args!(
-        "/docker/registry/v2/blobs/{}/{shard}/{hex}/data",
+        "/docker/registry/v2/blobs/{}/{shard}/{hex}",
         digest.algorithm()
     ))
 }
@@ -43,6 +53,21 @@ pub fn manifests(name: &Name) -> StorePath {
     StorePath::of(format_args!("{}/_manifests", repository(name)))
 }
 
+/// The directories that hold the repository's layer links, one for each algorithm in use.
+pub fn layers(name: &Name) -> StorePath {
+    StorePath::of(format_args!("{}/_layers", repository(name)))
+}
+
+/// The directory of a layer link, which holds it and nothing else.
+pub fn layer(name: &Name, digest: &Digest) -> StorePath {
+    StorePath::of(format_args!(
+        "{}/{}/{}",
+        layers(name),
+        digest.algorithm(),
+        digest.hex()
+    ))
+}
+
 pub fn layer_link(name: &Name, digest: &Digest) -> StorePath {
     StorePath::of(format_args!(
         "{}/_layers/{}/{}/link",
@@ -55,6 +80,16 @@ pub fn layer_link(name: &Name, digest: &Digest) -> StorePath {
 /// The directories that hold the repository's revisions, one for each algorithm in use.
 pub fn revisions(name: &Name) -> StorePath {
     StorePath::of(format_args!("{}/revisions", manifests(name)))
+}
+
+/// The directory of a revision link, which holds it and, from old registries, signatures.
+pub fn revision(name: &Name, digest: &Digest) -> StorePath {
+    StorePath::of(format_args!(
+        "{}/{}/{}",
+        revisions(name),
+        digest.algorithm(),
+        digest.hex()
+    ))
 }
 
 pub fn revision_link(name: &Name, digest: &Digest) -> StorePath {

@@ -98,10 +98,13 @@ impl Said {
         let host = || first(&FORWARDED_HOST).filter(|host| is_host(host));
         said.host = said.host.or_else(host);
         if said.hops.is_empty() {
-            said.hops = addresses(all(headers, &FORWARDED_FOR).split(','));
+            said.hops = addresses(&all(headers, &FORWARDED_FOR));
         }
         if said.hops.is_empty() {
-            said.hops = addresses(all(headers, &REAL_IP).split(',').take(1));
+            said.hops = addresses(&all(headers, &REAL_IP))
+                .into_iter()
+                .take(1)
+                .collect();
         }
         said
     }
@@ -134,8 +137,11 @@ fn all(headers: &HeaderMap, name: &HeaderName) -> String {
     texts.join(",")
 }
 
-fn addresses<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<Option<IpAddr>> {
-    let said = texts.map(str::trim).filter(|text| !text.is_empty());
+fn addresses(list: &str) -> Vec<Option<IpAddr>> {
+    let said = list
+        .split(',')
+        .map(str::trim)
+        .filter(|text| !text.is_empty());
     let mut hops: Vec<Option<IpAddr>> = said.map(address).collect();
     // The nearest are those that we can judge.
     hops.drain(..hops.len().saturating_sub(HOPS));
