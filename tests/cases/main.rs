@@ -4,6 +4,7 @@ mod api;
 mod clients;
 mod durability;
 mod load;
+mod proxies;
 mod reference;
 mod rooms;
 mod start;

@@ -18,6 +18,7 @@ pub mod docker;
 pub mod image;
 pub mod podman;
 pub mod process;
+pub mod proxy;
 pub mod registry;
 pub mod run;
 pub mod tools;

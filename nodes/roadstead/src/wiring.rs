@@ -10,6 +10,7 @@ use roadstead_config::{
     Config, DriverKind, Loaded, Platforms as ConfigPlatforms, Storage, config_path, from_process,
 };
 use roadstead_metadata::{Home, Local, system_clock};
+use roadstead_registry::http::Surface;
 use roadstead_registry::{Limits, ManifestRules, Options, Platforms};
 use roadstead_storage::{Driver, Filesystem, Memory};
 
@@ -107,7 +108,14 @@ fn patterns(texts: &[String]) -> Result<Vec<Regex>> {
         .collect()
 }
 
-pub(crate) fn headers(config: &Config) -> Result<Vec<(HeaderName, HeaderValue)>> {
+pub(crate) fn surface(config: &Config) -> Result<Surface> {
+    Ok(Surface {
+        headers: headers(config)?,
+        ..Surface::default()
+    })
+}
+
+fn headers(config: &Config) -> Result<Vec<(HeaderName, HeaderValue)>> {
     let pairs = config
         .http
         .headers

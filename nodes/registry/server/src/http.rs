@@ -4,6 +4,7 @@ mod answer;
 mod base;
 mod blobs;
 mod budget;
+mod debug;
 mod error;
 mod listings;
 mod location;
@@ -25,7 +26,9 @@ use roadstead_oci::{Digest, ErrorCode, Name};
 
 use crate::Registry;
 use crate::body::Body as Incoming;
+use crate::health::Health;
 use budget::Budget;
+pub use debug::{Debug, Text, Vars, debug_router};
 use error::Failure;
 use request::Call;
 use route::{RawName, Route, Target};
@@ -33,24 +36,32 @@ pub use via::Peer;
 
 const API_VERSION: &str = "docker-distribution-api-version";
 
+/// What a registry shows of itself besides its images.
+#[derive(Debug, Default)]
+pub struct Surface {
+    /// Added to every answer.
+    pub headers: Vec<(http::HeaderName, HeaderValue)>,
+    pub health: Health,
+    /// `/` answers 503 while a health check fails.
+    pub root_tells_health: bool,
+    /// So does every other path.
+    pub refuses_when_unwell: bool,
+}
+
 /// What handlers share.
 #[derive(Debug)]
 pub(crate) struct Api {
     registry: Arc<Registry>,
-    /// Headers that the configuration adds to every answer.
-    headers: Vec<(http::HeaderName, HeaderValue)>,
+    surface: Surface,
     manifests_in_memory: Budget,
 }
 
-/// The registry as a service. `headers` are added to every answer.
-pub fn router(
-    registry: Arc<Registry>,
-    headers: Vec<(http::HeaderName, HeaderValue)>,
-) -> axum::Router {
+/// The registry as a service.
+pub fn router(registry: Arc<Registry>, surface: Surface) -> axum::Router {
     let manifests_in_memory = Budget::for_manifests(registry.options().limits.manifest_size);
     let api = Arc::new(Api {
         registry,
-        headers,
+        surface,
         manifests_in_memory,
     });
     axum::Router::new().fallback(answer).with_state(api)
@@ -73,6 +84,10 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response<Body>
 }
 
 async fn dispatch(api: &Arc<Api>, call: Call, target: Target, body: Incoming) -> Response<Body> {
+    let is_refused = api.surface.refuses_when_unwell && !target.is_probe();
+    if is_refused && !api.surface.health.is_well() {
+        return error::unwell();
+    }
     if target.answers_all() {
         return handle(api, call, target, body).await;
     }
@@ -84,7 +99,7 @@ async fn dispatch(api: &Arc<Api>, call: Call, target: Target, body: Incoming) ->
         return answer::method_not_allowed(allowed);
     }
     let writes = !matches!(call.method, Method::GET | Method::HEAD);
-    if writes && api.registry.options().read_only {
+    if writes && api.registry.is_read_only() {
         return error::read_only();
     }
     if !writes {
@@ -105,7 +120,9 @@ async fn dispatch(api: &Arc<Api>, call: Call, target: Target, body: Incoming) ->
 
 async fn handle(api: &Api, call: Call, target: Target, body: Incoming) -> Response<Body> {
     let answered = match target {
-        Target::Root => Ok(base::root()),
+        Target::Root => Ok(base::root(api)),
+        Target::Live => Ok(base::live()),
+        Target::Ready => Ok(base::ready(api)),
         Target::Base => Ok(base::base()),
         Target::Catalog => listings::catalog(api, &call).await,
         Target::Tags { name } => listings::tags(api, &call, &name).await,
@@ -124,7 +141,7 @@ async fn handle(api: &Api, call: Call, target: Target, body: Incoming) -> Respon
 fn stamp(api: &Api, response: &mut Response<Body>) {
     let headers = response.headers_mut();
     headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
-    for (name, value) in &api.headers {
+    for (name, value) in &api.surface.headers {
         headers.append(name, value.clone());
     }
 }

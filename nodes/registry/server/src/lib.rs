@@ -8,6 +8,7 @@ mod catalog;
 mod collect;
 mod doubtful;
 mod error;
+pub mod health;
 pub mod http;
 mod link;
 mod maintenance;
@@ -26,6 +27,7 @@ mod upload;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use roadstead_metadata::{Command, Metadata, Outcome, Unavailable};
 use roadstead_storage::Driver;
@@ -46,6 +48,8 @@ pub struct Registry {
     referrers: referrers::Knowledge,
     deletions: remove::Deletions,
     doubtful: doubtful::Doubtful,
+    /// Refuses writes since somebody asked for it.
+    read_only: AtomicBool,
     /// Work that goes on after its request was answered, or its client went away.
     background: TaskTracker,
 }
@@ -70,12 +74,23 @@ impl Registry {
             referrers: referrers::Knowledge::default(),
             deletions: remove::Deletions::default(),
             doubtful: doubtful::Doubtful::default(),
+            read_only: AtomicBool::new(false),
             background: TaskTracker::new(),
         })
     }
 
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// Whether everything that writes is refused.
+    pub fn is_read_only(&self) -> bool {
+        self.options.read_only || self.read_only.load(Ordering::Relaxed)
+    }
+
+    /// Refuses new writes from now on, or takes them again. What was begun is finished.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.read_only.store(read_only, Ordering::Relaxed);
     }
 
     /// Waits for work that goes on in the background.

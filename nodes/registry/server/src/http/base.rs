@@ -1,13 +1,42 @@
-//! `/` and `/v2/`.
+//! `/`, `/livez`, `/readyz` and `/v2/`: is somebody there?
 
 use axum::body::Body;
 use http::{Response, StatusCode, header};
+use serde_json::json;
 
-use super::answer::{empty, set};
+use super::Api;
+use super::answer::{empty, json_as, set};
+use super::error::unwell;
 
 /// For balancers that know nothing but 200.
-pub(super) fn root() -> Response<Body> {
-    let mut response = empty(StatusCode::OK);
+pub(super) fn root(api: &Api) -> Response<Body> {
+    let mut response = if api.surface.root_tells_health && !api.surface.health.is_well() {
+        unwell()
+    } else {
+        empty(StatusCode::OK)
+    };
+    set(&mut response, header::CACHE_CONTROL, "no-cache");
+    response
+}
+
+/// The process answers: restarting it would help nobody.
+pub(super) fn live() -> Response<Body> {
+    told(&json!({ "status": "live" }), StatusCode::OK)
+}
+
+/// Whether it should be sent requests. Names what fails, and no more: details are on the debug address.
+pub(super) fn ready(api: &Api) -> Response<Body> {
+    let failures: Vec<String> = api.surface.health.failures().into_keys().collect();
+    if failures.is_empty() {
+        return told(&json!({ "status": "ready" }), StatusCode::OK);
+    }
+    let failing = json!({ "status": "not ready", "failing": failures });
+    told(&failing, StatusCode::SERVICE_UNAVAILABLE)
+}
+
+fn told(document: &serde_json::Value, status: StatusCode) -> Response<Body> {
+    let mut response = json_as(document, "application/json");
+    *response.status_mut() = status;
     set(&mut response, header::CACHE_CONTROL, "no-cache");
     response
 }

@@ -76,6 +76,12 @@ pub(super) fn read_only() -> Response<Body> {
     unsupported("the registry is read-only (storage.maintenance.readonly)")
 }
 
+/// A health check fails, and that is to be told.
+pub(super) fn unwell() -> Response<Body> {
+    let detail = "health check failed: please see /debug/health";
+    unavailable(detail).response(StatusCode::SERVICE_UNAVAILABLE)
+}
+
 pub(super) fn internal() -> Response<Body> {
     Failure::new(ErrorCode::Unknown, Value::Null).response(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -89,11 +89,14 @@ pub(super) fn names_its_host(request: &Request) -> bool {
     request.version() != Version::HTTP_11 || hosts == 1
 }
 
+/// The same everywhere, whatever the prefix.
+const PROBES: [&str; 3] = ["/", "/livez", "/readyz"];
+
 fn path_below(prefix: &str, path: &str) -> String {
     let Ok(path) = percent_decode_str(path).decode_utf8() else {
         return String::new();
     };
-    if path == "/" {
+    if PROBES.contains(&&*path) {
         return path.into_owned();
     }
     path.strip_prefix(prefix.trim_end_matches('/'))

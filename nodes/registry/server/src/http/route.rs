@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! /                                   for simple balancers
+//! /livez, /readyz                     whether the process lives, and whether it should be sent requests
 //! /v2/                                is this a registry?
 //! /v2/_catalog
 //! /v2/<name>/tags/list
@@ -30,6 +31,8 @@ pub(super) enum Route {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Target {
     Root,
+    Live,
+    Ready,
     Base,
     Catalog,
     Tags { name: RawName },
@@ -48,6 +51,8 @@ impl Route {
         let Some(rest) = path.strip_prefix("/v2/") else {
             return match path {
                 "/" => Self::To(Target::Root),
+                "/livez" => Self::To(Target::Live),
+                "/readyz" => Self::To(Target::Ready),
                 "/v2" => Self::Elsewhere("/v2/".to_owned()),
                 _ => Self::Nowhere,
             };
@@ -107,7 +112,12 @@ impl Route {
 impl Target {
     /// Whether every method means the same, as with the reference: is somebody there?
     pub(super) fn answers_all(&self) -> bool {
-        matches!(self, Self::Root | Self::Base)
+        matches!(self, Self::Root | Self::Live | Self::Ready | Self::Base)
+    }
+
+    /// Whether this is for whoever looks after the process, and so lies outside the prefix and needs no login.
+    pub(super) fn is_probe(&self) -> bool {
+        matches!(self, Self::Root | Self::Live | Self::Ready)
     }
 
     /// The methods that the reference knows here, in the order of its `Allow` header.
@@ -115,6 +125,8 @@ impl Target {
         const READ: &[Method] = &[Method::GET, Method::HEAD];
         match self {
             Self::Root
+            | Self::Live
+            | Self::Ready
             | Self::Base
             | Self::Catalog
             | Self::Tags { .. }

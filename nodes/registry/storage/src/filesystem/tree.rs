@@ -106,6 +106,10 @@ impl Tree {
 
     pub(super) fn stat(&self, path: &StorePath) -> Result<Stat, Error> {
         let name = relative(path);
+        if name == "." {
+            // The handle would answer for a root that is not there any more.
+            self.check_root()?;
+        }
         let stat = statat(&self.root, name, AtFlags::empty())
             .map_err(|errno| self.read_error(path, errno))?;
         let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;

@@ -1,0 +1,122 @@
+//! The debug address (`http.debug.addr`): for operators alone, since it needs no login.
+//!
+//! ```text
+//! GET  /debug/health              200 {} or 503 with what fails
+//! POST /debug/health/down, /up    takes the node out by hand, and back
+//! GET  /debug/vars                figures as JSON
+//! GET  /debug/readonly            whether pushes and deletions are refused
+//! POST /debug/readonly/on, /off   refuses them from now on, or takes them again
+//! GET  /metrics                   figures for Prometheus, at the configured path
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::routing::{get, post};
+use http::{Response, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::answer::{json as json_answer, page_not_found, set};
+use crate::Registry;
+use crate::health::Health;
+
+/// What the debug address serves.
+#[derive(Clone)]
+pub struct Debug {
+    pub registry: Arc<Registry>,
+    pub health: Health,
+    /// The path of the metrics, and what makes their text.
+    pub metrics: Option<(String, Text)>,
+    pub vars: Vars,
+}
+
+/// Makes a text when somebody asks.
+pub type Text = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Makes a document when somebody asks.
+pub type Vars = Arc<dyn Fn() -> Value + Send + Sync>;
+
+impl fmt::Debug for Debug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Debug").finish_non_exhaustive()
+    }
+}
+
+/// The debug address as a service.
+pub fn debug_router(debug: Debug) -> axum::Router {
+    axum::Router::new()
+        .route("/debug/health", get(health))
+        .route("/debug/health/down", post(down))
+        .route("/debug/health/up", post(up))
+        .route("/debug/vars", get(vars))
+        .route("/debug/readonly", get(read_only))
+        .route("/debug/readonly/on", post(read_only_on))
+        .route("/debug/readonly/off", post(read_only_off))
+        .fallback(metrics)
+        .with_state(debug)
+}
+
+/// At whatever path the configuration says.
+async fn metrics(State(debug): State<Debug>, request: Request) -> Response<Body> {
+    match &debug.metrics {
+        Some((path, text)) if path == request.uri().path() => exposition(text()),
+        _ => page_not_found(),
+    }
+}
+
+async fn health(State(debug): State<Debug>) -> Response<Body> {
+    let failures = debug.health.failures();
+    let mut response = json_answer(&failures);
+    if !failures.is_empty() {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
+}
+
+async fn down(State(debug): State<Debug>) -> Response<Body> {
+    tracing::warn!("taken out by hand (/debug/health/down)");
+    debug.health.down();
+    Response::new(Body::empty())
+}
+
+async fn up(State(debug): State<Debug>) -> Response<Body> {
+    tracing::warn!("taken back by hand (/debug/health/up)");
+    debug.health.up();
+    Response::new(Body::empty())
+}
+
+async fn vars(State(debug): State<Debug>) -> Response<Body> {
+    json_answer(&(debug.vars)())
+}
+
+async fn read_only(State(debug): State<Debug>) -> Response<Body> {
+    json_answer(&json!({ "readonly": debug.registry.is_read_only() }))
+}
+
+async fn read_only_on(State(debug): State<Debug>) -> Response<Body> {
+    tracing::warn!("read-only from now on (/debug/readonly/on)");
+    debug.registry.set_read_only(true);
+    read_only(State(debug)).await
+}
+
+async fn read_only_off(State(debug): State<Debug>) -> Response<Body> {
+    if debug.registry.options().read_only {
+        let why =
+            "storage.maintenance.readonly opened the store read-only: change it and start again";
+        let mut response = json_answer(&json!({ "readonly": true, "error": why }));
+        *response.status_mut() = StatusCode::CONFLICT;
+        return response;
+    }
+    tracing::warn!("pushes and deletions are taken again (/debug/readonly/off)");
+    debug.registry.set_read_only(false);
+    read_only(State(debug)).await
+}
+
+fn exposition(text: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    let media_type = "text/plain; version=0.0.4; charset=utf-8";
+    set(&mut response, header::CONTENT_TYPE, media_type);
+    response
+}

@@ -1,0 +1,125 @@
+//! Proxies in front of a registry: nginx and haproxy, with a certificate of their own.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::process::Process;
+use crate::registry::search_path;
+use crate::run::Run;
+use crate::wait::wait_until;
+
+/// A proxy that listens on 127.0.0.1, with TLS. Dropped, it is ended.
+#[derive(Debug)]
+pub struct Proxy {
+    _process: Process,
+    addr: SocketAddr,
+    home: TempDir,
+}
+
+impl Proxy {
+    /// nginx; `location` are the directives of its one location, in which `UPSTREAM` stands for the registry.
+    #[track_caller]
+    pub fn nginx(upstream: SocketAddr, location: &str) -> Self {
+        let configuration = |home: &Path, port: u16| {
+            let dir = home.display();
+            let location = location.replace("UPSTREAM", &upstream.to_string());
+            format!(
+                "daemon off; worker_processes 1; user root; pid {dir}/pid; error_log stderr warn;
+                 events {{ worker_connections 256; }}
+                 http {{
+                   access_log off;
+                   client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;
+                   fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
+                   server {{
+                     listen 127.0.0.1:{port} ssl;
+                     ssl_certificate {dir}/certificate.pem;
+                     ssl_certificate_key {dir}/key.pem;
+                     client_max_body_size 0;
+                     chunked_transfer_encoding on;
+                     location / {{ {location} }}
+                   }}
+                 }}"
+            )
+        };
+        Self::start("nginx", &["-e", "stderr", "-c"], configuration)
+    }
+
+    /// haproxy; `backend` are the directives of its one backend besides the server.
+    #[track_caller]
+    pub fn haproxy(upstream: SocketAddr, backend: &str) -> Self {
+        let configuration = |home: &Path, port: u16| {
+            let dir = home.display();
+            // Certificate and key in one file, as haproxy wants them.
+            let both = ["certificate.pem", "key.pem"]
+                .map(|file| std::fs::read_to_string(home.join(file)).expect("a file"));
+            std::fs::write(home.join("both.pem"), both.concat()).expect("a file");
+            format!(
+                "global\n  maxconn 256\n\
+                 defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
+                 frontend f\n  bind 127.0.0.1:{port} ssl crt {dir}/both.pem alpn h2,http/1.1\n  default_backend b\n\
+                 backend b\n  {backend}\n  server s {upstream}\n"
+            )
+        };
+        Self::start("haproxy", &["-db", "-f"], configuration)
+    }
+
+    fn start(program: &str, args: &[&str], configuration: impl Fn(&Path, u16) -> String) -> Self {
+        let home = crate::scratch();
+        certificate(home.path());
+        let addr = free();
+        let file = home.path().join("proxy.conf");
+        std::fs::write(&file, configuration(home.path(), addr.port())).expect("a configuration");
+        let mut command = Command::new(program);
+        command
+            .args(args)
+            .arg(&file)
+            .current_dir(home.path())
+            .env_clear()
+            .env("PATH", search_path());
+        let process = Process::start(command, &home.path().join("log"));
+        wait_until("the proxy listened", Duration::from_secs(20), || {
+            TcpStream::connect(addr).is_ok()
+        });
+        Self {
+            _process: process,
+            addr,
+            home,
+        }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// `https://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("https://{}", self.addr)
+    }
+
+    /// The certificate that clients are to trust.
+    pub fn certificate(&self) -> PathBuf {
+        self.home.path().join("certificate.pem")
+    }
+}
+
+/// A certificate for 127.0.0.1 that signs itself, made as an operator would make it: `certificate.pem` and `key.pem`.
+#[track_caller]
+pub fn certificate(dir: &Path) {
+    Run::new("openssl")
+        .dir(dir)
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-sha256"])
+        .args(["-days", "30", "-subj", "/CN=unused"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"])
+        .args(["-keyout", "key.pem", "-out", "certificate.pem"])
+        .ok();
+}
+
+/// A port that nobody has at the moment.
+fn free() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("its number")
+}
