@@ -131,6 +131,9 @@ pub enum BuildError {
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
     NoRandomness,
+    /// The runtime ends.
+    #[error("the process is stopping")]
+    Stopping,
     /// A file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
@@ -153,8 +156,7 @@ impl Authenticator {
         let built = tokio::task::spawn_blocking(|| Kind::build(options, clock));
         match built.await {
             Ok(kind) => kind.map(Self),
-            // The runtime is stopping.
-            Err(_cancelled) => Err(BuildError::NoRandomness),
+            Err(_cancelled) => Err(BuildError::Stopping),
         }
     }
 
@@ -176,9 +178,9 @@ impl Authenticator {
 
 impl Kind {
     fn build(options: Options, clock: Clock) -> Result<Self, BuildError> {
-        let printable = |text: &str| match challenge::is_printable(text) {
-            true => Ok(()),
-            false => Err(BuildError::NotPrintable),
+        let printable = |text: &str| {
+            let printable = challenge::is_printable(text);
+            printable.then_some(()).ok_or(BuildError::NotPrintable)
         };
         match options {
             Options::None => Ok(Self::None),
@@ -189,7 +191,7 @@ impl Kind {
             }
             Options::Htpasswd(options) => {
                 printable(&options.realm)?;
-                Htpasswd::build(options, clock).map(|built| Self::Htpasswd(Box::new(built)))
+                Htpasswd::build(options).map(|built| Self::Htpasswd(Box::new(built)))
             }
             Options::Token(options) => {
                 Token::build(options, clock).map(|built| Self::Token(Box::new(built)))
@@ -209,11 +211,11 @@ fn silly(realm: &str, service: &str, asked: Asked<'_>) -> Result<Granted, Denied
 }
 
 impl Htpasswd {
-    fn build(options: HtpasswdOptions, clock: Clock) -> Result<Self, BuildError> {
+    fn build(options: HtpasswdOptions) -> Result<Self, BuildError> {
         let rules = options.rules.as_ref().map(RuleBook::build).transpose();
         Ok(Self {
             rules: rules.map_err(BuildError::Rules)?.map(Arc::new),
-            users: Users::open(&options, clock)?,
+            users: Users::open(&options)?,
             realm: options.realm,
         })
     }

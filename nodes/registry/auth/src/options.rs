@@ -176,6 +176,17 @@ pub enum Jwks {
     Url(String),
 }
 
+/// A text as it stands in a configuration: a URL, or else a path.
+impl From<&str> for Jwks {
+    fn from(text: &str) -> Self {
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        match scheme.map(str::to_ascii_lowercase).as_deref() {
+            Some("http" | "https") => Self::Url(text.to_owned()),
+            _ => Self::File(text.into()),
+        }
+    }
+}
+
 /// The URL may hold credentials.
 impl fmt::Debug for Jwks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -183,5 +194,22 @@ impl fmt::Debug for Jwks {
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
             Self::Url(_) => f.debug_tuple("Url").finish_non_exhaustive(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_at_a_url_or_a_path() {
+        let url = |text: &str| Jwks::Url(text.to_owned());
+        assert_eq!(Jwks::from("https://a/b"), url("https://a/b"));
+        assert_eq!(Jwks::from("HTTP://a"), url("HTTP://a"));
+        for path in ["/etc/jwks.json", "jwks.json", "http", "a://b", ""] {
+            assert_eq!(Jwks::from(path), Jwks::File(path.into()));
+        }
+        let shown = format!("{:?}", Jwks::from("https://user:HIDDEN@a"));
+        assert_eq!(shown, "Url(..)");
     }
 }

@@ -1,7 +1,11 @@
 //! Bearer tokens of a token server elsewhere (the CNCF registry's token specification, RFC 7519).
 
+#[cfg(test)]
+mod attack_tests;
 mod certificates;
 mod claims;
+#[cfg(test)]
+mod forge;
 mod header;
 mod jwks;
 mod key;
@@ -92,19 +96,14 @@ impl Token {
     pub(crate) fn build(options: TokenOptions, clock: Clock) -> Result<Self, BuildError> {
         check(&options)?;
         let bundle = match options.rootcertbundle {
-            Some(path) => Some(Watched::open(
-                path,
-                |content| Ok(Bundle::parse(content)?),
-                Clock::clone(&clock),
-            )?),
+            Some(path) => Some(Watched::open(path, |content| Ok(Bundle::parse(content)?))?),
             None => None,
         };
         let jwks = match options.jwks {
-            Some(Jwks::File(path)) => Some(Source::File(Watched::open(
-                path,
-                |content| Ok(jwks::parse(content)?),
-                Clock::clone(&clock),
-            )?)),
+            Some(Jwks::File(path)) => {
+                let file = Watched::open(path, |content| Ok(jwks::parse(content)?))?;
+                Some(Source::File(file))
+            }
             Some(Jwks::Url(url)) => Some(Source::Url(Remote::new(&url)?)),
             None => None,
         };

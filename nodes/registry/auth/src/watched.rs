@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, system_clock};
 
 /// A file's times move in steps of its file system's clock, up to two seconds wide (FAT; NFS caches for longer). One
 /// that changed this recently may change again without its times showing it, and is read again.
@@ -89,7 +89,9 @@ struct Stamp {
 
 impl<T: Send + Sync + 'static> Watched<T> {
     /// Reads the file, on this thread. It must be good the first time.
-    pub(crate) fn open(path: PathBuf, parse: Parse<T>, clock: Clock) -> Result<Self, FileError> {
+    pub(crate) fn open(path: PathBuf, parse: Parse<T>) -> Result<Self, FileError> {
+        // Compared with the file system's times, so never another clock.
+        let clock = system_clock();
         let (content, stamp) = read(&path)?;
         let state = State {
             good: Arc::new(parsed(&path, parse, &content)?),

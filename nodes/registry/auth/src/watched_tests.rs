@@ -13,7 +13,7 @@ fn parse(content: &[u8]) -> Result<String, Box<dyn std::error::Error + Send + Sy
 }
 
 fn open(path: &Path) -> Result<Watched<String>, FileError> {
-    Watched::open(path.to_owned(), parse, crate::system_clock())
+    Watched::open(path.to_owned(), parse)
 }
 
 #[tokio::test]

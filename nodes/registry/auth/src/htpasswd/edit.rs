@@ -137,7 +137,7 @@ impl Htpasswd {
             writeln!(new, "{line}").map_err(trouble)?;
         }
         match fs::metadata(&target) {
-            Ok(old) => self.keep(path, &old, new.as_file())?,
+            Ok(old) => Self::keep(path, &old, new.as_file())?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(trouble(error)),
         }
@@ -148,7 +148,7 @@ impl Htpasswd {
     }
 
     /// Gives the new file what the old one had.
-    fn keep(&self, path: &Path, old: &fs::Metadata, new: &fs::File) -> Result<(), EditError> {
+    fn keep(path: &Path, old: &fs::Metadata, new: &fs::File) -> Result<(), EditError> {
         let mine = new.metadata().map_err(|source| trouble(path, source))?;
         if (mine.uid(), mine.gid()) != (old.uid(), old.gid()) {
             fchown(new, Some(old.uid()), Some(old.gid())).map_err(|source| EditError::Owner {

@@ -12,7 +12,6 @@ use super::password::Hash;
 use super::verifier::{Answer, Check, NotDone, Secret, Task, Verifier};
 use crate::authenticator::BuildError;
 use crate::basic::Credentials;
-use crate::clock::Clock;
 use crate::options::{GuessLimits, HtpasswdOptions};
 use crate::watched::Watched;
 
@@ -39,23 +38,15 @@ pub(crate) enum Refused {
 }
 
 impl Users {
-    pub(crate) fn open(options: &HtpasswdOptions, clock: Clock) -> Result<Self, BuildError> {
-        Self::open_with(
-            options,
-            clock,
-            Arc::new(|password, hash| hash.fits(password)),
-        )
+    pub(crate) fn open(options: &HtpasswdOptions) -> Result<Self, BuildError> {
+        Self::open_with(options, Arc::new(|password, hash| hash.fits(password)))
     }
 
-    pub(crate) fn open_with(
-        options: &HtpasswdOptions,
-        clock: Clock,
-        check: Check,
-    ) -> Result<Self, BuildError> {
+    pub(crate) fn open_with(options: &HtpasswdOptions, check: Check) -> Result<Self, BuildError> {
         let path: PathBuf = options.path.clone();
         create::if_missing(&path)?;
         Ok(Self {
-            file: Watched::open(path, |content| Ok(UserFile::parse(content)?), clock)?,
+            file: Watched::open(path, |content| Ok(UserFile::parse(content)?))?,
             secret: Secret::new().map_err(|_none| BuildError::NoRandomness)?,
             verifier: Verifier::new(options.verify, check),
             limiter: Arc::new(Limiter::new(options.guesses)),

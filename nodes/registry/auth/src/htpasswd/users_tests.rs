@@ -47,7 +47,7 @@ fn fixture_with(
     let mut options = options(&directory);
     change(&mut options);
     write(&directory, &[("ann", "secret"), ("bob", "secret")]);
-    let users = Users::open_with(&options, crate::system_clock(), Arc::new(check)).unwrap();
+    let users = Users::open_with(&options, Arc::new(check)).unwrap();
     Fixture {
         directory,
         users,
@@ -192,7 +192,7 @@ async fn a_changed_file_is_in_force_at_once() {
 async fn what_is_remembered_is_forgotten() {
     let it = fixture(|options| {
         options.verify.remembered = 1;
-        options.verify.remembered_for = Duration::from_secs(60);
+        options.verify.remembered_for = Duration::from_mins(1);
     });
     assert!(it.login("ann", "secret").await.is_ok());
     tokio::time::advance(Duration::from_secs(59)).await;

@@ -61,7 +61,7 @@ impl Bundle {
         let mut keys = KeySet::default();
         for (number, der) in (1..).zip(CertificateDer::pem_slice_iter(content)) {
             let der = der.map_err(|_other| BundleMistake::NotPem)?;
-            let (trusted, names) = Trusted::parse(der, number)?;
+            let (trusted, names) = Trusted::parse(&der, number)?;
             for name in names {
                 keys.insert(name, trusted.key.clone());
             }
@@ -115,12 +115,12 @@ impl Bundle {
 
 impl Trusted {
     fn parse(
-        der: CertificateDer<'static>,
+        der: &CertificateDer<'static>,
         number: usize,
     ) -> Result<(Self, Vec<String>), BundleMistake> {
         let malformed = || BundleMistake::Malformed(number);
-        let anchor = webpki::anchor_from_trusted_cert(&der).map_err(|_other| malformed())?;
-        let (_, parsed) = X509Certificate::from_der(&der).map_err(|_other| malformed())?;
+        let anchor = webpki::anchor_from_trusted_cert(der).map_err(|_other| malformed())?;
+        let (_, parsed) = X509Certificate::from_der(der).map_err(|_other| malformed())?;
         let (key, jwk) = key_of(&parsed).map_err(|reason| BundleMistake::Key(number, reason))?;
         let mut names = vec![libtrust_id(parsed.public_key().raw)];
         names.extend(thumbprint(&jwk));
