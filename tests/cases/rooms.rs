@@ -16,6 +16,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &["roadstead-machine", "roadstead-oci"],
     ),
     ("roadstead-storage", &["roadstead-oci"]),
+    ("roadstead-auth", &["roadstead-oci"]),
     (
         "roadstead-registry",
         &["roadstead-metadata", "roadstead-oci", "roadstead-storage"],
@@ -40,6 +41,9 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("hyper-util", &["roadstead-registry"]),
     ("redb", &["roadstead-metadata"]),
     ("rustix", &["roadstead-storage", "roadstead"]),
+    ("bcrypt", &["roadstead-auth"]),
+    ("jsonwebtoken", &["roadstead-auth"]),
+    ("ureq", &["roadstead-auth"]),
     ("saphyr-parser", &["roadstead-config"]),
     ("clap", &["roadstead"]),
     ("anyhow", &["roadstead"]),

@@ -8,6 +8,9 @@ use futures::TryStreamExt as _;
 use http::{HeaderMap, HeaderName, Method, Version, header};
 use percent_encoding::percent_decode_str;
 
+use roadstead_auth::{Granted, Wanted};
+use roadstead_oci::Name;
+
 use super::Api;
 use super::query::Query;
 use super::via::{Peer, Via};
@@ -29,6 +32,8 @@ pub(super) struct Call {
     /// The prefix that the routes lie under: `/`, or `/path/`.
     pub(super) prefix: String,
     pub(super) via: Via,
+    /// Who asks, and what they may do. Absent until it was found out, and where nobody needs to know.
+    pub(super) granted: Option<Granted>,
 }
 
 impl Call {
@@ -62,6 +67,7 @@ impl Call {
             base,
             prefix: options.prefix.clone(),
             via,
+            granted: None,
         };
         let body = incoming(&call, body, options.limits.body_idle);
         (call, body)
@@ -76,6 +82,21 @@ impl Call {
     pub(super) fn content_length(&self) -> Option<u64> {
         self.header(header::CONTENT_LENGTH)
             .and_then(|length| length.parse().ok())
+    }
+
+    /// Whether the catalogue shows this repository to whoever asks.
+    pub(super) fn lists(&self, name: &Name) -> bool {
+        self.granted
+            .as_ref()
+            .is_some_and(|granted| granted.lists(name))
+    }
+
+    /// Whether whoever asks may pull from this repository or, where none is named, from every one.
+    pub(super) fn may_pull(&self, name: Option<&Name>) -> bool {
+        self.granted.as_ref().is_some_and(|granted| match name {
+            Some(name) => granted.may(&Wanted::pull(name)),
+            None => granted.may_everything(),
+        })
     }
 
     pub(super) fn is_head(&self) -> bool {
