@@ -54,7 +54,7 @@ async fn serve(config: Config) -> Result<ExitCode> {
         let (resolving, until) = (Arc::clone(&registry), drain.clone());
         tokio::spawn(async move { resolving.keep_resolving(until).await });
     }
-    let service = http::router(Arc::clone(&registry), wiring::surface(&config)?);
+    let service = http::router(Arc::clone(&registry), wiring::surface(&config).await?);
     let drained = http_server::serve(listeners, service, server_options(&config), drain).await;
     finish(registry, metadata).await;
     if drained == Drained::Whole {

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use http::{HeaderName, HeaderValue};
 use regex::Regex;
+use roadstead_auth::{Authenticator, Options as AuthOptions};
 use roadstead_config::{
     Config, DriverKind, Loaded, Platforms as ConfigPlatforms, Storage, config_path, from_process,
 };
 use roadstead_metadata::{Home, Local, system_clock};
+use roadstead_registry::health::Health;
 use roadstead_registry::http::Surface;
 use roadstead_registry::{Limits, ManifestRules, Options, Platforms};
 use roadstead_storage::{Driver, Filesystem, Memory};
@@ -108,10 +110,13 @@ fn patterns(texts: &[String]) -> Result<Vec<Regex>> {
         .collect()
 }
 
-pub(crate) fn surface(config: &Config) -> Result<Surface> {
+pub(crate) async fn surface(config: &Config) -> Result<Surface> {
     Ok(Surface {
         headers: headers(config)?,
-        ..Surface::default()
+        authenticator: Authenticator::build(AuthOptions::None).await?,
+        health: Health::default(),
+        root_tells_health: false,
+        refuses_when_unwell: false,
     })
 }
 

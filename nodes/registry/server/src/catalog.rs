@@ -16,17 +16,26 @@ use crate::tags::Page;
 const PAGE: usize = 1000;
 
 impl Registry {
-    /// At most `limit` repositories after `last`.
-    pub(crate) async fn catalog(&self, last: &str, limit: usize) -> Result<Page<Name>, Error> {
-        page(&*self.store, last, limit).await
+    /// At most `limit` repositories after `last`, of those that are to be shown.
+    pub(crate) async fn catalog(
+        &self,
+        last: &str,
+        limit: usize,
+        shows: &Filter<'_>,
+    ) -> Result<Page<Name>, Error> {
+        page(&*self.store, last, limit, shows).await
     }
 }
 
-/// At most `limit` repositories of a store after `last`.
+/// Which repositories are shown.
+pub(crate) type Filter<'a> = dyn Fn(&Name) -> bool + Send + Sync + 'a;
+
+/// At most `limit` repositories of a store after `last`, of those that are to be shown.
 pub(crate) async fn page(
     store: &dyn Driver,
     last: &str,
     limit: usize,
+    shows: &Filter<'_>,
 ) -> Result<Page<Name>, Error> {
     if limit == 0 {
         return Ok(Page::default());
@@ -34,6 +43,7 @@ pub(crate) async fn page(
     let mut walk = Walk {
         store,
         last,
+        shows,
         wanted: limit.saturating_add(1),
         found: Vec::new(),
     };
@@ -45,6 +55,7 @@ pub(crate) async fn page(
 struct Walk<'a> {
     store: &'a dyn Driver,
     last: &'a str,
+    shows: &'a Filter<'a>,
     wanted: usize,
     found: Vec<Name>,
 }
@@ -120,7 +131,8 @@ impl Walk<'_> {
             return Ok(());
         };
         let manifests = directory.join("_manifests");
-        if let Ok(manifests) = manifests
+        if (self.shows)(&name)
+            && let Ok(manifests) = manifests
             && exists(self.store, &manifests).await?
         {
             self.found.push(name);

@@ -40,7 +40,7 @@ proptest! {
             let registry = registry_with(&names).await;
             let (mut all, mut last) = (Vec::new(), String::new());
             loop {
-                let page = registry.catalog(&last, limit).await.unwrap();
+                let page = registry.catalog(&last, limit, &|_| true).await.unwrap();
                 all.extend(page.items.iter().cloned());
                 let Some(end) = page.items.last() else { break };
                 last = end.to_string();

@@ -75,7 +75,7 @@ pub async fn collect(
     };
     let mut last = String::new();
     loop {
-        let page = catalog::page(store, &last, PAGE).await?;
+        let page = catalog::page(store, &last, PAGE, &|_| true).await?;
         for name in &page.items {
             collection.mark_repository(name).await?;
         }

@@ -1,6 +1,7 @@
 //! The HTTP API of the distribution specification and of the reference registry: parse, call, answer.
 
 mod answer;
+mod authorize;
 mod base;
 mod blobs;
 mod budget;
@@ -22,6 +23,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use http::{HeaderValue, Method, Response};
 
+use roadstead_auth::Authenticator;
 use roadstead_oci::{Digest, ErrorCode, Name};
 
 use crate::Registry;
@@ -37,8 +39,10 @@ pub use via::Peer;
 const API_VERSION: &str = "docker-distribution-api-version";
 
 /// What a registry shows of itself besides its images.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Surface {
+    /// Who may do what.
+    pub authenticator: Authenticator,
     /// Added to every answer.
     pub headers: Vec<(http::HeaderName, HeaderValue)>,
     pub health: Health,
@@ -71,11 +75,7 @@ pub fn router(registry: Arc<Registry>, surface: Surface) -> axum::Router {
 async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response<Body> {
     let mut response = if request::names_its_host(&request) {
         let (call, body) = Call::parse(&api, request);
-        match Route::parse(&call.path) {
-            Route::Elsewhere(path) => answer::moved(&call, &path),
-            Route::Nowhere => answer::page_not_found(),
-            Route::To(target) => dispatch(&api, call, target, body).await,
-        }
+        respond(&api, call, body).await
     } else {
         answer::no_host()
     };
@@ -83,11 +83,30 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response<Body>
     response
 }
 
-async fn dispatch(api: &Arc<Api>, call: Call, target: Target, body: Incoming) -> Response<Body> {
-    let is_refused = api.surface.refuses_when_unwell && !target.is_probe();
-    if is_refused && !api.surface.health.is_well() {
+async fn respond(api: &Arc<Api>, mut call: Call, body: Incoming) -> Response<Body> {
+    let route = Route::parse(&call.path);
+    if api.refuses(&route) {
         return error::unwell();
     }
+    if let Err(failure) = authorize::admit(api, &mut call, &route).await {
+        return failure.into_response(&call);
+    }
+    match route {
+        Route::Elsewhere(path) => answer::moved(&call, &path),
+        Route::Nowhere => answer::page_not_found(),
+        Route::To(target) => dispatch(api, call, target, body).await,
+    }
+}
+
+impl Api {
+    /// Whether nothing is served while a health check fails, as the reference has it.
+    fn refuses(&self, route: &Route) -> bool {
+        let is_probe = matches!(route, Route::To(target) if target.is_probe());
+        self.surface.refuses_when_unwell && !is_probe && !self.surface.health.is_well()
+    }
+}
+
+async fn dispatch(api: &Arc<Api>, call: Call, target: Target, body: Incoming) -> Response<Body> {
     if target.answers_all() {
         return handle(api, call, target, body).await;
     }

@@ -37,7 +37,9 @@ pub(super) async fn catalog(api: &Api, call: &Call) -> Result<Response<Body>, Fa
     }
     let page = api
         .registry
-        .catalog(call.query.get("last").unwrap_or_default(), limit)
+        .catalog(call.query.get("last").unwrap_or_default(), limit, &|name| {
+            call.lists(name)
+        })
         .await?;
     let last = page
         .items

@@ -30,11 +30,9 @@ pub(super) async fn open(
             .query
             .get("from")
             .map(|from| known_name(&from.parse().map_err(|_malformed| from.to_owned())).cloned());
-        if api
-            .registry
-            .mount(name, &digest, from.transpose()?.as_ref())
-            .await?
-        {
+        let from = from.transpose()?;
+        // Nobody learns by a mount what lies where they may not look.
+        if call.may_pull(from.as_ref()) && api.registry.mount(name, &digest, from.as_ref()).await? {
             return Ok(created(call, name, &digest));
         }
     } else if let Some(digest) = call.query.get("digest") {
