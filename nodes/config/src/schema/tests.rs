@@ -36,6 +36,7 @@ fn patterns_have_no_stray_characters() {
 #[test]
 fn every_top_level_key_of_the_format_is_known() {
     let known = [
+        "access",
         "auth",
         "catalog",
         "cluster",
@@ -51,6 +52,8 @@ fn every_top_level_key_of_the_format_is_known() {
         "middleware",
         "notifications",
         "policy",
+        "probes",
+        "proxies",
         "proxy",
         "redis",
         "reporting",
@@ -66,9 +69,22 @@ fn every_top_level_key_of_the_format_is_known() {
 #[test]
 fn a_line_about_what_is_below_leaves_the_status_above() {
     let level = Level::of(keys::KEYS);
-    let s3aws = &level.names["storage"].names["s3aws"];
-    assert!(s3aws.free);
-    assert!(matches!(s3aws.status, Some(Status::Refused(_))));
+    let swift = &level.names["storage"].names["swift"];
+    assert!(swift.free);
+    assert!(matches!(swift.status, Some(Status::Refused(_))));
+}
+
+#[test]
+fn a_second_name_has_all_that_the_first_has() {
+    for name in ["s3", "s3aws"] {
+        assert!(super::is_known(&format!("storage.{name}.bucket")), "{name}");
+        assert!(
+            super::is_secret(&format!("storage.{name}.secretkey")),
+            "{name}"
+        );
+        let level = &super::ROOT.names["storage"].names[name];
+        assert!(matches!(level.status, Some(Status::Refused(_))), "{name}");
+    }
 }
 
 #[test]
@@ -79,10 +95,17 @@ fn secrets_are_marked() {
         "proxy.password",
         "storage.s3.secretkey",
         "cluster.secret",
+        "log.hooks[0].options.smtp.password",
+        "notifications.endpoints[3].headers.Authorization[0]",
+        "notifications.endpoints[3].headers.X.Dotted[0]",
+        "health.http[0].headers.Authorization",
+        "storage.gcs.credentials.private_key",
     ] {
         assert!(super::is_secret(key), "{key}");
     }
-    assert!(!super::is_secret("http.addr"));
+    for key in ["http.addr", "http.headers.X.Dotted[0]", "nowhere"] {
+        assert!(!super::is_secret(key), "{key}");
+    }
 }
 
 #[test]

@@ -1,0 +1,1 @@
+//! `access`, key by key.

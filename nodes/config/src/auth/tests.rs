@@ -1,0 +1,1 @@
+//! `auth`, key by key.

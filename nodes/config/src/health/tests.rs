@@ -1,0 +1,1 @@
+//! `health`, key by key.

@@ -1,0 +1,1 @@
+//! `proxies`, key by key.

@@ -1,0 +1,1 @@
+//! `proxy`, key by key.

@@ -1,0 +1,1 @@
+//! `tls`, key by key.
