@@ -85,8 +85,8 @@ tags.maxtags (line 15): \"-1\" must not be negative
 limits.manifestsize (line 16): \"0\" must be more than zero
 warning: auth.htpasswd.user (line 12): ignoring a key that the configuration format does not have";
     assert_eq!(told.to_string(), expected);
-    assert_eq!(told.mistakes[4].line(), Some(7));
-    assert_eq!(told.mistakes[4].value.as_deref(), Some("maybe"));
+    assert_eq!(told.mistakes[3].line(), Some(7));
+    assert_eq!(told.mistakes[3].value.as_deref(), Some("maybe"));
 }
 
 #[test]

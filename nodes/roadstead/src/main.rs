@@ -3,6 +3,7 @@
 mod check;
 mod listen;
 mod log;
+mod not_yet;
 mod serve;
 mod wiring;
 

@@ -51,8 +51,8 @@ fn watched_storage() -> Health {
 }
 
 /// What both images remember.
-fn cached() -> Option<CacheKind> {
-    Some(CacheKind::InMemory { size: Some(10_000) })
+fn cached() -> CacheKind {
+    CacheKind::InMemory { size: Some(10_000) }
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn the_second_releases_image_starts_unchanged() {
             ..Http::default()
         },
         storage: Storage {
-            cache: cached(),
+            cache: Some(cached()),
             ..Storage::at(root())
         },
         health: watched_storage(),
@@ -95,7 +95,7 @@ fn the_third_releases_development_configuration_starts_unchanged() {
         storage: Storage {
             delete_enabled: true,
             tag_concurrency: 5,
-            cache: cached(),
+            cache: Some(cached()),
             upload_purging: UploadPurging {
                 enabled: false,
                 ..UploadPurging::default()
