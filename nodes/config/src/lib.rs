@@ -165,21 +165,32 @@ impl Config {
     }
 
     fn from_tree(
-        mut tree: Node,
+        tree: Node,
         env: impl IntoIterator<Item = (String, String)>,
         root: Option<PathBuf>,
-        mut findings: Findings,
+        findings: Findings,
     ) -> Result<Loaded, Mistakes> {
-        schema::name_kinds(&mut tree);
-        environment::apply(&mut tree, env, &mut findings);
-        schema::check(&tree, &mut findings);
-        let config = Self::read(&mut Reader::new(&tree, &mut findings), root);
+        let (config, findings) = Self::with_findings(tree, env, root, findings);
         let Findings { mistakes, warnings } = findings;
         if mistakes.is_empty() {
             Ok(Loaded { config, warnings })
         } else {
             Err(Mistakes { mistakes, warnings })
         }
+    }
+
+    /// What can be read, whatever there is to find fault with: not to be used before that is looked at.
+    fn with_findings(
+        mut tree: Node,
+        env: impl IntoIterator<Item = (String, String)>,
+        root: Option<PathBuf>,
+        mut findings: Findings,
+    ) -> (Self, Findings) {
+        schema::name_kinds(&mut tree);
+        environment::apply(&mut tree, env, &mut findings);
+        schema::check(&tree, &mut findings);
+        let config = Self::read(&mut Reader::new(&tree, &mut findings), root);
+        (config, findings)
     }
 
     fn read(reader: &mut Reader<'_>, root: Option<PathBuf>) -> Self {

@@ -1,5 +1,6 @@
 //! Whole configurations: defaults, and all that is said about files and variables.
 
+mod golden;
 mod panics;
 mod samples;
 

@@ -55,7 +55,9 @@ pub(super) const KEYS: &[Row] = &[
     used("auth.htpasswd.{realm,path}"),
     used("auth.token.{realm,service,issuer,rootcertbundle,jwks,signingalgorithms[]}"),
     used("auth.token.{autoredirect,autoredirectpath}"),
-    not_yet("middleware.{registry,repository,storage}[].{name,disabled,options.**}"),
+    not_yet("middleware.registry[].{name,disabled,options.**}"),
+    not_yet("middleware.repository[].{name,disabled,options.**}"),
+    not_yet("middleware.storage[].{name,disabled,options.**}"),
     not_yet("policy.repository.classes[]"),
     // The HTTP server.
     used(
