@@ -6,5 +6,6 @@ mod durability;
 mod load;
 mod reference;
 mod rooms;
+mod samples;
 mod start;
 mod uploads;

@@ -164,3 +164,55 @@ fn field_names_become_keys() {
     assert_eq!(key("redis.addrs.0"), "redis.addrs.0");
     assert_eq!(key("redis.addr"), "redis.addr");
 }
+
+/// A key without what says that it is a list or a map of anything.
+fn bare(key: &str) -> String {
+    key.replace("[]", "").replace(".**", "").replace(".*", "")
+}
+
+/// The names in backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The keys that a file of documentation describes: a heading's first name, and the names in its rows' first cells.
+fn documented(text: &str) -> HashSet<String> {
+    let mut keys = HashSet::new();
+    let mut section = "";
+    for line in text.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            section = quoted(title).next().unwrap_or_default();
+        } else if line.starts_with("| `") {
+            let names = line.split(" | ").next().unwrap_or_default();
+            keys.extend(quoted(names).map(|name| match section {
+                "" => bare(name),
+                section => bare(&format!("{section}.{name}")),
+            }));
+        }
+    }
+    keys
+}
+
+#[test]
+fn the_operators_reference_has_every_key_and_no_other() {
+    let documented = documented(include_str!("../../../../docs/configuration.md"));
+    let mut known = HashSet::new();
+    for row in keys::KEYS {
+        let (stem, names) = split_braces(row.pattern);
+        let keys = names.iter().map(|name| bare(&format!("{stem}{name}")));
+        let is_a_place = matches!(row.status, Status::Refused(_) | Status::Kinds(_));
+        for key in keys {
+            let has_no_settings = matches!(key.as_str(), "storage.swift" | "storage.oss");
+            if !is_a_place && !has_no_settings {
+                assert!(documented.contains(&key), "{key} is not documented");
+            }
+            known.insert(key);
+        }
+    }
+    for key in documented {
+        assert!(
+            known.contains(&key),
+            "{key} is documented, and there is no such key"
+        );
+    }
+}
