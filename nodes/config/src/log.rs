@@ -177,3 +177,44 @@ fn fields(reader: &Reader<'_>) -> Vec<(String, String)> {
         .map(|(name, value)| (name.clone(), value.text().unwrap_or_default().to_owned()))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Config;
+
+    fn mistakes(hook: &str) -> Vec<String> {
+        let text = format!("version: 0.1\nstorage: inmemory\nlog:\n  hooks: [{{{hook}}}]\n");
+        let told = Config::load(&text, []).map_or_else(|refused| refused.mistakes, |_| Vec::new());
+        told.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_hook_says_whom_to_mail_unless_it_is_disabled() {
+        let expected = [
+            "log.hooks[0].type (line 4): is missing; the one there is, is mail",
+            "log.hooks[0].options.to (line 4): is missing; write who gets the mails",
+            "log.hooks[0].options.smtp.addr (line 4): is missing; write host and port",
+            "log.hooks[0].options.from (line 4): is missing; write the sender",
+        ];
+        assert_eq!(mistakes("disabled: false"), expected);
+        assert_eq!(mistakes("disabled: true"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn words_of_a_hook_are_checked() {
+        let told = mistakes("disabled: true, type: fax, levels: [panik]");
+        let expected = [
+            "log.hooks[0].type (line 4): \"fax\" is not one of mail",
+            "log.hooks[0].levels[0] (line 4): \"panik\" is not one of panic, fatal, error, warn, warning, \
+             info, debug, trace; did you mean panic?",
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_password_of_the_wrong_shape_is_not_repeated() {
+        let told = mistakes("disabled: true, options: {smtp: {password: [hunter2]}}").concat();
+        assert!(told.contains("a list stands here"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}

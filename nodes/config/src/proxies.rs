@@ -38,6 +38,13 @@ impl Default for Proxies {
 }
 
 impl Proxies {
+    /// Whether what this peer says of others is believed. An IPv4 address may come as IPv6 has it (`::ffff:10.0.0.1`),
+    /// as it does from a socket that takes both.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.trusted.iter().any(|net| net.contains(&peer))
+    }
+
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let blank = reader.node("proxies.trusted").is_none_or(Node::is_blank);
         if blank {

@@ -173,7 +173,9 @@ fn servers(redis: &mut Reader<'_>) -> Option<RedisServers> {
         redis.remark("addr", "not used, since redis.addrs is there");
     }
     if addrs.is_empty() {
-        if redis.is_set() {
+        // An address that is wrong is a mistake already.
+        let named = redis.below("addrs").is_set() || redis.below("addr").is_set();
+        if redis.is_set() && !named {
             redis.remark("", "without redis.addrs nothing of this is used");
         }
         return None;

@@ -11,8 +11,7 @@ fn load(yaml: &str) -> Config {
 }
 
 fn trusts(proxies: &Proxies, address: &str) -> bool {
-    let address: IpAddr = address.parse().unwrap();
-    proxies.trusted.iter().any(|net| net.contains(&address))
+    proxies.trusts(address.parse::<IpAddr>().unwrap())
 }
 
 #[test]
@@ -31,6 +30,7 @@ fn those_nearby_are_trusted_by_default() {
             "::1",
             "fd00::1",
             "fe80::1",
+            "::ffff:10.0.0.1",
         ] {
             assert!(trusts(&proxies, near), "{near}");
         }
@@ -41,6 +41,7 @@ fn those_nearby_are_trusted_by_default() {
             "2001:db8::1",
             "::2",
             "11.0.0.1",
+            "::ffff:8.8.8.8",
         ] {
             assert!(!trusts(&proxies, far), "{far}");
         }
