@@ -91,16 +91,13 @@ impl Access {
 }
 
 fn groups(access: &mut Reader<'_>) -> BTreeMap<String, Vec<String>> {
-    let entries = access.node("groups").map_or(&[][..], Node::entries);
-    entries
-        .iter()
-        .map(|(name, _)| {
-            if name.is_empty() {
-                access.mistake("groups", "a group needs a name");
-            }
-            (name.clone(), texts(&mut access.below("groups"), name, user))
-        })
-        .collect()
+    let groups = access.each_entry("groups", |name, group| {
+        if name.is_empty() {
+            group.mistake("", "a group needs a name");
+        }
+        (name.to_owned(), texts(group, "", user))
+    });
+    groups.into_iter().collect()
 }
 
 impl AccessRule {

@@ -64,6 +64,27 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
+    /// What `read` makes of each entry of the map at this key, whose names are the operator's and may hold dots.
+    pub(crate) fn each_entry<T>(
+        &mut self,
+        key: &str,
+        mut read: impl FnMut(&str, &mut Reader<'_>) -> T,
+    ) -> Vec<T> {
+        let map = self.node(key);
+        let full = self.full(key);
+        let entries = map.map_or(&[][..], Node::entries).iter();
+        entries
+            .map(|(name, value)| {
+                let mut reader = Reader {
+                    node: Some(value),
+                    key: format!("{full}.{name}"),
+                    findings: self.findings,
+                };
+                read(name, &mut reader)
+            })
+            .collect()
+    }
+
     /// Whether anything is said where the reader stands.
     pub(crate) fn is_set(&self) -> bool {
         self.node.is_some_and(Node::is_set)
@@ -80,8 +101,11 @@ impl<'a> Reader<'a> {
             .map_or(Origin::BuiltIn, |node| node.origin.clone())
     }
 
-    /// The node at a key of the table; `None` when absent.
+    /// The node at a key of the table, or with an empty key where the reader stands; `None` when absent.
     pub(crate) fn node(&self, key: &str) -> Option<&'a Node> {
+        if key.is_empty() {
+            return self.node;
+        }
         debug_assert!(
             schema::is_known(&self.full(key)),
             "{} is read, but has no line in the table",

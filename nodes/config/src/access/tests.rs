@@ -93,6 +93,19 @@ fn a_group_that_is_not_there_is_a_mistake_with_a_suggestion() {
 }
 
 #[test]
+fn a_group_may_have_a_dot_in_its_name() {
+    let rules = "rules: [{repositories: [a], groups: [team.eu], actions: [pull]}]";
+    let access = load(&format!("{{groups: {{team.eu: [ada]}}, {rules}}}"));
+    let access = access.unwrap().0.unwrap();
+    assert_eq!(access.groups["team.eu"], ["ada"]);
+    assert_eq!(access.rules[0].groups, ["team.eu"]);
+    let told = mistakes(&format!(
+        "{{groups: {{'': [ada], team.eu: [ada]}}, {rules}}}"
+    ));
+    assert_eq!(told, ["access.groups. (line 5): a group needs a name"]);
+}
+
+#[test]
 fn an_empty_text_is_a_mistake_and_not_left_out() {
     for wrong in [
         "repositories: [''], users: [u], actions: [pull]",
