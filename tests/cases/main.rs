@@ -7,5 +7,6 @@ mod load;
 mod proxies;
 mod reference;
 mod rooms;
+mod samples;
 mod start;
 mod uploads;

@@ -42,7 +42,7 @@ fn in_utf8(
     if mistakes.is_empty() {
         Ok(variables)
     } else {
-        Err(Mistakes(mistakes))
+        Err(mistakes.into())
     }
 }
 

@@ -1,13 +1,14 @@
 //! `http`: where the registry listens, what it calls itself, and what it adds to its answers.
 
-use std::fmt;
 use std::time::Duration;
 
-use crate::listen::ListenAddr;
-use crate::mistake::Mistake;
-use crate::node::Node;
-use crate::reader::{self, Reader};
+use crate::headers;
+use crate::listen::{Listen, ListenAddr};
+use crate::reader::Reader;
 use crate::scalar::{self, Unfit};
+use crate::secret::Secret;
+use crate::tls::Tls;
+use crate::url;
 
 /// Long enough for most layers, short enough for a rollout. The reference's 0 cuts every transfer when it stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_mins(1);
@@ -15,8 +16,10 @@ const DRAIN_TIMEOUT: Duration = Duration::from_mins(1);
 /// Settings under `http`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {
-    /// Where to listen. Default: `:5000`. Listening is over TCP.
-    pub addr: ListenAddr,
+    /// Where to listen: `addr`, over what `net` says. Default: `:5000` over TCP.
+    pub addr: Listen,
+    /// HTTPS instead of HTTP on that address. Default: HTTP.
+    pub tls: Option<Tls>,
     /// Scheme and authority under which clients reach the registry (`https://registry.example:5000`, no slash at the
     /// end); beats the headers of proxies. Default: what the request says.
     pub host: Option<String>,
@@ -31,48 +34,38 @@ pub struct Http {
     pub drain_timeout: Duration,
     /// Added to each answer, by name, in the order of the file.
     pub headers: Vec<(String, Vec<String>)>,
-    /// Where `/debug` and the metrics would be; has no effect yet. Default: nowhere.
-    pub debug_addr: Option<String>,
+    /// Where health, metrics and profiles are asked for. Default: nowhere.
+    pub debug: Option<DebugServer>,
     /// HTTP/1.1 only. Default: false.
     pub http2_disabled: bool,
     /// HTTP/2 without TLS, by prior knowledge. Default: false.
     pub h2c_enabled: bool,
 }
 
-/// A text that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text, for the one who needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
+/// Settings under `http.debug`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DebugServer {
+    /// Where it listens: `addr`. It is unprotected, so better not on every address.
+    pub addr: ListenAddr,
+    /// The path of the metrics in Prometheus' format, if `prometheus.enabled`: `prometheus.path`, else `/metrics`.
+    pub metrics_path: Option<String>,
 }
 
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
+/// Where the reference has them, and where every scraper looks first.
+const METRICS_PATH: &str = "/metrics";
 
 impl Default for Http {
     fn default() -> Self {
         Self {
-            addr: ListenAddr::default(),
+            addr: Listen::default(),
+            tls: None,
             host: None,
             prefix: "/".to_owned(),
             secret: None,
             relative_urls: false,
             drain_timeout: DRAIN_TIMEOUT,
             headers: Vec::new(),
-            debug_addr: None,
+            debug: None,
             http2_disabled: false,
             h2c_enabled: false,
         }
@@ -81,88 +74,103 @@ impl Default for Http {
 
 impl Http {
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
+        let http = &mut reader.below("http");
         let default = Self::default();
-        // There is one network to choose, so nothing to keep.
-        let _tcp: Option<()> = reader.read("http.net", network);
         Self {
-            addr: reader.read("http.addr", addr).unwrap_or(default.addr),
-            host: host(reader),
-            prefix: reader.read("http.prefix", prefix).unwrap_or(default.prefix),
-            secret: reader.text("http.secret").map(Secret),
-            relative_urls: reader
-                .read("http.relativeurls", scalar::boolean)
+            addr: listen(http),
+            tls: Tls::read(&mut http.below("tls")),
+            host: host(http),
+            prefix: http.read("prefix", prefix).unwrap_or(default.prefix),
+            secret: http.secret("secret"),
+            relative_urls: http
+                .read("relativeurls", scalar::boolean)
                 .unwrap_or(default.relative_urls),
-            drain_timeout: reader
-                .read("http.draintimeout", scalar::duration)
+            drain_timeout: http
+                .read("draintimeout", scalar::duration)
                 .unwrap_or(default.drain_timeout),
-            headers: headers(reader),
-            debug_addr: reader.text("http.debug.addr"),
-            http2_disabled: reader
-                .read("http.http2.disabled", scalar::boolean)
+            headers: headers::read(http, "headers"),
+            debug: DebugServer::read(&mut http.below("debug")),
+            http2_disabled: http
+                .read("http2.disabled", scalar::boolean)
                 .unwrap_or(default.http2_disabled),
-            h2c_enabled: reader
-                .read("http.h2c.enabled", scalar::boolean)
+            h2c_enabled: http
+                .read("h2c.enabled", scalar::boolean)
                 .unwrap_or(default.h2c_enabled),
         }
     }
+}
+
+impl DebugServer {
+    fn read(debug: &mut Reader<'_>) -> Option<Self> {
+        let enabled = debug.read("prometheus.enabled", scalar::boolean) == Some(true);
+        let path = debug.read("prometheus.path", metrics_path);
+        let addr = debug.read("addr", addr);
+        if addr.is_none() && enabled {
+            debug.remark("prometheus", "there are no metrics without http.debug.addr");
+        }
+        Some(Self {
+            addr: addr?,
+            metrics_path: enabled.then(|| path.unwrap_or_else(|| METRICS_PATH.to_owned())),
+        })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Network {
+    Tcp,
+    Unix,
+}
+
+const NETWORKS: &[(&str, Network)] = &[("tcp", Network::Tcp), ("unix", Network::Unix)];
+
+fn listen(http: &mut Reader<'_>) -> Listen {
+    let network = |text: &str| scalar::one_of(text, NETWORKS);
+    if http.read("net", network) != Some(Network::Unix) {
+        return http
+            .read("addr", addr)
+            .map_or_else(Listen::default, Listen::Tcp);
+    }
+    http.required("addr", "write the path of the socket", socket)
+        .unwrap_or_default()
 }
 
 fn addr(text: &str) -> Result<ListenAddr, Unfit> {
     text.parse().map_err(|error| Unfit::new(format!("{error}")))
 }
 
-fn network(text: &str) -> Result<(), Unfit> {
-    match text {
-        "tcp" => Ok(()),
-        "unix" => Err(Unfit::new(
-            "is not supported by this version yet; write tcp",
-        )),
-        _ => Err(Unfit::new("is not a network to listen on; write tcp")),
+/// The images' own `:5000` would become a file of that name.
+fn socket(text: &str) -> Result<Listen, Unfit> {
+    if text.contains('/') {
+        Ok(Listen::Unix(text.into()))
+    } else {
+        Err(Unfit::new(
+            "is not the path of a socket, as http.net: unix wants it; write for example /run/registry.sock",
+        ))
     }
 }
 
 /// The reference uses scheme and authority only; a path is almost always meant to be `http.prefix`.
-fn host(reader: &mut Reader<'_>) -> Option<String> {
-    let key = "http.host";
-    let node = reader.node(key)?;
-    let place = &node.origin;
-    if node.text().is_some_and(|text| text.contains('@')) {
-        // Without the value, which may hold a password.
-        let reason = "must not name a user or password";
-        reader.mistake(Mistake::new(key, place.clone(), reason));
-        return None;
-    }
-    let (origin, path) = reader.read(key, external_url)?;
+fn host(http: &mut Reader<'_>) -> Option<String> {
+    let parse = |text: &str| {
+        if text.contains('@') {
+            return Err(Unfit::new("must not name a user or password").hide());
+        }
+        url::split(text)
+    };
+    let (origin, path) = http.read("host", parse)?;
     if !path.is_empty() {
         let text = "only scheme and host are used; a path belongs into http.prefix";
-        reader.remark(key, place, text);
+        http.remark("host", text);
     }
     Some(origin)
 }
 
-/// Scheme with authority, and the path after them without slashes at its ends.
-fn external_url(text: &str) -> Result<(String, String), Unfit> {
-    let unfit = || Unfit::new("is not a URL; write for example https://registry.example");
-    let (scheme, rest) = text.split_once("://").ok_or_else(unfit)?;
-    let scheme = scheme.to_ascii_lowercase();
-    if !matches!(scheme.as_str(), "http" | "https") {
-        return Err(Unfit::new("has a scheme other than http and https"));
-    }
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let port_is_there = authority
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| !port.ends_with(']'));
-    let with_port = if port_is_there {
-        authority.to_owned()
+fn metrics_path(text: &str) -> Result<String, Unfit> {
+    if text.starts_with('/') && !text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        Ok(text.to_owned())
     } else {
-        format!("{authority}:0")
-    };
-    let listen: ListenAddr = with_port.parse().map_err(|_not_an_authority| unfit())?;
-    if listen.host.is_none() {
-        return Err(unfit());
+        Err(Unfit::new("is not a path; write for example /metrics"))
     }
-    let path = path.trim_matches('/').to_owned();
-    Ok((format!("{scheme}://{authority}"), path))
 }
 
 fn prefix(text: &str) -> Result<String, Unfit> {
@@ -171,55 +179,8 @@ fn prefix(text: &str) -> Result<String, Unfit> {
         return Err(Unfit::new("is not a path; write for example /registry/"));
     }
     if !text.starts_with('/') || !text.ends_with('/') {
-        return Err(Unfit {
-            reason: "must start and end with a slash".to_owned(),
-            suggestion: Some(format!("/{}/", text.trim_matches('/'))),
-        });
-    }
-    Ok(text.to_owned())
-}
-
-fn headers(reader: &mut Reader<'_>) -> Vec<(String, Vec<String>)> {
-    let Some(map) = reader.node("http.headers") else {
-        return Vec::new();
-    };
-    let mut headers = Vec::with_capacity(map.entries().len());
-    for (name, list) in map.entries() {
-        let key = format!("http.headers.{name}");
-        let found = reader::Found {
-            key: key.clone(),
-            origin: &list.origin,
-            text: name,
-        };
-        let name = reader.parse(&found, header_name);
-        let values = header_values(reader, &key, list);
-        headers.extend(name.map(|name| (name, values)));
-    }
-    headers
-}
-
-fn header_values(reader: &mut Reader<'_>, key: &str, list: &Node) -> Vec<String> {
-    reader::texts_of(key, list)
-        .iter()
-        .filter_map(|found| reader.parse(found, header_value))
-        .collect()
-}
-
-/// RFC 9110, section 5.6.2: a token.
-fn header_name(text: &str) -> Result<String, Unfit> {
-    let in_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    if text.is_empty() || !text.chars().all(in_token) {
-        return Err(Unfit::new("is not the name of a header"));
-    }
-    Ok(text.to_owned())
-}
-
-/// RFC 9110, section 5.5: anything but control characters, so that no value can start another header.
-fn header_value(text: &str) -> Result<String, Unfit> {
-    if text.chars().any(|c| c.is_control() && c != '\t') {
-        return Err(Unfit::new(
-            "is not the value of a header: it holds a control character",
-        ));
+        let meant = format!("/{}/", text.trim_matches('/'));
+        return Err(Unfit::new("must start and end with a slash").suggest(Some(meant)));
     }
     Ok(text.to_owned())
 }

@@ -4,30 +4,57 @@
 //! the tree is held against the table of all keys ([`schema`]), and each room takes what it needs ([`reader`]). All
 //! mistakes are told at once, each with its key, its place and what to write instead.
 
+mod access;
+mod auth;
 mod environment;
+mod headers;
+mod health;
 mod http;
 mod limits;
 mod listen;
 mod log;
 mod mistake;
 mod node;
+mod notifications;
+mod place;
+mod proxies;
+mod proxy;
 mod reader;
+mod redis;
+mod s3;
 mod scalar;
 mod schema;
+mod secret;
 mod storage;
 mod suggest;
+mod tls;
+mod url;
 mod validation;
 
 use std::path::PathBuf;
 
+pub use access::{Access, AccessAction, AccessRule};
+pub use auth::{Auth, Jwks, Token};
 pub use environment::from_process;
-pub use http::{Http, Secret};
+pub use health::{FileCheck, Health, HttpCheck, Rhythm, TcpCheck};
+pub use http::{DebugServer, Http};
 pub use limits::Limits;
-pub use listen::{ListenAddr, NotAListenAddr};
-pub use log::{Formatter, Log, LogLevel};
+pub use listen::{Listen, ListenAddr, NotAListenAddr};
+pub use log::{Formatter, HookLevel, Log, LogLevel, MailHook};
 pub use mistake::{Mistake, Mistakes, Origin, Warning};
-pub use storage::{DriverKind, Storage, UploadPurging};
-pub use validation::{ManifestUrls, Platform, Platforms, Validation};
+pub use notifications::{Endpoint, EventAction, Notifications};
+pub use place::{CalledAs, config_path};
+pub use proxies::{Probe, Probes, Proxies};
+pub use proxy::{Proxy, ProxyCredentials};
+pub use redis::{
+    Redis, RedisIdentity, RedisPatience, RedisPool, RedisReplicas, RedisServers, RedisTls,
+};
+pub use s3::{S3, S3Credentials, S3Encryption, S3LogLevel, S3Parts, S3Signature, S3Variants};
+pub use secret::Secret;
+pub use storage::{CacheKind, DriverKind, Storage, UploadPurging};
+pub use tls::{CipherSuite, ClientAuth, ClientCertificates, Tls, TlsVersion};
+pub use url::HttpUrl;
+pub use validation::{ManifestUrls, Platform, Platforms, RepositoryClass, Validation};
 
 use mistake::Findings;
 use node::{Kind, Node};
@@ -45,6 +72,24 @@ pub struct Config {
     pub storage: Storage,
     /// Where the registry listens.
     pub http: Http,
+    /// Who is let in.
+    pub auth: Auth,
+    /// Who may do what, beside `auth.htpasswd`. Default: whoever is let in may do everything.
+    pub access: Option<Access>,
+    /// Who is believed about where a request comes from.
+    pub proxies: Proxies,
+    /// What a failing health check does to answers.
+    pub probes: Probes,
+    /// What is looked at.
+    pub health: Health,
+    /// Who is told what happens.
+    pub notifications: Notifications,
+    /// Where a cache can be shared; has no effect yet. Default: nowhere.
+    pub redis: Option<Redis>,
+    /// The registry that this one caches; refused yet. Default: none.
+    pub proxy: Option<Proxy>,
+    /// What may be pushed; has no effect yet. Default, and what empty means: everything.
+    pub repository_classes: Vec<RepositoryClass>,
     /// Repositories that one page of the catalogue may hold: `catalog.maxentries`. Default: 1000.
     pub catalog_max_entries: u32,
     /// Tags that one page may hold: `tags.maxtags`. Default: 1000.
@@ -75,9 +120,18 @@ impl Config {
                 ..Storage::at(root)
             },
             http: Http {
-                addr: ListenAddr::loopback(),
+                addr: Listen::Tcp(ListenAddr::loopback()),
                 ..Http::default()
             },
+            auth: Auth::default(),
+            access: None,
+            proxies: Proxies::default(),
+            probes: Probes::default(),
+            health: Health::default(),
+            notifications: Notifications::default(),
+            redis: None,
+            proxy: None,
+            repository_classes: Vec::new(),
             catalog_max_entries: limits::PAGE,
             tags_max: limits::PAGE,
             validation: Validation::default(),
@@ -111,47 +165,66 @@ impl Config {
     }
 
     fn from_tree(
-        mut tree: Node,
+        tree: Node,
         env: impl IntoIterator<Item = (String, String)>,
         root: Option<PathBuf>,
-        mut findings: Findings,
+        findings: Findings,
     ) -> Result<Loaded, Mistakes> {
-        schema::name_kinds(&mut tree);
-        environment::apply(&mut tree, env, &mut findings);
-        schema::check(&tree, &mut findings);
-        let config = Self::read(&mut Reader::new(&tree, &mut findings), root);
+        let (config, findings) = Self::with_findings(tree, env, root, findings);
         let Findings { mistakes, warnings } = findings;
         if mistakes.is_empty() {
             Ok(Loaded { config, warnings })
         } else {
-            Err(Mistakes(mistakes))
+            Err(Mistakes { mistakes, warnings })
         }
     }
 
+    /// What can be read, whatever there is to find fault with: not to be used before that is looked at.
+    fn with_findings(
+        mut tree: Node,
+        env: impl IntoIterator<Item = (String, String)>,
+        root: Option<PathBuf>,
+        mut findings: Findings,
+    ) -> (Self, Findings) {
+        schema::name_kinds(&mut tree);
+        environment::apply(&mut tree, env, &mut findings);
+        schema::check(&tree, &mut findings);
+        let config = Self::read(&mut Reader::new(&tree, &mut findings), root);
+        (config, findings)
+    }
+
     fn read(reader: &mut Reader<'_>, root: Option<PathBuf>) -> Self {
+        let log = Log::read(reader);
+        let storage = Storage::read(reader, root);
+        let http = Http::read(reader);
+        let auth = Auth::read(reader);
+        auth::remark_on_plain_passwords(reader, &auth, &http);
+        let access = Access::read(reader, &auth);
+        let redis = Redis::read(reader);
+        if storage.cache == Some(CacheKind::Redis) && redis.is_none() {
+            let reason = "redis needs redis.addrs; write them, or inmemory here";
+            reader.mistake("storage.cache.blobdescriptor", reason);
+        }
+        let _schema1: Option<bool> = reader.read("compatibility.schema1.enabled", scalar::boolean);
         Self {
-            log: Log::read(reader),
-            storage: Storage::read(reader, root),
-            http: Http::read(reader),
+            log,
+            storage,
+            http,
+            auth,
+            access,
+            proxies: Proxies::read(reader),
+            probes: Probes::read(reader),
+            health: Health::read(reader),
+            notifications: Notifications::read(reader),
+            redis,
+            proxy: Proxy::read(reader),
+            repository_classes: validation::repository_classes(reader),
             catalog_max_entries: limits::catalog_max_entries(reader),
             tags_max: limits::tags_max(reader),
             validation: Validation::read(reader),
             limits: Limits::read(reader),
         }
     }
-}
-
-/// Where the configuration is: as the argument says, else as `REGISTRY_CONFIGURATION_PATH` says, else nowhere.
-pub fn config_path(
-    argument: Option<PathBuf>,
-    env: impl IntoIterator<Item = (String, String)>,
-) -> Option<PathBuf> {
-    let variable = || {
-        env.into_iter()
-            .find(|(name, value)| name == environment::PATH_VARIABLE && !value.is_empty())
-            .map(|(_, value)| PathBuf::from(value))
-    };
-    argument.or_else(variable)
 }
 
 /// In a version that is not known no key means anything, so nothing else is reported beside it.

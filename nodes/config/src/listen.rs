@@ -1,11 +1,36 @@
 //! An address to listen on, as Go writes it: `:5000`, `0.0.0.0:5000`, `[::1]:5000`, `localhost:5000`.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// The registry's own port since its first release.
 const DEFAULT_PORT: u16 = 5000;
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Listen {
+    /// On addresses of this machine: `http.net: tcp`.
+    Tcp(ListenAddr),
+    /// On a socket in the file system: `http.net: unix`.
+    Unix(PathBuf),
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self::Tcp(ListenAddr::default())
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(addr) => write!(f, "{addr}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
 
 /// A host to listen on, or all of them, and a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +74,16 @@ impl ListenAddr {
             host: Some("localhost".to_owned()),
             port: DEFAULT_PORT,
         }
+    }
+}
+
+impl ListenAddr {
+    /// Whether nobody on another machine can reach it.
+    pub fn is_loopback(&self) -> bool {
+        let address = |host: &str| host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        self.host
+            .as_deref()
+            .is_some_and(|host| host == "localhost" || address(host))
     }
 }
 

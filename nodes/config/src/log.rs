@@ -2,6 +2,7 @@
 
 use crate::reader::Reader;
 use crate::scalar;
+use crate::secret::Secret;
 
 /// Settings under `log`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,7 +15,60 @@ pub struct Log {
     pub fields: Vec<(String, String)>,
     /// No access log; the rest of the log is not affected. Default: false.
     pub access_log_disabled: bool,
+    /// Each line names the place in the source that it comes from: `reportcaller`. Default: false.
+    pub report_caller: bool,
+    /// Who is mailed about lines; has no effect yet. Without those that are `disabled`.
+    pub hooks: Vec<MailHook>,
 }
+
+/// An item of `log.hooks`: lines of some levels are mailed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailHook {
+    /// Which lines: `levels`.
+    pub levels: Vec<HookLevel>,
+    /// The server with its port: `options.smtp.addr`.
+    pub addr: String,
+    /// Who logs in to it: `options.smtp.username`. Default: nobody.
+    pub username: Option<String>,
+    /// With this: `options.smtp.password`.
+    pub password: Option<Secret>,
+    /// The server's certificate is not verified: `options.smtp.insecure`. Default: false.
+    pub insecure: bool,
+    /// The sender: `options.from`.
+    pub from: String,
+    /// Who gets it: `options.to`. Never empty.
+    pub to: Vec<String>,
+}
+
+/// The level of a line, with those that the reference's library has beside [`LogLevel`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookLevel {
+    /// The process fails.
+    Panic,
+    /// The process ends.
+    Fatal,
+    /// Something failed.
+    Error,
+    /// Something may fail later.
+    Warn,
+    /// Something happened.
+    Info,
+    /// How it happened.
+    Debug,
+    /// In every detail.
+    Trace,
+}
+
+const HOOK_LEVELS: &[(&str, HookLevel)] = &[
+    ("panic", HookLevel::Panic),
+    ("fatal", HookLevel::Fatal),
+    ("error", HookLevel::Error),
+    ("warn", HookLevel::Warn),
+    ("warning", HookLevel::Warn),
+    ("info", HookLevel::Info),
+    ("debug", HookLevel::Debug),
+    ("trace", HookLevel::Trace),
+];
 
 /// How severe a line must be to be logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,7 +127,44 @@ impl Log {
             access_log_disabled: reader
                 .read("log.accesslog.disabled", scalar::boolean)
                 .unwrap_or(default.access_log_disabled),
+            report_caller: reader
+                .read("log.reportcaller", scalar::boolean)
+                .unwrap_or(default.report_caller),
+            hooks: reader.each("log.hooks", MailHook::read),
         }
+    }
+}
+
+impl MailHook {
+    /// `None` for one that is disabled, which need not be complete.
+    fn read(hook: &mut Reader<'_>) -> Option<Self> {
+        let disabled = hook.read("disabled", scalar::boolean) == Some(true);
+        let kind = hook.read("type", |text| scalar::one_of(text, &[("mail", ())]));
+        let levels = hook.list("levels", |text| scalar::one_of(text, HOOK_LEVELS));
+        let insecure = hook.read("options.smtp.insecure", scalar::boolean);
+        let to = hook.list("options.to", |text| Ok(text.to_owned()));
+        if disabled {
+            return None;
+        }
+        if kind.is_none() && !hook.below("type").is_set() {
+            hook.missing("type", "the one there is, is mail");
+        }
+        if to.is_empty() {
+            hook.missing("options.to", "write who gets the mails");
+        }
+        let text = |text: &str| Ok(text.to_owned());
+        let addr = hook.required("options.smtp.addr", "write host and port", text);
+        let from = hook.required("options.from", "write the sender", text);
+        kind?;
+        Some(Self {
+            levels,
+            addr: addr?,
+            username: hook.text("options.smtp.username"),
+            password: hook.secret("options.smtp.password"),
+            insecure: insecure.unwrap_or_default(),
+            from: from?,
+            to,
+        })
     }
 }
 
@@ -85,4 +176,45 @@ fn fields(reader: &Reader<'_>) -> Vec<(String, String)> {
         .iter()
         .map(|(name, value)| (name.clone(), value.text().unwrap_or_default().to_owned()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Config;
+
+    fn mistakes(hook: &str) -> Vec<String> {
+        let text = format!("version: 0.1\nstorage: inmemory\nlog:\n  hooks: [{{{hook}}}]\n");
+        let told = Config::load(&text, []).map_or_else(|refused| refused.mistakes, |_| Vec::new());
+        told.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_hook_says_whom_to_mail_unless_it_is_disabled() {
+        let expected = [
+            "log.hooks[0].type (line 4): is missing; the one there is, is mail",
+            "log.hooks[0].options.to (line 4): is missing; write who gets the mails",
+            "log.hooks[0].options.smtp.addr (line 4): is missing; write host and port",
+            "log.hooks[0].options.from (line 4): is missing; write the sender",
+        ];
+        assert_eq!(mistakes("disabled: false"), expected);
+        assert_eq!(mistakes("disabled: true"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn words_of_a_hook_are_checked() {
+        let told = mistakes("disabled: true, type: fax, levels: [panik]");
+        let expected = [
+            "log.hooks[0].type (line 4): \"fax\" is not one of mail",
+            "log.hooks[0].levels[0] (line 4): \"panik\" is not one of panic, fatal, error, warn, warning, \
+             info, debug, trace; did you mean panic?",
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_password_of_the_wrong_shape_is_not_repeated() {
+        let told = mistakes("disabled: true, options: {smtp: {password: [hunter2]}}").concat();
+        assert!(told.contains("a list stands here"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
 }

@@ -71,25 +71,40 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Every mistake of a configuration, in the order of discovery. Prints one a line.
+/// Why a configuration cannot be used. Prints the mistakes, and after them the warnings, one a line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Mistakes(pub Vec<Mistake>);
+pub struct Mistakes {
+    /// In the order of discovery. Never empty.
+    pub mistakes: Vec<Mistake>,
+    /// What should be known beside them: a key that is unknown is often why another is missing.
+    pub warnings: Vec<Warning>,
+}
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, mistake) in self.0.iter().enumerate() {
+        for (index, mistake) in self.mistakes.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
             write!(f, "{mistake}")?;
         }
+        for warning in &self.warnings {
+            write!(f, "\nwarning: {warning}")?;
+        }
         Ok(())
+    }
+}
+
+impl From<Vec<Mistake>> for Mistakes {
+    fn from(mistakes: Vec<Mistake>) -> Self {
+        let warnings = Vec::new();
+        Self { mistakes, warnings }
     }
 }
 
 impl From<Mistake> for Mistakes {
     fn from(mistake: Mistake) -> Self {
-        Self(vec![mistake])
+        Self::from(vec![mistake])
     }
 }
 

@@ -11,6 +11,8 @@ use crate::suggest;
 pub(crate) struct Unfit {
     pub(crate) reason: String,
     pub(crate) suggestion: Option<String>,
+    /// The text holds something secret beside what is wrong.
+    pub(crate) hidden: bool,
 }
 
 impl Unfit {
@@ -18,7 +20,19 @@ impl Unfit {
         Self {
             reason: reason.into(),
             suggestion: None,
+            hidden: false,
         }
+    }
+
+    pub(crate) fn suggest(mut self, suggestion: Option<String>) -> Self {
+        self.suggestion = suggestion;
+        self
+    }
+
+    /// The text is not repeated in the message.
+    pub(crate) fn hide(mut self) -> Self {
+        self.hidden = true;
+        self
     }
 }
 
@@ -32,6 +46,15 @@ pub(crate) fn boolean(text: &str) -> Result<bool, Unfit> {
             Ok(false)
         }
         _ => Err(Unfit::new("is not a boolean; write true or false")),
+    }
+}
+
+/// A boolean as the drivers' parameters have it: YAML 1.1's, and what Go parses from a string.
+pub(crate) fn loose_boolean(text: &str) -> Result<bool, Unfit> {
+    match text {
+        "1" | "t" | "T" => Ok(true),
+        "0" | "f" | "F" => Ok(false),
+        _ => boolean(text),
     }
 }
 
@@ -79,6 +102,16 @@ pub(crate) fn count<T: TryFrom<i64>>(text: &str) -> Result<T, Unfit> {
         return Err(Unfit::new("must not be negative"));
     }
     T::try_from(value).map_err(|_too_large| Unfit::new("is too large a number"))
+}
+
+/// An integer within bounds, both included.
+pub(crate) fn within(text: &str, least: u64, most: u64) -> Result<u64, Unfit> {
+    let value = count(text)?;
+    if (least..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(Unfit::new(format!("must be from {least} to {most}")))
+    }
 }
 
 /// A duration that is not negative: `1h30m`, `500ms`; a bare number counts nanoseconds.
@@ -172,10 +205,8 @@ pub(crate) fn one_of<T: Copy>(text: &str, words: &[(&'static str, T)]) -> Result
         return Ok(*value);
     }
     let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-    Err(Unfit {
-        reason: format!("is not one of {}", names.join(", ")),
-        suggestion: suggest::nearest(text, names).map(str::to_owned),
-    })
+    let unfit = Unfit::new(format!("is not one of {}", names.join(", ")));
+    Err(unfit.suggest(suggest::nearest(text, names).map(str::to_owned)))
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub(crate) struct Row {
 }
 
 /// A place in the format: a map with these names, or of any, or a list, or anything, or else a single value.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Level {
     names: BTreeMap<&'static str, Self>,
     any: Option<Box<Self>>,
@@ -105,18 +105,33 @@ pub(crate) fn follow(segments: &[String]) -> Result<Vec<Step>, Stray> {
 }
 
 /// Whether the value of this key must not be shown.
+///
+/// Of a map or list, whether any value in it must not: names of headers may hold dots, which lead no further here.
 pub(crate) fn is_secret(key: &str) -> bool {
-    level_of(key).is_some_and(|level| level.secret)
+    let mut level = &*ROOT;
+    for name in segments(key) {
+        if level.secret {
+            return true;
+        }
+        match level.step(name) {
+            Some(next) => level = next,
+            None => break,
+        }
+    }
+    level.hides_something()
 }
 
 /// Whether the table has this key, or keys below it.
 pub(crate) fn is_known(key: &str) -> bool {
-    level_of(key).is_some()
+    let mut names = segments(key);
+    names
+        .try_fold(&*ROOT, |level, name| level.step(name))
+        .is_some()
 }
 
-fn level_of(key: &str) -> Option<&'static Level> {
-    let mut names = key.split('.');
-    names.try_fold(&*ROOT, |level, name| level.child(name))
+/// The steps of a key as messages write it: `endpoints[0].url` is `endpoints`, `0]`, `url`.
+fn segments(key: &str) -> impl Iterator<Item = &str> {
+    key.split(['.', '['])
 }
 
 impl Level {
@@ -130,6 +145,13 @@ impl Level {
                 level.status.get_or_insert(row.status);
                 level.secret |= row.secret;
             }
+        }
+        for (parent, alias, name) in keys::ALIASES {
+            let level = root.descend(parent);
+            let mut copy = level.names.get(name).cloned().unwrap_or_default();
+            let alias = level.names.entry(alias).or_default();
+            copy.status = alias.status.or(copy.status);
+            *alias = copy;
         }
         root
     }
@@ -156,6 +178,18 @@ impl Level {
         self.names.get(name).or(self.any.as_deref())
     }
 
+    /// As [`Self::child`], and into a list by an index that ends in `]`.
+    fn step(&self, segment: &str) -> Option<&Self> {
+        match &self.item {
+            Some(item) if segment.ends_with(']') => Some(item),
+            _ => self.child(segment),
+        }
+    }
+
+    fn hides_something(&self) -> bool {
+        self.secret || self.children().any(Self::hides_something)
+    }
+
     fn nearest(&self, name: &str) -> Option<&'static str> {
         suggest::nearest(name, self.names.keys().copied())
     }
@@ -176,6 +210,11 @@ impl Level {
     fn is_used(&self) -> bool {
         matches!(self.status, Some(Status::Used | Status::Kinds(_)))
             || self.children().any(Self::is_used)
+    }
+
+    /// Whether the value, or any below it, is an error.
+    fn refuses(&self) -> bool {
+        matches!(self.status, Some(Status::Refused(_))) || self.children().any(Self::refuses)
     }
 
     /// What is to stand here, for messages; `None` where anything may.

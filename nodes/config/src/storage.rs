@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::mistake::{Mistake, Origin};
 use crate::node::Node;
 use crate::reader::Reader;
-use crate::scalar;
-use crate::schema;
+use crate::s3::S3;
+use crate::{scalar, schema, suggest};
 
 /// What stands under `storage` beside the driver.
 const OPTIONS: &[&str] = &["cache", "delete", "maintenance", "redirect", "tag"];
@@ -36,6 +36,20 @@ pub struct Storage {
     /// Tags of one repository looked up at a time: `tag.concurrencylimit`. 0, the default, means one for each
     /// processor.
     pub tag_concurrency: usize,
+    /// Where descriptors of blobs are remembered; has no effect yet. Default: nowhere.
+    pub cache: Option<CacheKind>,
+}
+
+/// Settings under `storage.cache`: `blobdescriptor`, or `layerinfo` as it was once called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheKind {
+    /// In this process.
+    InMemory {
+        /// Descriptors that are kept: `blobdescriptorsize`. Default: 10000. `None`, which zero means: all.
+        size: Option<u32>,
+    },
+    /// In Redis, which is then configured.
+    Redis,
 }
 
 /// Where content is kept.
@@ -50,6 +64,8 @@ pub enum DriverKind {
     },
     /// In memory: gone with the process.
     InMemory,
+    /// In a bucket.
+    S3(Box<S3>),
 }
 
 /// Settings under `storage.maintenance.uploadpurging`.
@@ -93,6 +109,7 @@ impl Storage {
             redirect_disabled: false,
             upload_purging: UploadPurging::default(),
             tag_concurrency: 0,
+            cache: None,
         }
     }
 
@@ -108,12 +125,13 @@ impl Storage {
                 .read("storage.maintenance.readonly.enabled", scalar::boolean)
                 .unwrap_or(default.read_only),
             redirect_disabled: reader
-                .read("storage.redirect.disable", scalar::boolean)
+                .read("storage.redirect.disable", scalar::loose_boolean)
                 .unwrap_or(default.redirect_disabled),
             upload_purging: UploadPurging::read(reader),
             tag_concurrency: reader
                 .read("storage.tag.concurrencylimit", scalar::count)
                 .unwrap_or(default.tag_concurrency),
+            cache: CacheKind::read(reader),
             driver: default.driver,
         }
     }
@@ -130,7 +148,14 @@ fn driver(reader: &mut Reader<'_>, default_root: PathBuf) -> DriverKind {
              (set REGISTRY_STORAGE={last} to replace the driver)",
             names.join(", ")
         );
-        reader.mistake(Mistake::new("storage", place.clone(), reason));
+        reader.note(Mistake::new("storage", place.clone(), reason));
+    }
+    for name in ["s3", "s3aws"] {
+        if drivers.iter().any(|(named, _)| *named == name)
+            && let Some(s3) = S3::read(&mut reader.below(&format!("storage.{name}")))
+        {
+            return DriverKind::S3(Box::new(s3));
+        }
     }
     if drivers.iter().any(|(name, _)| *name == "inmemory") {
         return DriverKind::InMemory;
@@ -158,10 +183,41 @@ fn named_drivers<'a>(reader: &mut Reader<'a>) -> Vec<(&'a str, &'a Origin)> {
     if named.is_empty() {
         let place = storage.map_or(Origin::BuiltIn, |storage| storage.origin.clone());
         let reason = "no storage driver is configured; name one, for example storage: filesystem";
-        reader.mistake(Mistake::new("storage", place, reason));
+        reader.note(Mistake::new("storage", place, reason));
     }
     let known = |name: &str| schema::is_known(&format!("storage.{name}"));
     named.into_iter().filter(|(name, _)| known(name)).collect()
+}
+
+const CACHES: &[&str] = &["inmemory", "redis"];
+/// The reference's.
+const CACHE_SIZE: u32 = 10_000;
+
+impl CacheKind {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let cache = &mut reader.below("storage.cache");
+        let size = cache.read("blobdescriptorsize", scalar::count);
+        let is_new = cache.below("blobdescriptor").is_set();
+        let key = if is_new {
+            "blobdescriptor"
+        } else {
+            "layerinfo"
+        };
+        match cache.text(key)?.as_str() {
+            "inmemory" => Some(Self::InMemory {
+                size: Some(size.unwrap_or(CACHE_SIZE)).filter(|size| *size > 0),
+            }),
+            "redis" => Some(Self::Redis),
+            other => {
+                // As the reference does: a registry without a cache is slower and right.
+                let meant = suggest::nearest(other, CACHES.iter().copied());
+                let meant =
+                    meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
+                cache.remark(key, format!("no such cache, so there is none{meant}"));
+                None
+            }
+        }
+    }
 }
 
 const PURGING: &str = "storage.maintenance.uploadpurging";
@@ -210,7 +266,7 @@ fn remark_on_gaps(reader: &mut Reader<'_>) {
             "using the default of what is missing: {}",
             absent.join(", ")
         );
-        reader.remark(PURGING, &map.origin, text);
+        reader.remark(PURGING, text);
     }
 }
 

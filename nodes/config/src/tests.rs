@@ -1,12 +1,13 @@
 //! Whole configurations: defaults, and all that is said about files and variables.
 
+mod golden;
 mod panics;
 mod samples;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::{Config, DriverKind, Limits, Loaded, LogLevel, config_path};
+use crate::{CalledAs, Config, DriverKind, Limits, Loaded, LogLevel, config_path};
 
 fn pairs(variables: &[(&str, &str)]) -> Vec<(String, String)> {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -68,6 +69,7 @@ http: :5000
 auth:
   htpasswd:
     path: /auth
+    user: me
 proxy:
   remoteurl: https://a.example
 tags: {maxtags: -1}
@@ -76,46 +78,16 @@ limits: {manifestsize: 0}
     let told = Config::load(text, []).unwrap_err();
     let expected = "\
 http (line 8): a single value stands here, where a map belongs
-auth.htpasswd (line 10): authentication is not supported by this version yet; refusing to serve without it
-proxy.remoteurl (line 13): mirroring another registry is not supported by this version yet; refusing to serve without it
+proxy.remoteurl (line 14): mirroring another registry is not supported by this version yet; refusing to serve without it
 log.level (line 3): \"warning\" is not one of error, warn, info, debug; did you mean warn?
 storage.delete.enabled (line 7): \"maybe\" is not a boolean; write true or false
-tags.maxtags (line 14): \"-1\" must not be negative
-limits.manifestsize (line 15): \"0\" must be more than zero";
+auth.htpasswd.realm (line 10): is missing; write the name that clients show to their users
+tags.maxtags (line 15): \"-1\" must not be negative
+limits.manifestsize (line 16): \"0\" must be more than zero
+warning: auth.htpasswd.user (line 12): ignoring a key that the configuration format does not have";
     assert_eq!(told.to_string(), expected);
-    assert_eq!(told.0[4].line(), Some(7));
-    assert_eq!(told.0[4].value.as_deref(), Some("maybe"));
-}
-
-#[test]
-fn authentication_is_refused_however_it_is_asked_for() {
-    let plain = "version: 0.1\nstorage: inmemory\n";
-    for text in [
-        "auth: htpasswd",
-        "auth: {token: ~}",
-        "auth: {silly: {realm: r}}",
-        "auth: {htpasswd: {}}",
-    ] {
-        let told = Config::load(&format!("{plain}{text}\n"), [])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            told.contains("authentication is not supported by this version yet"),
-            "{told}"
-        );
-    }
-    let variables = pairs(&[
-        ("REGISTRY_AUTH_HTPASSWD_REALM", "r"),
-        ("REGISTRY_AUTH_HTPASSWD_PATH", "p"),
-    ]);
-    assert!(Config::load(plain, variables).is_err());
-    assert!(Config::load(plain, pairs(&[("REGISTRY_AUTH", "htpasswd")])).is_err());
-    for text in ["auth: none", "auth: {none: ~}", "auth:", "auth: {}"] {
-        assert!(
-            Config::load(&format!("{plain}{text}\n"), []).is_ok(),
-            "{text}"
-        );
-    }
+    assert_eq!(told.mistakes[3].line(), Some(7));
+    assert_eq!(told.mistakes[3].value.as_deref(), Some("maybe"));
 }
 
 #[test]
@@ -138,6 +110,7 @@ fn unknown_keys_are_warned_of_with_line_and_suggestion() {
         "redis.adrs (line 7): ignoring a key that the configuration format does not have; did you mean addrs?",
         "zebra (line 8): ignoring a key that the configuration format does not have",
         "these settings have no effect in this version yet: redis",
+        "redis (line 6): without redis.addrs nothing of this is used",
     ];
     assert_eq!(warnings(&loaded), expected);
 }
@@ -152,7 +125,7 @@ fn roadsteads_own_keys_are_known() {
 
 #[test]
 fn settings_of_other_releases_are_known() {
-    let text = "version: 0.1\nstorage: inmemory\nredis: {addr: a, pool: {maxidle: 1}, tls: {enabled: true}}\n\
+    let text = "version: 0.1\nstorage: inmemory\nredis: {addr: 'a:1', pool: {maxidle: 1}, tls: {enabled: true}}\n\
                 compatibility: {schema1: {enabled: true}}\nreporting: {bugsnag: {apikey: k}}\n";
     let told = "these settings have no effect in this version yet: redis, compatibility, reporting";
     assert_eq!(warnings(&Config::load(text, []).unwrap()), [told]);
@@ -172,8 +145,8 @@ fn only_version_0_1_is_read() {
 #[test]
 fn broken_yaml_is_one_mistake_with_its_line() {
     let told = Config::load("version: 0.1\nhttp: [\n", []).unwrap_err();
-    assert_eq!(told.0.len(), 1);
-    assert_eq!(told.0[0].key, "configuration");
+    assert_eq!(told.mistakes.len(), 1);
+    assert_eq!(told.mistakes[0].key, "configuration");
 }
 
 #[test]
@@ -208,19 +181,40 @@ fn the_old_name_of_the_level_yields_to_the_new_one() {
 }
 
 #[test]
-fn the_path_is_the_argument_then_the_variable() {
+fn the_path_is_the_argument_then_the_variable_then_where_the_images_have_it() {
     let variables = pairs(&[("REGISTRY_CONFIGURATION_PATH", "/variable.yml")]);
     let argument = Some(PathBuf::from("/argument.yml"));
-    assert_eq!(config_path(argument.clone(), variables.clone()), argument);
-    assert_eq!(
-        config_path(None, variables),
-        Some(PathBuf::from("/variable.yml"))
+    let place =
+        |argument: &Option<PathBuf>, variables: &[(String, String)], called, there: &[&str]| {
+            let exists = |path: &Path| there.iter().any(|there| path == Path::new(there));
+            config_path(argument.clone(), variables.to_vec(), called, exists)
+                .map(|path| path.display().to_string())
+        };
+    let (v2, v3) = (
+        "/etc/docker/registry/config.yml",
+        "/etc/distribution/config.yml",
     );
-    assert_eq!(
-        config_path(None, pairs(&[("REGISTRY_CONFIGURATION_PATH", "")])),
-        None
-    );
-    assert_eq!(config_path(None, []), None);
+    let empty = pairs(&[("REGISTRY_CONFIGURATION_PATH", "")]);
+    for called in [CalledAs::Roadstead, CalledAs::Registry] {
+        let first = place(&argument, &variables, called, &[v2, v3]);
+        assert_eq!(first.as_deref(), Some("/argument.yml"));
+        let second = place(&None, &variables, called, &[v2, v3]);
+        assert_eq!(second.as_deref(), Some("/variable.yml"));
+        assert_eq!(place(&None, &empty, called, &[]), None);
+    }
+    assert_eq!(place(&None, &empty, CalledAs::Roadstead, &[v2, v3]), None);
+    let third = |there: &[&str]| place(&None, &[], CalledAs::Registry, there);
+    assert_eq!(third(&[v2, v3]).as_deref(), Some(v3));
+    assert_eq!(third(&[v2]).as_deref(), Some(v2));
+}
+
+#[test]
+fn the_programs_name_is_the_last_part_of_its_path() {
+    assert_eq!(CalledAs::of(Path::new("/bin/registry")), CalledAs::Registry);
+    assert_eq!(CalledAs::of(Path::new("registry")), CalledAs::Registry);
+    for own in ["roadstead", "/registry/roadstead", "", "/"] {
+        assert_eq!(CalledAs::of(Path::new(own)), CalledAs::Roadstead);
+    }
 }
 
 #[test]

@@ -61,6 +61,26 @@ const CHOICES: &[(&str, Choice)] = &[
     ("list", Choice::List),
 ];
 
+/// What an image is for: `policy.repository.classes`. Has no effect yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RepositoryClass {
+    /// To run containers from.
+    Image,
+    /// To extend Docker with.
+    Plugin,
+}
+
+const CLASSES: &[(&str, RepositoryClass)] = &[
+    ("image", RepositoryClass::Image),
+    ("plugin", RepositoryClass::Plugin),
+];
+
+/// `policy.repository.classes`: what may be pushed; all when empty.
+pub(crate) fn repository_classes(reader: &mut Reader<'_>) -> Vec<RepositoryClass> {
+    let class = |text: &str| scalar::one_of(text, CLASSES);
+    reader.list("policy.repository.classes", class)
+}
+
 const PLATFORM_LIST: &str = "validation.manifests.indexes.platformlist";
 
 impl Validation {
@@ -79,11 +99,7 @@ impl Validation {
 }
 
 fn expressions(reader: &mut Reader<'_>, key: &'static str) -> Vec<String> {
-    let texts = reader.texts(key);
-    texts
-        .iter()
-        .filter_map(|found| reader.parse(found, expression))
-        .collect()
+    reader.list(key, expression)
 }
 
 fn expression(text: &str) -> Result<String, Unfit> {
@@ -107,10 +123,8 @@ fn platforms(reader: &mut Reader<'_>) -> Platforms {
         Some(Choice::All) | None if listed.is_empty() => return Platforms::All,
         _ => {}
     }
-    if let Some(list) = reader.node(PLATFORM_LIST) {
-        let text = "has no effect unless platforms beside it is list";
-        reader.remark(PLATFORM_LIST, &list.origin, text);
-    }
+    let text = "has no effect unless platforms beside it is list";
+    reader.remark(PLATFORM_LIST, text);
     match chosen {
         Some(Choice::None) => Platforms::None,
         _ => Platforms::All,

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use anyhow::{Context as _, Result};
-use roadstead_config::ListenAddr;
+use anyhow::{Context as _, Result, bail};
+use roadstead_config::Listen;
 use tokio::net::TcpListener;
 
 /// Every address at once: IPv6 sockets take IPv4 too, where the machine has IPv6.
@@ -19,7 +19,11 @@ const LOOPBACK: [IpAddr; 2] = [
 
 /// Binds the address: all addresses of the machine for none, both loopback addresses for `localhost`, else whatever the
 /// name resolves to.
-pub(crate) async fn bind(addr: &ListenAddr) -> Result<Vec<TcpListener>> {
+pub(crate) async fn bind(listen: &Listen) -> Result<Vec<TcpListener>> {
+    let addr = match listen {
+        Listen::Tcp(addr) => addr,
+        Listen::Unix(path) => bail!("http.net: cannot listen on {} yet", path.display()),
+    };
     let bound = match addr.host.as_deref() {
         None => first_of(EVERYWHERE, addr.port)
             .await

@@ -24,6 +24,8 @@ pub(crate) fn start(log: &Log) {
     let output = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_file(log.report_caller)
+        .with_line_number(log.report_caller)
         .with_target(false);
     match log.formatter {
         Formatter::Text => output.with_ansi(std::io::stderr().is_terminal()).init(),

@@ -5,6 +5,7 @@ mod descriptors;
 mod garbage_collect;
 mod listen;
 mod log;
+mod not_yet;
 mod serve;
 mod wiring;
 

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{descriptors, listen, log, wiring};
+use crate::{descriptors, listen, log, not_yet, wiring};
 
 /// The first purge comes at a random time within this, so that many registries do not purge at once.
 const FIRST_PURGE_WITHIN: Duration = Duration::from_hours(1);
@@ -30,9 +30,13 @@ pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         tracing::warn!("{warning}");
     }
     descriptors::raise();
+    if let Some(warning) = not_yet::without_effect(&config) {
+        tracing::warn!("{warning}");
+    }
+    not_yet::refuse(&config)?;
     let disk_threads = match config.storage.driver {
         DriverKind::Filesystem { max_threads, .. } => max_threads,
-        DriverKind::InMemory => DISK_THREADS,
+        DriverKind::InMemory | DriverKind::S3(_) => DISK_THREADS,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -94,6 +98,7 @@ fn announce(config: &Config, listeners: &[TcpListener]) -> Result<()> {
 fn place(storage: &Storage) -> String {
     match &storage.driver {
         DriverKind::InMemory => "memory, until the process ends".to_owned(),
+        DriverKind::S3(s3) => format!("the bucket {}", s3.bucket),
         DriverKind::Filesystem { root, .. } => absolute(root).display().to_string(),
     }
 }

@@ -1,6 +1,6 @@
 //! From a configuration to the rooms' own options.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -8,7 +8,8 @@ use http::{HeaderName, HeaderValue};
 use regex::Regex;
 use roadstead_auth::{Authenticator, Options as AuthOptions};
 use roadstead_config::{
-    Config, DriverKind, Loaded, Platforms as ConfigPlatforms, Storage, config_path, from_process,
+    CalledAs, Config, DriverKind, Loaded, Platforms as ConfigPlatforms, Storage, config_path,
+    from_process,
 };
 use roadstead_metadata::{Home, Local, system_clock};
 use roadstead_registry::health::Health;
@@ -22,11 +23,21 @@ const DEFAULT_ROOT: &str = "data";
 /// The log of upload sessions, in the storage root, beside what the reference keeps there.
 const SESSIONS: &str = "roadstead/sessions.redb";
 
-/// Reads the configuration: the file named, else the one that the environment names, else none.
+/// Reads the configuration: the file named, else the one that the environment names, else, called as `registry`, the
+/// one of an image, else none.
 pub(crate) fn load(argument: Option<PathBuf>) -> Result<Loaded> {
     let environment = from_process()?;
-    let Some(path) = config_path(argument, environment.iter().cloned()) else {
-        return Ok(Config::load_without_file(DEFAULT_ROOT.into(), environment)?);
+    let program = std::env::args_os().next().unwrap_or_default();
+    let called = CalledAs::of(Path::new(&program));
+    let path = config_path(argument, environment.iter().cloned(), called, may_exist);
+    let path = match (path, called) {
+        (Some(path), _) => path,
+        (None, CalledAs::Roadstead) => {
+            return Ok(Config::load_without_file(DEFAULT_ROOT.into(), environment)?);
+        }
+        (None, CalledAs::Registry) => bail!(
+            "configuration path unspecified: name the file, as an argument or in REGISTRY_CONFIGURATION_PATH"
+        ),
     };
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("the configuration {}", path.display()))?;
@@ -34,13 +45,20 @@ pub(crate) fn load(argument: Option<PathBuf>) -> Result<Loaded> {
         .with_context(|| format!("the configuration {}", path.display()))
 }
 
+/// A file that cannot be looked at is named when reading it fails, instead of being passed over.
+fn may_exist(path: &Path) -> bool {
+    path.try_exists().unwrap_or(true)
+}
+
 /// Opens the storage, and the log of upload sessions that goes with it. Blocks.
 pub(crate) fn open(storage: &Storage) -> Result<(Arc<dyn Driver>, Local)> {
-    let DriverKind::Filesystem { root, .. } = &storage.driver else {
-        return Ok((
-            Arc::new(Memory::new()),
-            Local::open(Home::Memory, system_clock())?,
-        ));
+    let root = match &storage.driver {
+        DriverKind::Filesystem { root, .. } => root,
+        DriverKind::InMemory => {
+            let metadata = Local::open(Home::Memory, system_clock())?;
+            return Ok((Arc::new(Memory::new()), metadata));
+        }
+        DriverKind::S3(_) => bail!("storage.s3: this storage driver is not supported yet"),
     };
     if storage.read_only {
         let metadata = Local::open(Home::Memory, system_clock())?;

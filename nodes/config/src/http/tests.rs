@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Http, Secret};
-use crate::Config;
+use super::Http;
+use crate::{Config, Listen, Secret};
 
 fn http(yaml: &str) -> Http {
     let text = format!("version: 0.1\nstorage: inmemory\nhttp:\n  {yaml}\n");
@@ -39,10 +39,16 @@ fn an_address_is_validated() {
 }
 
 #[test]
-fn only_tcp_can_be_listened_on() {
-    http("net: tcp");
-    assert!(mistakes("net: unix").contains("is not supported by this version yet"));
-    assert!(mistakes("net: udp").contains("is not a network to listen on"));
+fn a_socket_in_the_file_system_can_be_listened_on() {
+    assert_eq!(http("net: tcp").addr.to_string(), ":5000");
+    let socket = http("{net: unix, addr: /run/registry.sock}").addr;
+    assert_eq!(socket, Listen::Unix("/run/registry.sock".into()));
+    assert_eq!(
+        mistakes("net: unix"),
+        "http.addr (line 3): is missing; write the path of the socket"
+    );
+    assert!(mistakes("{net: unix, addr: ':5000'}").contains("is not the path of a socket"));
+    assert!(mistakes("net: udp").ends_with("\"udp\" is not one of tcp, unix"));
 }
 
 #[test]
@@ -137,20 +143,23 @@ fn headers_are_validated() {
 }
 
 #[test]
-fn tls_is_refused_as_soon_as_any_of_it_is_set() {
-    let expected = "http.tls (line 4): TLS is not supported by this version yet; refusing to serve in plain text";
+fn metrics_are_served_where_debugging_is() {
+    assert_eq!(http("addr: :1").debug, None);
+    let debug = http("debug: {addr: 'localhost:5001'}").debug.unwrap();
+    assert_eq!(debug.addr.to_string(), "localhost:5001");
+    assert_eq!(debug.metrics_path, None);
+    let path = |yaml: &str| {
+        let yaml = format!("debug: {{addr: ':1', prometheus: {{{yaml}}}}}");
+        http(&yaml).debug.unwrap().metrics_path
+    };
+    assert_eq!(path("enabled: yes").as_deref(), Some("/metrics"));
+    assert_eq!(path("enabled: yes, path: /m").as_deref(), Some("/m"));
+    assert_eq!(path("path: /m"), None);
+    assert!(mistakes("debug: {addr: ':1', prometheus: {path: m}}").contains("is not a path"));
+    let text = "version: 0.1\nstorage: inmemory\nhttp:\n  debug: {prometheus: {enabled: true}}\n";
+    let told = Config::load(text, []).unwrap().warnings[0].to_string();
     assert_eq!(
-        mistakes("tls: {certificate: /a.pem, key: /a.key}"),
-        expected
+        told,
+        "http.debug.prometheus (line 4): there are no metrics without http.debug.addr"
     );
-    http("tls: {certificate: '', letsencrypt: {cachefile: ~, hosts: []}}");
-}
-
-#[test]
-fn the_debug_address_is_kept_with_a_warning() {
-    let text = "version: 0.1\nstorage: inmemory\nhttp:\n  debug: {addr: :5001, prometheus: {enabled: true}}\n";
-    let loaded = Config::load(text, []).unwrap();
-    assert_eq!(loaded.config.http.debug_addr.as_deref(), Some(":5001"));
-    assert_eq!(loaded.warnings.len(), 1);
-    assert!(loaded.warnings[0].to_string().ends_with("yet: http.debug"));
 }

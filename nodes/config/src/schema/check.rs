@@ -58,7 +58,8 @@ impl Check<'_> {
             return;
         }
         let mut place = place.clone();
-        if !place.key.is_empty() && !place.reported && !level.is_used() && node.is_set() {
+        let idle = !level.is_used() && !level.refuses();
+        if idle && !place.key.is_empty() && !place.reported && node.is_set() {
             self.not_yet.push(place.key.clone());
             place.reported = true;
         }
@@ -85,7 +86,6 @@ impl Check<'_> {
                 }
             }
             Kind::Scalar(_) if wanted == Some("a single value") => {}
-            _ if place.reported => {}
             _ => self.misshapen(node, wanted.unwrap_or_default(), place),
         }
     }

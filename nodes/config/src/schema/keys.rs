@@ -1,13 +1,11 @@
 //! The table of keys: configuration format 0.1 as the second and third release of the reference read it, and
-//! Roadstead's own keys (`limits`, `cluster`, `metadata`, `gateway`, `gc`).
+//! Roadstead's own keys (`access`, `proxies`, `probes`, `limits`, `cluster`, `metadata`, `gateway`, `gc`).
 //!
 //! To make a setting work: change its line here to `used`, and read it in the room it belongs to.
 
 use super::{Row, Status};
 
-const AUTH: &str =
-    "authentication is not supported by this version yet; refusing to serve without it";
-const TLS: &str = "TLS is not supported by this version yet; refusing to serve in plain text";
+const ACME: &str = "certificates by ACME come with the gateway; write certificate and key instead";
 const PROXY: &str =
     "mirroring another registry is not supported by this version yet; refusing to serve without it";
 const DRIVER: &str = "this storage driver is not supported by this version yet";
@@ -16,8 +14,7 @@ pub(super) const KEYS: &[Row] = &[
     used("version"),
     // Logging.
     used("loglevel"),
-    used("log.{level,formatter,fields.*,accesslog.disabled}"),
-    not_yet("log.reportcaller"),
+    used("log.{level,formatter,fields.*,accesslog.disabled,reportcaller}"),
     not_yet("log.hooks[].{type,disabled,levels[],options.from,options.to[]}"),
     not_yet("log.hooks[].options.smtp.{addr,username,insecure}"),
     not_yet("log.hooks[].options.smtp.password").secret(),
@@ -43,7 +40,6 @@ pub(super) const KEYS: &[Row] = &[
     ),
     not_yet("storage.s3.{usedualstack,accelerate,usefipsendpoint}"),
     not_yet("storage.s3.{accesskey,secretkey,sessiontoken}").secret(),
-    not_yet("storage.s3aws.**").secret(),
     not_yet("storage.gcs.{bucket,rootdirectory,keyfile,chunksize,maxconcurrency,useragent}"),
     not_yet("storage.gcs.credentials.**").secret(),
     not_yet("storage.azure.{accountname,container,realm,serviceurl,rootdirectory}"),
@@ -55,27 +51,28 @@ pub(super) const KEYS: &[Row] = &[
     // Who may do what.
     kinds("auth", "access controller"),
     used("auth.none.**"),
-    refused("auth.{silly,htpasswd,token}", AUTH),
-    not_yet("auth.silly.{realm,service}"),
-    not_yet("auth.htpasswd.{realm,path}"),
-    not_yet(
-        "auth.token.{realm,service,issuer,rootcertbundle,jwks,signingalgorithms[],autoredirect,autoredirectpath}",
-    ),
-    not_yet("middleware.{registry,repository,storage}[].{name,disabled,options.**}"),
+    used("auth.silly.{realm,service}"),
+    used("auth.htpasswd.{realm,path}"),
+    used("auth.token.{realm,service,issuer,rootcertbundle,jwks,signingalgorithms[]}"),
+    used("auth.token.{autoredirect,autoredirectpath}"),
+    not_yet("middleware.registry[].{name,disabled,options.**}"),
+    not_yet("middleware.repository[].{name,disabled,options.**}"),
+    not_yet("middleware.storage[].{name,disabled,options.**}"),
     not_yet("policy.repository.classes[]"),
     // The HTTP server.
     used(
         "http.{addr,net,host,prefix,relativeurls,draintimeout,headers.*[],http2.disabled,h2c.enabled}",
     ),
     used("http.secret").secret(),
-    not_yet("http.debug.{addr,prometheus.enabled,prometheus.path}"),
-    refused("http.tls", TLS),
-    not_yet("http.tls.{certificate,key,clientcas[],clientauth,minimumtls,ciphersuites[]}"),
+    used("http.debug.{addr,prometheus.enabled,prometheus.path}"),
+    used("http.tls.{certificate,key,clientcas[],clientauth,minimumtls,ciphersuites[]}"),
+    refused("http.tls.letsencrypt", ACME),
     not_yet("http.tls.letsencrypt.{cachefile,email,hosts[],directoryurl}"),
     // Other parties.
-    not_yet("notifications.events.includereferences"),
-    not_yet("notifications.endpoints[].{name,disabled,url,headers.*[],timeout,threshold,backoff}"),
-    not_yet("notifications.endpoints[].{ignoredmediatypes[],ignore.mediatypes[],ignore.actions[]}"),
+    used("notifications.events.includereferences"),
+    used("notifications.endpoints[].{name,disabled,url,timeout,threshold,backoff}"),
+    used("notifications.endpoints[].headers.*[]").secret(),
+    used("notifications.endpoints[].{ignoredmediatypes[],ignore.mediatypes[],ignore.actions[]}"),
     not_yet("redis.{addr,addrs[],clientname,db,protocol,username,sentinelusername,mastername}"),
     not_yet("redis.{password,sentinelpassword}").secret(),
     not_yet("redis.{maxretries,minretrybackoff,maxretrybackoff,maxredirects}"),
@@ -92,10 +89,11 @@ pub(super) const KEYS: &[Row] = &[
     not_yet("reporting.newrelic.{name,verbose}"),
     not_yet("reporting.{bugsnag.apikey,newrelic.licensekey}").secret(),
     // Health and limits.
-    not_yet("health.storagedriver.{enabled,interval,threshold}"),
-    not_yet("health.file[].{file,interval,threshold}"),
-    not_yet("health.http[].{uri,headers.*[],statuscode,timeout,interval,threshold}"),
-    not_yet("health.tcp[].{addr,timeout,interval,threshold}"),
+    used("health.storagedriver.{enabled,interval,threshold}"),
+    used("health.file[].{file,interval,threshold}"),
+    used("health.http[].{uri,statuscode,timeout,interval,threshold}"),
+    used("health.http[].headers.*[]").secret(),
+    used("health.tcp[].{addr,timeout,interval,threshold}"),
     used("catalog.maxentries"),
     used("tags.maxtags"),
     used("validation.{enabled,disabled}"),
@@ -103,6 +101,10 @@ pub(super) const KEYS: &[Row] = &[
     used("validation.manifests.indexes.{platforms,platformlist[].architecture,platformlist[].os}"),
     not_yet("compatibility.schema1.{signingkeyfile,enabled}"),
     // Roadstead's own.
+    used("access.groups.*[]"),
+    used("access.rules[].{repositories[],users[],groups[],anonymous,actions[]}"),
+    used("proxies.trusted[]"),
+    used("probes.{root,requests}"),
     used("limits.{manifestsize,bodyidle}"),
     not_yet("cluster.{metadata[],advertise,tls.**}"),
     not_yet("cluster.secret").secret(),
@@ -110,6 +112,9 @@ pub(super) const KEYS: &[Row] = &[
     not_yet("gateway.**"),
     not_yet("gc.{interval,grace,window}"),
 ];
+
+/// Under the first key, the second name has all the settings of the third.
+pub(super) const ALIASES: &[(&str, &str, &str)] = &[("storage", "s3aws", "s3")];
 
 /// Names of fields that a variable may use where the file has another: `#` is a list's index, and a field without
 /// a name in the file is left out of the path.

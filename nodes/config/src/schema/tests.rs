@@ -28,14 +28,17 @@ fn patterns_have_no_stray_characters() {
         let plain =
             |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._[]*{},".contains(c);
         assert!(row.pattern.chars().all(plain), "{}", row.pattern);
-        let closed = row.pattern.contains('{') == row.pattern.ends_with('}');
-        assert!(closed, "{}", row.pattern);
+        let (open, closed) = (row.pattern.find('{'), row.pattern.find('}'));
+        let at_the_end = closed.is_none_or(|at| at + 1 == row.pattern.len());
+        assert!(open.is_some() == closed.is_some(), "{}", row.pattern);
+        assert!(at_the_end, "{}", row.pattern);
     }
 }
 
 #[test]
 fn every_top_level_key_of_the_format_is_known() {
     let known = [
+        "access",
         "auth",
         "catalog",
         "cluster",
@@ -51,6 +54,8 @@ fn every_top_level_key_of_the_format_is_known() {
         "middleware",
         "notifications",
         "policy",
+        "probes",
+        "proxies",
         "proxy",
         "redis",
         "reporting",
@@ -66,9 +71,22 @@ fn every_top_level_key_of_the_format_is_known() {
 #[test]
 fn a_line_about_what_is_below_leaves_the_status_above() {
     let level = Level::of(keys::KEYS);
-    let s3aws = &level.names["storage"].names["s3aws"];
-    assert!(s3aws.free);
-    assert!(matches!(s3aws.status, Some(Status::Refused(_))));
+    let swift = &level.names["storage"].names["swift"];
+    assert!(swift.free);
+    assert!(matches!(swift.status, Some(Status::Refused(_))));
+}
+
+#[test]
+fn a_second_name_has_all_that_the_first_has() {
+    for name in ["s3", "s3aws"] {
+        assert!(super::is_known(&format!("storage.{name}.bucket")), "{name}");
+        assert!(
+            super::is_secret(&format!("storage.{name}.secretkey")),
+            "{name}"
+        );
+        let level = &super::ROOT.names["storage"].names[name];
+        assert!(matches!(level.status, Some(Status::Refused(_))), "{name}");
+    }
 }
 
 #[test]
@@ -79,10 +97,17 @@ fn secrets_are_marked() {
         "proxy.password",
         "storage.s3.secretkey",
         "cluster.secret",
+        "log.hooks[0].options.smtp.password",
+        "notifications.endpoints[3].headers.Authorization[0]",
+        "notifications.endpoints[3].headers.X.Dotted[0]",
+        "health.http[0].headers.Authorization",
+        "storage.gcs.credentials.private_key",
     ] {
         assert!(super::is_secret(key), "{key}");
     }
-    assert!(!super::is_secret("http.addr"));
+    for key in ["http.addr", "http.headers.X.Dotted[0]"] {
+        assert!(!super::is_secret(key), "{key}");
+    }
 }
 
 #[test]
@@ -138,4 +163,56 @@ fn field_names_become_keys() {
     assert_eq!(key("redis.options.addrs.0"), "redis.addrs.0");
     assert_eq!(key("redis.addrs.0"), "redis.addrs.0");
     assert_eq!(key("redis.addr"), "redis.addr");
+}
+
+/// A key without what says that it is a list or a map of anything.
+fn bare(key: &str) -> String {
+    key.replace("[]", "").replace(".**", "").replace(".*", "")
+}
+
+/// The names in backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The keys that a file of documentation describes: a heading's first name, and the names in its rows' first cells.
+fn documented(text: &str) -> HashSet<String> {
+    let mut keys = HashSet::new();
+    let mut section = "";
+    for line in text.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            section = quoted(title).next().unwrap_or_default();
+        } else if line.starts_with("| `") {
+            let names = line.split(" | ").next().unwrap_or_default();
+            keys.extend(quoted(names).map(|name| match section {
+                "" => bare(name),
+                section => bare(&format!("{section}.{name}")),
+            }));
+        }
+    }
+    keys
+}
+
+#[test]
+fn the_operators_reference_has_every_key_and_no_other() {
+    let documented = documented(include_str!("../../../../docs/configuration.md"));
+    let mut known = HashSet::new();
+    for row in keys::KEYS {
+        let (stem, names) = split_braces(row.pattern);
+        let keys = names.iter().map(|name| bare(&format!("{stem}{name}")));
+        let is_a_place = matches!(row.status, Status::Refused(_) | Status::Kinds(_));
+        for key in keys {
+            let has_no_settings = matches!(key.as_str(), "storage.swift" | "storage.oss");
+            if !is_a_place && !has_no_settings {
+                assert!(documented.contains(&key), "{key} is not documented");
+            }
+            known.insert(key);
+        }
+    }
+    for key in documented {
+        assert!(
+            known.contains(&key),
+            "{key} is documented, and there is no such key"
+        );
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{DriverKind, Storage};
+use super::{CacheKind, DriverKind, Storage};
 use crate::{Config, Loaded, Mistakes};
 
 fn load(yaml: &str, variables: &[(&str, &str)]) -> Result<Loaded, Mistakes> {
@@ -76,7 +76,8 @@ fn a_driver_that_is_not_there_yet_is_refused() {
         let expected = format!(
             "storage.{driver} (line 2): this storage driver is not supported by this version yet"
         );
-        assert_eq!(mistakes(driver, &[]), expected);
+        let told = mistakes(driver, &[]);
+        assert_eq!(told.lines().next(), Some(expected.as_str()));
     }
 }
 
@@ -155,7 +156,50 @@ fn purging_that_never_rests_is_refused() {
 
 #[test]
 fn a_cache_is_told_to_have_no_effect_yet() {
-    let loaded = load("{inmemory: ~, cache: {blobdescriptor: redis}}", &[]).unwrap();
+    let loaded = load("{inmemory: ~, cache: {blobdescriptor: inmemory}}", &[]).unwrap();
     let expected = "these settings have no effect in this version yet: storage.cache";
     assert_eq!(loaded.warnings[0].to_string(), expected);
+}
+
+#[test]
+fn a_cache_has_a_size_and_two_names() {
+    let cache = |yaml: &str| storage(&format!("{{inmemory: ~, cache: {{{yaml}}}}}")).cache;
+    let in_memory = |size| Some(CacheKind::InMemory { size });
+    assert_eq!(cache(""), None);
+    assert_eq!(cache("blobdescriptor: inmemory"), in_memory(Some(10_000)));
+    assert_eq!(
+        cache("layerinfo: inmemory, blobdescriptorsize: 5"),
+        in_memory(Some(5))
+    );
+    assert_eq!(
+        cache("blobdescriptor: inmemory, blobdescriptorsize: 0"),
+        in_memory(None)
+    );
+}
+
+#[test]
+fn an_unknown_cache_is_none_with_a_warning() {
+    let loaded = load("{inmemory: ~, cache: {blobdescriptor: inmemry}}", &[]).unwrap();
+    assert_eq!(loaded.config.storage.cache, None);
+    let expected = "storage.cache.blobdescriptor (line 2): no such cache, so there is none; did you mean inmemory?";
+    assert_eq!(loaded.warnings[1].to_string(), expected);
+}
+
+#[test]
+fn a_cache_in_redis_needs_redis() {
+    let yaml = "{inmemory: ~, cache: {blobdescriptor: redis}}";
+    let told = mistakes(yaml, &[]);
+    let expected = "storage.cache.blobdescriptor (line 2): redis needs redis.addrs; write them, or inmemory here";
+    assert_eq!(told.lines().next(), Some(expected));
+    let loaded = load(yaml, &[("REGISTRY_REDIS_ADDRS", "['a:6379']")]).unwrap();
+    assert_eq!(loaded.config.storage.cache, Some(CacheKind::Redis));
+}
+
+#[test]
+fn redirects_are_disabled_by_what_go_calls_true() {
+    for value in ["true", "\"true\"", "1", "yes"] {
+        let yaml = format!("{{inmemory: ~, redirect: {{disable: {value}}}}}");
+        assert!(storage(&yaml).redirect_disabled, "{value}");
+    }
+    assert!(mistakes("{inmemory: ~, redirect: {disable: 2}}", &[]).contains("is not a boolean"));
 }

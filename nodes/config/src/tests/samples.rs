@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::warnings;
 use crate::{
-    Config, DriverKind, Formatter, Http, Limits, ListenAddr, Log, LogLevel, ManifestUrls, Platform,
-    Platforms, Secret, Storage, UploadPurging, Validation,
+    CacheKind, Config, DebugServer, DriverKind, Formatter, Health, Http, Limits, Listen,
+    ListenAddr, Log, LogLevel, ManifestUrls, Notifications, Platform, Platforms, Rhythm, Secret,
+    Storage, UploadPurging, Validation,
 };
 
 pub(super) const V2_IMAGE: &str = include_str!("../../samples/v2-image.yml");
@@ -29,16 +30,29 @@ fn nosniff() -> Vec<(String, Vec<String>)> {
 }
 
 /// What a file has that says nothing: the reference's defaults.
-fn plain() -> Config {
+pub(super) fn plain() -> Config {
     Config {
-        log: Log::default(),
         storage: Storage::at(root()),
         http: Http::default(),
-        catalog_max_entries: 1000,
-        tags_max: 1000,
-        validation: Validation::default(),
-        limits: Limits::default(),
+        ..Config::default_for(root())
     }
+}
+
+/// What both images look at.
+fn watched_storage() -> Health {
+    let rhythm = Rhythm {
+        interval: Duration::from_secs(10),
+        threshold: 3,
+    };
+    Health {
+        storage_driver: Some(rhythm),
+        ..Health::default()
+    }
+}
+
+/// What both images remember.
+fn cached() -> CacheKind {
+    CacheKind::InMemory { size: Some(10_000) }
 }
 
 #[test]
@@ -53,10 +67,15 @@ fn the_second_releases_image_starts_unchanged() {
             headers: nosniff(),
             ..Http::default()
         },
+        storage: Storage {
+            cache: Some(cached()),
+            ..Storage::at(root())
+        },
+        health: watched_storage(),
         ..plain()
     };
     assert_eq!(loaded.config, expected);
-    let told = "these settings have no effect in this version yet: storage.cache, health";
+    let told = "these settings have no effect in this version yet: storage.cache";
     assert_eq!(warnings(&loaded), [told]);
 }
 
@@ -76,6 +95,7 @@ fn the_third_releases_development_configuration_starts_unchanged() {
         storage: Storage {
             delete_enabled: true,
             tag_concurrency: 5,
+            cache: Some(cached()),
             upload_purging: UploadPurging {
                 enabled: false,
                 ..UploadPurging::default()
@@ -85,13 +105,21 @@ fn the_third_releases_development_configuration_starts_unchanged() {
         http: Http {
             headers: nosniff(),
             drain_timeout: Duration::ZERO,
-            debug_addr: Some(":5001".to_owned()),
+            debug: Some(DebugServer {
+                addr: ":5001".parse().unwrap(),
+                metrics_path: Some("/metrics".to_owned()),
+            }),
             ..Http::default()
+        },
+        health: watched_storage(),
+        notifications: Notifications {
+            include_references: true,
+            endpoints: Vec::new(),
         },
         ..plain()
     };
     assert_eq!(loaded.config, expected);
-    let told = "these settings have no effect in this version yet: storage.cache, http.debug, notifications, health";
+    let told = "these settings have no effect in this version yet: storage.cache";
     assert_eq!(warnings(&loaded), [told]);
 }
 
@@ -120,6 +148,8 @@ fn every_log() -> Log {
         formatter: Formatter::Logstash,
         fields: vec![field("service", "registry"), field("zone", "7")],
         access_log_disabled: true,
+        report_caller: true,
+        hooks: Vec::new(),
     }
 }
 
@@ -139,6 +169,7 @@ fn every_storage() -> Storage {
             dry_run: true,
         },
         tag_concurrency: 8,
+        cache: None,
     }
 }
 
@@ -149,10 +180,11 @@ fn every_http() -> Http {
     ];
     let owned = |values: Vec<&str>| values.into_iter().map(str::to_owned).collect();
     Http {
-        addr: ListenAddr {
+        addr: Listen::Tcp(ListenAddr {
             host: Some("::1".to_owned()),
             port: 0,
-        },
+        }),
+        tls: None,
         host: Some("https://registry.example:8443".to_owned()),
         prefix: "/images/".to_owned(),
         secret: Some(Secret::from("0123".to_owned())),
@@ -161,7 +193,7 @@ fn every_http() -> Http {
         headers: headers
             .map(|(name, values)| (name.to_owned(), owned(values)))
             .to_vec(),
-        debug_addr: None,
+        debug: None,
         http2_disabled: true,
         h2c_enabled: true,
     }

@@ -1,0 +1,43 @@
+//! The configurations that operators start from, given to the program itself.
+
+use roadstead_tests::registry;
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/samples/config.yml");
+
+#[test]
+fn the_commented_sample_is_right() {
+    let checked = registry::command().args(["check", SAMPLE]).ok();
+    assert!(
+        checked
+            .text()
+            .contains("the configuration is right: http.addr :5000"),
+        "{}",
+        checked.text()
+    );
+}
+
+#[test]
+fn warnings_are_said_beside_mistakes() {
+    let scratch = roadstead_tests::scratch();
+    let file = scratch.path().join("config.yml");
+    let yaml = "version: 0.1\nstorage: inmemory\nhttp:\n  adr: :1\ntags: {maxtags: -1}\n";
+    std::fs::write(&file, yaml).expect("a configuration");
+    for command in ["check", "serve"] {
+        let refused = registry::command().arg(command).arg(&file).fails();
+        let said = refused.said();
+        assert!(said.contains("tags.maxtags (line 5)"), "{said}");
+        assert!(said.contains("did you mean addr?"), "{said}");
+    }
+}
+
+#[test]
+fn a_variable_of_the_seed_with_a_slip_is_answered_with_the_right_one() {
+    let refused = registry::command()
+        .arg("check")
+        .env("REGISTRY_AUTH", "htpasswd")
+        .env("REGISTRY_AUTH_HTPASSWORD_REALM", "Registry Realm")
+        .env("REGISTRY_AUTH_HTPASSWD_PATH", "/auth/htpasswd")
+        .fails();
+    let expected = "did you mean REGISTRY_AUTH_HTPASSWD_REALM?";
+    assert!(refused.said().contains(expected), "{}", refused.said());
+}
