@@ -1,16 +1,12 @@
 //! What a configuration can ask for, and this binary does not do yet.
 
 use anyhow::{Result, bail};
-use roadstead_config::{Auth, Config, Health, Listen, Notifications, Probes, Proxies};
+use roadstead_config::{Config, Listen, Notifications};
 
 /// What must not be left out: to serve without it would be less safe than what was asked for, or somewhere else.
 pub(crate) fn unsupported(config: &Config) -> Vec<String> {
-    let Config {
-        http, auth, access, ..
-    } = config;
+    let http = &config.http;
     let missing = [
-        (*auth != Auth::None, "auth", "authentication"),
-        (access.is_some(), "access", "authentication"),
         (http.tls.is_some(), "http.tls", "TLS"),
         (
             matches!(http.addr, Listen::Unix(_)),
@@ -31,16 +27,10 @@ pub(crate) fn unsupported(config: &Config) -> Vec<String> {
 
 /// What can be left out, with a warning that names it.
 pub(crate) fn without_effect(config: &Config) -> Option<String> {
-    let set = [
-        (config.http.debug.is_some(), "http.debug"),
-        (config.health != Health::default(), "health"),
-        (
-            config.notifications != Notifications::default(),
-            "notifications",
-        ),
-        (config.proxies != Proxies::default(), "proxies"),
-        (config.probes != Probes::default(), "probes"),
-    ];
+    let set = [(
+        config.notifications != Notifications::default(),
+        "notifications",
+    )];
     let keys: Vec<&str> = set
         .into_iter()
         .filter_map(|(set, key)| set.then_some(key))
@@ -83,13 +73,6 @@ mod tests {
 
     #[test]
     fn nothing_is_served_that_should_be_protected() {
-        assert_eq!(refused("auth: {silly: {realm: r, service: s}}"), ["auth"]);
-        assert_eq!(refused("auth: {htpasswd: {realm: r, path: /p}}"), ["auth"]);
-        let token = "{realm: r, service: s, issuer: i, jwks: /k}";
-        assert_eq!(refused(&format!("auth: {{token: {token}}}")), ["auth"]);
-        let access = "auth: {htpasswd: {realm: r, path: /p}}\n\
-                      access: {rules: [{users: [u], actions: [catalog]}]}";
-        assert_eq!(refused(access), ["auth", "access"]);
         assert_eq!(
             refused("http: {tls: {certificate: /c, key: /k}}"),
             ["http.tls"]
@@ -102,14 +85,9 @@ mod tests {
         let plain = load("auth: none");
         assert!(refuse(&plain).is_ok());
         assert_eq!(without_effect(&plain), None);
-        let asking = load(
-            "http: {debug: {addr: ':5001'}}\nhealth: {storagedriver: {enabled: true}}\n\
-             notifications: {endpoints: [{url: 'http://a'}]}\nproxies: {trusted: []}\n\
-             probes: {root: health}",
-        );
+        let asking = load("notifications: {endpoints: [{url: 'http://a'}]}");
         assert!(refuse(&asking).is_ok());
         let told = without_effect(&asking).unwrap();
-        let keys = "http.debug, health, notifications, proxies, probes";
-        assert!(told.ends_with(keys), "{told}");
+        assert!(told.ends_with("notifications"), "{told}");
     }
 }

@@ -6,8 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use roadstead_config::{Config, DriverKind, Loaded, Storage, UploadPurging};
+use roadstead_config::{
+    Auth, Config, DebugServer, DriverKind, Listen, Loaded, Storage, UploadPurging,
+};
 use roadstead_metadata::{Local, Metadata};
+use roadstead_registry::health::Health;
+use roadstead_registry::http::{Debug, Vars};
 use roadstead_registry::serve::{self as http_server, Drained};
 use roadstead_registry::{Purging, Registry, http};
 use roadstead_storage::Driver;
@@ -22,6 +26,10 @@ const FIRST_PURGE_WITHIN: Duration = Duration::from_hours(1);
 
 /// Threads that may wait for the disk, where no driver says how many.
 const DISK_THREADS: u32 = 100;
+
+/// Whoever asks the debug address asks for little, and takes it at once.
+const DEBUG_PATIENCE: Duration = Duration::from_secs(10);
+const DEBUG_CONNECTIONS: usize = 64;
 
 pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
     let Loaded { config, warnings } = wiring::load(path)?;
@@ -49,7 +57,7 @@ async fn serve(config: Config) -> Result<ExitCode> {
     let drain = drain_on_signals()?;
     let (store, metadata) = wiring::open(&config.storage)?;
     let metadata = Arc::new(metadata);
-    let registry = build(&config, store, Arc::clone(&metadata)).await?;
+    let registry = build(&config, Arc::clone(&store), Arc::clone(&metadata)).await?;
     let listeners = listen::bind(&config.http.addr).await?;
     announce(&config, &listeners)?;
     if !config.storage.read_only {
@@ -58,13 +66,55 @@ async fn serve(config: Config) -> Result<ExitCode> {
         let (resolving, until) = (Arc::clone(&registry), drain.clone());
         tokio::spawn(async move { resolving.keep_resolving(until).await });
     }
-    let service = http::router(Arc::clone(&registry), wiring::surface(&config).await?);
+    let health = Health::default();
+    let checks = wiring::checks::of(&config.health, store);
+    tokio::spawn(health.clone().watch(checks, drain.clone()));
+    if let Some(debug) = &config.http.debug {
+        serve_debug(debug, &registry, &health, &drain).await?;
+    }
+    let surface = wiring::surface(&config, health).await?;
+    let service = http::router(Arc::clone(&registry), surface);
     let drained = http_server::serve(listeners, service, server_options(&config), drain).await;
     finish(registry, metadata).await;
     if drained == Drained::Whole {
         tracing::info!("stopped: nothing was cut off");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The debug address, in the background until the drain.
+async fn serve_debug(
+    debug: &DebugServer,
+    registry: &Arc<Registry>,
+    health: &Health,
+    drain: &CancellationToken,
+) -> Result<()> {
+    let listeners = listen::bind(&Listen::Tcp(debug.addr.clone()))
+        .await
+        .context("http.debug.addr")?;
+    for listener in &listeners {
+        tracing::info!("debug server listening {}", listener.local_addr()?);
+    }
+    let vars: Vars = Arc::new(|| serde_json::json!({}));
+    let service = http::debug_router(Debug {
+        registry: Arc::clone(registry),
+        health: health.clone(),
+        metrics: None,
+        vars,
+    });
+    let options = http_server::Options {
+        stalled_after: DEBUG_PATIENCE,
+        drain_within: DEBUG_PATIENCE,
+        http2: true,
+        connections: DEBUG_CONNECTIONS,
+    };
+    tokio::spawn(http_server::serve(
+        listeners,
+        service,
+        options,
+        drain.clone(),
+    ));
+    Ok(())
 }
 
 async fn build(
@@ -89,9 +139,12 @@ fn announce(config: &Config, listeners: &[TcpListener]) -> Result<()> {
         (false, false) => "push and pull",
         (false, true) => "push, pull and delete",
     };
-    tracing::warn!(
-        "unprotected: no TLS and no authentication, whoever reaches these addresses may {may}"
-    );
+    let missing = match (&config.http.tls, &config.auth) {
+        (None, Auth::None) => "no TLS and no authentication",
+        (Some(_), Auth::None) => "no authentication",
+        _ => return Ok(()),
+    };
+    tracing::warn!("unprotected: {missing}, whoever reaches these addresses may {may}");
     Ok(())
 }
 

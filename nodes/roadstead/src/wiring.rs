@@ -1,15 +1,18 @@
 //! From a configuration to the rooms' own options.
 
+pub(crate) mod checks;
+mod guard;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use http::{HeaderName, HeaderValue};
 use regex::Regex;
-use roadstead_auth::{Authenticator, Options as AuthOptions};
+use roadstead_auth::Authenticator;
 use roadstead_config::{
-    CalledAs, Config, DriverKind, Loaded, Platforms as ConfigPlatforms, Storage, config_path,
-    from_process,
+    CalledAs, Config, DriverKind, Loaded, Platforms as ConfigPlatforms, Probe, Storage,
+    config_path, from_process,
 };
 use roadstead_metadata::{Home, Local, system_clock};
 use roadstead_registry::health::Health;
@@ -104,7 +107,7 @@ pub(crate) fn registry_options(config: &Config) -> Result<Options> {
         host: http.host.clone(),
         prefix: http.prefix.clone(),
         relative_urls: http.relative_urls,
-        trusted_proxies: roadstead_registry::private_networks(),
+        trusted_proxies: config.proxies.trusted.clone(),
         secret: http
             .secret
             .as_ref()
@@ -128,13 +131,15 @@ fn patterns(texts: &[String]) -> Result<Vec<Regex>> {
         .collect()
 }
 
-pub(crate) async fn surface(config: &Config) -> Result<Surface> {
+/// What the registry shows besides its images. Reads the files that `auth` names.
+pub(crate) async fn surface(config: &Config, health: Health) -> Result<Surface> {
+    let authenticator = Authenticator::build(guard::options(&config.auth, config.access.as_ref()));
     Ok(Surface {
+        authenticator: authenticator.await.context("auth")?,
         headers: headers(config)?,
-        authenticator: Authenticator::build(AuthOptions::None).await?,
-        health: Health::default(),
-        root_tells_health: false,
-        refuses_when_unwell: false,
+        health,
+        root_tells_health: config.probes.root == Probe::Health,
+        refuses_when_unwell: config.probes.requests == Probe::Health,
     })
 }
 

@@ -1,7 +1,6 @@
 //! What a registry can be told.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -79,7 +78,7 @@ impl Default for Options {
             host: None,
             prefix: "/".to_owned(),
             relative_urls: false,
-            trusted_proxies: private_networks(),
+            trusted_proxies: Vec::new(),
             secret: None,
             catalog_max_entries: 1000,
             tags_max: 1000,
@@ -87,26 +86,6 @@ impl Default for Options {
             limits: Limits::default(),
         }
     }
-}
-
-/// Loopback, private, link-local and shared (carrier-grade NAT) addresses: where proxies stand that nobody configured.
-pub fn private_networks() -> Vec<IpNet> {
-    const V4: [(Ipv4Addr, u8); 6] = [
-        (Ipv4Addr::new(127, 0, 0, 0), 8),
-        (Ipv4Addr::new(10, 0, 0, 0), 8),
-        (Ipv4Addr::new(172, 16, 0, 0), 12),
-        (Ipv4Addr::new(192, 168, 0, 0), 16),
-        (Ipv4Addr::new(169, 254, 0, 0), 16),
-        (Ipv4Addr::new(100, 64, 0, 0), 10),
-    ];
-    const V6: [(Ipv6Addr, u8); 3] = [
-        (Ipv6Addr::LOCALHOST, 128),
-        (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
-        (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
-    ];
-    let v4 = V4.map(|(address, bits)| IpNet::new(address.into(), bits));
-    let v6 = V6.map(|(address, bits)| IpNet::new(address.into(), bits));
-    v4.into_iter().chain(v6).flatten().collect()
 }
 
 impl fmt::Debug for Options {
