@@ -10,6 +10,7 @@ use serde_json::Value;
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("roadstead-oci", &[]),
     ("roadstead-config", &[]),
+    ("roadstead-listen", &[]),
     ("roadstead-machine", &["roadstead-oci"]),
     (
         "roadstead-metadata",
@@ -39,7 +40,11 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("hyper", &["roadstead-registry"]),
     ("hyper-util", &["roadstead-registry"]),
     ("redb", &["roadstead-metadata"]),
-    ("rustix", &["roadstead-storage", "roadstead"]),
+    ("rustix", &["roadstead-listen", "roadstead-storage", "roadstead"]),
+    ("rustls", &["roadstead-listen"]),
+    ("tokio-rustls", &["roadstead-listen"]),
+    ("x509-cert", &["roadstead-listen"]),
+    ("listenfd", &["roadstead-listen"]),
     ("saphyr-parser", &["roadstead-config"]),
     ("clap", &["roadstead"]),
     ("anyhow", &["roadstead"]),
@@ -55,6 +60,7 @@ const IMPURE: &[&str] = &[
     "axum",
     "redb",
     "rustix",
+    "rustls",
     "getrandom",
 ];
 
