@@ -1,6 +1,7 @@
 //! The end-to-end cases: a registry as a process, real clients, the reference beside it.
 
 mod api;
+mod auth;
 mod clients;
 mod durability;
 mod load;
@@ -9,4 +10,5 @@ mod reference;
 mod rooms;
 mod samples;
 mod start;
+mod tls;
 mod uploads;

@@ -10,6 +10,7 @@ use serde_json::Value;
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("roadstead-oci", &[]),
     ("roadstead-config", &[]),
+    ("roadstead-listen", &[]),
     ("roadstead-machine", &["roadstead-oci"]),
     (
         "roadstead-metadata",
@@ -19,12 +20,20 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("roadstead-auth", &["roadstead-oci"]),
     (
         "roadstead-registry",
-        &["roadstead-metadata", "roadstead-oci", "roadstead-storage"],
+        &[
+            "roadstead-auth",
+            "roadstead-listen",
+            "roadstead-metadata",
+            "roadstead-oci",
+            "roadstead-storage",
+        ],
     ),
     (
         "roadstead",
         &[
+            "roadstead-auth",
             "roadstead-config",
+            "roadstead-listen",
             "roadstead-metadata",
             "roadstead-registry",
             "roadstead-storage",
@@ -40,10 +49,20 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("hyper", &["roadstead-registry"]),
     ("hyper-util", &["roadstead-registry"]),
     ("redb", &["roadstead-metadata"]),
-    ("rustix", &["roadstead-storage", "roadstead"]),
     ("bcrypt", &["roadstead-auth"]),
     ("jsonwebtoken", &["roadstead-auth"]),
-    ("ureq", &["roadstead-auth"]),
+    ("ureq", &["roadstead-auth", "roadstead"]),
+    (
+        "rustix",
+        &["roadstead-listen", "roadstead-storage", "roadstead"],
+    ),
+    (
+        "rustls",
+        &["roadstead-auth", "roadstead-listen", "roadstead"],
+    ),
+    ("tokio-rustls", &["roadstead-listen"]),
+    ("x509-cert", &["roadstead-listen"]),
+    ("listenfd", &["roadstead-listen"]),
     ("saphyr-parser", &["roadstead-config"]),
     ("clap", &["roadstead"]),
     ("anyhow", &["roadstead"]),
@@ -59,6 +78,7 @@ const IMPURE: &[&str] = &[
     "axum",
     "redb",
     "rustix",
+    "rustls",
     "getrandom",
 ];
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::not_yet::{refuse, without_effect};
+use crate::not_yet::without_effect;
 use crate::wiring::load;
 
 pub(crate) fn run(config: Option<PathBuf>) -> Result<ExitCode> {
@@ -18,7 +18,6 @@ pub(crate) fn run(config: Option<PathBuf>) -> Result<ExitCode> {
     if let Some(warning) = without_effect(&loaded.config) {
         writeln!(out, "warning: {warning}")?;
     }
-    refuse(&loaded.config)?;
     let storage = &loaded.config.storage.driver;
     writeln!(
         out,

@@ -3,7 +3,6 @@
 mod check;
 mod descriptors;
 mod garbage_collect;
-mod listen;
 mod log;
 mod not_yet;
 mod serve;

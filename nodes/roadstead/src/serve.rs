@@ -7,19 +7,20 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use roadstead_config::{
-    Auth, Config, DebugServer, DriverKind, Listen, Loaded, Storage, UploadPurging,
+    Auth, Config, DebugServer, DriverKind, Loaded, Storage, UploadPurging, socket_activation,
 };
+use roadstead_listen::{Inherited, Listener, Tls};
 use roadstead_metadata::{Local, Metadata};
 use roadstead_registry::health::Health;
 use roadstead_registry::http::{Debug, Vars};
 use roadstead_registry::serve::{self as http_server, Drained};
 use roadstead_registry::{Purging, Registry, http};
 use roadstead_storage::Driver;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{descriptors, listen, log, not_yet, wiring};
+use crate::wiring::{self, entry};
+use crate::{descriptors, log, not_yet};
 
 /// The first purge comes at a random time within this, so that many registries do not purge at once.
 const FIRST_PURGE_WITHIN: Duration = Duration::from_hours(1);
@@ -27,11 +28,17 @@ const FIRST_PURGE_WITHIN: Duration = Duration::from_hours(1);
 /// Threads that may wait for the disk, where no driver says how many.
 const DISK_THREADS: u32 = 100;
 
+/// How often it is looked whether the certificate's files have changed.
+const RELOAD_EVERY: Duration = Duration::from_secs(5);
+
 /// Whoever asks the debug address asks for little, and takes it at once.
 const DEBUG_PATIENCE: Duration = Duration::from_secs(10);
 const DEBUG_CONNECTIONS: usize = 64;
 
 pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
+    // Before there are threads: it changes the environment.
+    let (pid, count) = socket_activation();
+    let inherited = Inherited::take(pid, count)?;
     let Loaded { config, warnings } = wiring::load(path)?;
     log::start(&config.log);
     for warning in warnings {
@@ -41,7 +48,6 @@ pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
     if let Some(warning) = not_yet::without_effect(&config) {
         tracing::warn!("{warning}");
     }
-    not_yet::refuse(&config)?;
     let disk_threads = match config.storage.driver {
         DriverKind::Filesystem { max_threads, .. } => max_threads,
         DriverKind::InMemory | DriverKind::S3(_) => DISK_THREADS,
@@ -50,31 +56,35 @@ pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         .enable_all()
         .max_blocking_threads(usize::try_from(disk_threads)?)
         .build()?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, inherited))
 }
 
-async fn serve(config: Config) -> Result<ExitCode> {
+async fn serve(config: Config, inherited: Option<Inherited>) -> Result<ExitCode> {
     let drain = drain_on_signals()?;
+    let tls = entry::tls(&config.http)?;
     let (store, metadata) = wiring::open(&config.storage)?;
     let metadata = Arc::new(metadata);
     let registry = build(&config, Arc::clone(&store), Arc::clone(&metadata)).await?;
-    let listeners = listen::bind(&config.http.addr).await?;
-    announce(&config, &listeners)?;
+    let health = Health::default();
+    let surface = wiring::surface(&config, health.clone()).await?;
+    let listeners = entry::listeners(&config.http, inherited).await?;
+    announce(&config, &listeners);
+    if let Some(tls) = &tls {
+        keep_reloading(tls.clone(), &drain)?;
+    }
     if !config.storage.read_only {
         clean_up(&registry).await;
         keep_purging(&registry, &config.storage.upload_purging, &drain);
         let (resolving, until) = (Arc::clone(&registry), drain.clone());
         tokio::spawn(async move { resolving.keep_resolving(until).await });
     }
-    let health = Health::default();
     let checks = wiring::checks::of(&config.health, store);
     tokio::spawn(health.clone().watch(checks, drain.clone()));
     if let Some(debug) = &config.http.debug {
         serve_debug(debug, &registry, &health, &drain).await?;
     }
-    let surface = wiring::surface(&config, health).await?;
     let service = http::router(Arc::clone(&registry), surface);
-    let drained = http_server::serve(listeners, service, server_options(&config), drain).await;
+    let drained = http_server::serve(listeners, tls, service, server_options(&config), drain).await;
     finish(registry, metadata).await;
     if drained == Drained::Whole {
         tracing::info!("stopped: nothing was cut off");
@@ -89,11 +99,9 @@ async fn serve_debug(
     health: &Health,
     drain: &CancellationToken,
 ) -> Result<()> {
-    let listeners = listen::bind(&Listen::Tcp(debug.addr.clone()))
-        .await
-        .context("http.debug.addr")?;
+    let listeners = entry::debug_listeners(&debug.addr).await?;
     for listener in &listeners {
-        tracing::info!("debug server listening {}", listener.local_addr()?);
+        tracing::info!("debug server listening {listener}");
     }
     let vars: Vars = Arc::new(|| serde_json::json!({}));
     let service = http::debug_router(Debug {
@@ -110,6 +118,7 @@ async fn serve_debug(
     };
     tokio::spawn(http_server::serve(
         listeners,
+        None,
         service,
         options,
         drain.clone(),
@@ -129,9 +138,14 @@ async fn build(
 }
 
 /// Where it listens, where it stores, and who may do what.
-fn announce(config: &Config, listeners: &[TcpListener]) -> Result<()> {
+fn announce(config: &Config, listeners: &[Listener]) {
+    let with = if config.http.tls.is_some() {
+        ", tls"
+    } else {
+        ""
+    };
     for listener in listeners {
-        tracing::info!("listening on {}", listener.local_addr()?);
+        tracing::info!("listening on {listener}{with}");
     }
     tracing::info!("storing in {}", place(&config.storage));
     let may = match (config.storage.read_only, config.storage.delete_enabled) {
@@ -142,9 +156,24 @@ fn announce(config: &Config, listeners: &[TcpListener]) -> Result<()> {
     let missing = match (&config.http.tls, &config.auth) {
         (None, Auth::None) => "no TLS and no authentication",
         (Some(_), Auth::None) => "no authentication",
-        _ => return Ok(()),
+        _ => return,
     };
     tracing::warn!("unprotected: {missing}, whoever reaches these addresses may {may}");
+}
+
+/// The certificate is read again when its files change, and on SIGHUP.
+fn keep_reloading(tls: Tls, drain: &CancellationToken) -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
+    let (watched, until) = (tls.clone(), drain.clone());
+    tokio::spawn(async move { until.run_until_cancelled(watched.watch(RELOAD_EVERY)).await });
+    let until = drain.clone();
+    tokio::spawn(async move {
+        while let Some(Some(())) = until.run_until_cancelled(hangup.recv()).await {
+            if tls.reload_now().await.is_ok() {
+                tracing::info!("the certificate was read again");
+            }
+        }
+    });
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! From a configuration to the rooms' own options.
 
 pub(crate) mod checks;
+pub(crate) mod entry;
 mod guard;
 
 use std::path::{Path, PathBuf};

@@ -34,7 +34,7 @@ pub use debug::{Debug, Text, Vars, debug_router};
 use error::Failure;
 use request::Call;
 use route::{RawName, Route, Target};
-pub use via::Peer;
+pub use via::OtherEnd;
 
 const API_VERSION: &str = "docker-distribution-api-version";
 

@@ -13,7 +13,7 @@ use roadstead_oci::Name;
 
 use super::Api;
 use super::query::Query;
-use super::via::{Peer, Via};
+use super::via::{OtherEnd, Via};
 use crate::body::{Body as Incoming, BodyError};
 
 /// All of a request but its body.
@@ -46,7 +46,11 @@ impl Call {
             .headers
             .get(header::HOST)
             .and_then(|host| host.to_str().ok());
-        let peer = parts.extensions.get::<Peer>().copied().unwrap_or_default();
+        let peer = parts
+            .extensions
+            .get::<OtherEnd>()
+            .copied()
+            .unwrap_or_default();
         let via = Via::of(
             &parts.headers,
             authority.or(host),
