@@ -120,6 +120,15 @@ async fn strangers_cost_what_users_cost() {
     assert_eq!(*it.work.lock().unwrap(), [COST; 4]);
 }
 
+/// Even if a password fitted the hash that stands in for a stranger's.
+#[tokio::test(start_paused = true)]
+async fn strangers_are_strangers_whatever_fits() {
+    let it = fixture_with(|_| {}, Arc::default(), |_, _| true);
+    assert!(it.login("ann", "anything").await.is_ok());
+    assert_eq!(it.login("nobody", "anything").await, Err(Refused::Wrong));
+    assert_eq!(it.login("nobody", "anything").await, Err(Refused::Wrong));
+}
+
 #[tokio::test(start_paused = true)]
 async fn guessing_ends_and_the_neighbours_go_on() {
     let it = fixture(|_| {});
