@@ -251,6 +251,13 @@ async fn work_is_bounded_and_what_comes_beyond_is_told() {
     began.recv_timeout(DEADLINE).unwrap();
     let (first, second) = (it.login("bob", "1"), it.login("bob", "2"));
     let beyond = async {
+        let both_wait = async {
+            while it.users.verifier.under_way() < 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let both_wait = tokio::time::timeout(DEADLINE, both_wait).await;
+        both_wait.expect("two of bob's passwords wait");
         assert_eq!(it.login("bob", "3").await, Err(Refused::Busy));
         // Those who are known pass by all of them.
         assert!(it.login("ann", "secret").await.is_ok());
