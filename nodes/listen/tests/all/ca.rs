@@ -82,6 +82,18 @@ impl Ca {
     }
 }
 
+/// A client's certificate that signs itself and is marked as an authority's, as `openssl req -x509` makes it.
+pub(crate) fn self_signed(name: &str, until: i32, usages: &[ExtendedKeyUsagePurpose]) -> Pair {
+    let mut params = authority(name);
+    params.not_after = date_time_ymd(until, 1, 1);
+    params.extended_key_usages = usages.to_vec();
+    let key = KeyPair::generate().unwrap();
+    Pair {
+        chain: params.self_signed(&key).unwrap().pem(),
+        key: key.serialize_pem(),
+    }
+}
+
 impl Pair {
     pub(crate) fn write(&self, certificate: &Path, key: &Path) {
         std::fs::write(certificate, &self.chain).unwrap();

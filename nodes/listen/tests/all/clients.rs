@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rcgen::ExtendedKeyUsagePurpose;
 use roadstead_listen::{AcceptError, ClientAuth, Tls};
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject as _;
@@ -10,7 +11,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
-use crate::ca::{Ca, Pair};
+use crate::ca::{Ca, Pair, self_signed};
 use crate::server::{Files, SOON, Server, text};
 use crate::tools::curl;
 
@@ -116,6 +117,35 @@ async fn without_authorities_nobody_is_asked() {
     let alice = door.ca.client("alice", 2040);
     let got = door.knock(&server, &[], Some(&alice)).await;
     assert_eq!(got.as_deref(), Some("http2=false nobody"));
+}
+
+/// Without an authority: the client's own certificate is listed.
+#[tokio::test]
+async fn a_client_that_is_listed_itself_is_let_in() {
+    let door = Door::new();
+    let any = &[][..];
+    let servers = [ExtendedKeyUsagePurpose::ServerAuth];
+    let listed = [
+        ("alice", 2040, any, true),
+        ("carol", 2001, any, false),
+        ("server", 2040, &servers, false),
+    ]
+    .map(|(name, until, usages, let_in)| (self_signed(name, until, usages), name, let_in));
+    let bundle: String = listed
+        .iter()
+        .map(|(pair, ..)| pair.chain.as_str())
+        .collect();
+    let mut options = door.files.options();
+    options.client_cas = vec![door.files.put("listed.crt", &bundle)];
+    let server = Server::start(Tls::load(options).unwrap()).await;
+    for (pair, name, let_in) in &listed {
+        let got = door.knock(&server, &[], Some(pair)).await;
+        let expected = format!("http2=false {name} verified=true");
+        assert_eq!(got, let_in.then_some(expected), "{name}");
+    }
+    // The name alone does not count.
+    let unlisted = self_signed("alice", 2040, any);
+    assert_eq!(door.knock(&server, &[], Some(&unlisted)).await, None);
 }
 
 /// A thief: somebody's certificate, and a key of their own.

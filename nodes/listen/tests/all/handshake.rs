@@ -1,12 +1,14 @@
 //! Handshakes with openssl and curl.
 
-use roadstead_listen::{AcceptError, Minimum, Tls, TlsOptions};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+use roadstead_listen::{
+    AcceptError, Address, Minimum, Options, Tls, TlsOptions, bind, first_bytes, tells_http,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, duplex};
 use tokio::time::Instant;
 
 use crate::ca::Ca;
 use crate::server::{Files, SOON, Server, simple, text};
-use crate::tools::{curl, openssl, s_client};
+use crate::tools::{curl, openssl, run, s_client};
 
 /// A server with these options, on files that `change` may add to.
 async fn serving(change: impl FnOnce(&mut TlsOptions)) -> (Server, Files) {
@@ -23,10 +25,10 @@ async fn a026_curl_and_openssl_trust_what_the_authority_signed() {
     let (server, files, _ca) = simple().await;
     let ca = files.path("ca.crt");
     let got = curl(&["--http1.1", "--cacert", text(&ca), &server.url()]).await;
-    assert_eq!(got.is_ok().output, "http2=false nobody");
+    assert_eq!(got.went_well().output, "http2=false nobody");
     s_client(&server, &ca, &["-servername", "localhost"])
         .await
-        .is_ok()
+        .went_well()
         .has("Verify return code: 0 (ok)")
         .has("TLSv1.3");
 }
@@ -38,7 +40,7 @@ async fn a103_the_whole_chain_is_sent_leaf_first() {
     let files = Files::new(&issuing.server(2040));
     let ca = files.put("ca.crt", root.root());
     let server = Server::start(files.load().unwrap()).await;
-    let seen = s_client(&server, &ca, &["-showcerts"]).await.is_ok();
+    let seen = s_client(&server, &ca, &["-showcerts"]).await.went_well();
     let seen = seen.has("Verification: OK");
     let subjects: Vec<&str> = seen
         .output
@@ -80,7 +82,7 @@ async fn a301_a306_rsa_4096_self_signed_with_only_a_name() {
     let trust = text(&certificate);
     curl(&["--cacert", trust, "--http1.1", "--resolve", &resolve, &url])
         .await
-        .is_ok()
+        .went_well()
         .has("nobody");
     let name = [
         "-servername",
@@ -135,10 +137,12 @@ async fn a414_an_own_authority_with_rsa_2048_and_a_request() {
         &leaf,
     ])
     .await;
+    let made = run("openssl", &["x509", "-noout", "-text", "-in", &leaf], "").await;
+    made.has("Version: 1 (0x0)");
     let server = Server::start(files.load().unwrap()).await;
     s_client(&server, &files.path("ca.crt"), &["-tls1_2"])
         .await
-        .is_ok()
+        .went_well()
         .has("Verification: OK");
 }
 
@@ -151,11 +155,13 @@ async fn http2_is_agreed_on_where_both_want_it() {
     ] {
         let (server, files) = serving(|options| options.http2 = offered).await;
         let seen = s_client(&server, &files.path("ca.crt"), &["-alpn", wanted]).await;
-        let seen = seen.is_ok().has(agreed);
+        let seen = seen.went_well().has(agreed);
         seen.has(&format!("http2={}", agreed.ends_with("h2")));
     }
     let (server, files, _ca) = simple().await;
-    let seen = s_client(&server, &files.path("ca.crt"), &[]).await.is_ok();
+    let seen = s_client(&server, &files.path("ca.crt"), &[])
+        .await
+        .went_well();
     seen.has("No ALPN negotiated");
 }
 
@@ -166,21 +172,21 @@ async fn the_oldest_version_is_kept_to() {
     let ca = files.path("ca.crt");
     s_client(&server, &ca, &["-tls1_2"])
         .await
-        .is_ok()
+        .went_well()
         .has("TLSv1.2");
     for old in ["-tls1_1", "-tls1"] {
         let refused = s_client(&server, &ca, &[old, weak[0], weak[1]]).await;
-        refused.is_refused().has("SSL alert number");
+        refused.was_refused().has("SSL alert number");
     }
     let (server, files) = serving(|options| options.minimum = Minimum::Tls13).await;
     let ca = files.path("ca.crt");
     s_client(&server, &ca, &["-tls1_3"])
         .await
-        .is_ok()
+        .went_well()
         .has("TLSv1.3");
     s_client(&server, &ca, &["-tls1_2"])
         .await
-        .is_refused()
+        .was_refused()
         .has("alert protocol version");
 }
 
@@ -196,12 +202,12 @@ async fn a_list_of_suites_governs_tls12_only() {
         "ECDHE-ECDSA-AES128-GCM-SHA256",
     ];
     let seen = s_client(&server, &ca, &["-tls1_2"]).await;
-    seen.is_ok().has(&format!("Cipher is {listed}"));
+    seen.went_well().has(&format!("Cipher is {listed}"));
     let refused = s_client(&server, &ca, &["-tls1_2", "-cipher", other]).await;
-    refused.is_refused().has("handshake failure");
+    refused.was_refused().has("handshake failure");
     let tls13 = ["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256"];
     let seen = s_client(&server, &ca, &tls13).await;
-    seen.is_ok().has("Cipher is TLS_AES_128_GCM_SHA256");
+    seen.went_well().has("Cipher is TLS_AES_128_GCM_SHA256");
 }
 
 #[tokio::test]
@@ -209,7 +215,7 @@ async fn plain_http_is_told_what_to_do() {
     let (server, _files, _ca) = simple().await;
     let url = format!("http://{}/v2/", server.address);
     for method in ["GET", "PATCH", "DELETE", "OPTIONS"] {
-        let answer = curl(&["-i", "-X", method, &url]).await.is_ok();
+        let answer = curl(&["-i", "-X", method, &url]).await.went_well();
         assert!(
             answer.output.starts_with("HTTP/1.1 400 Bad Request"),
             "{answer:?}"
@@ -220,8 +226,40 @@ async fn plain_http_is_told_what_to_do() {
     let large = "x".repeat(40_000);
     let answer = curl(&["-i", "-H", "Expect:", "--data", &large, &url])
         .await
-        .is_ok();
+        .went_well();
     answer.has("Client sent an HTTP request to an HTTPS server.\n");
+}
+
+#[tokio::test]
+async fn tls_is_spoken_over_a_unix_socket_too() {
+    let (_server, files, _ca) = simple().await;
+    let tls = files.load().unwrap();
+    let path = files.path("registry.sock");
+    let options = Options {
+        setting: "http.addr",
+        address: Address::Unix(path.clone()),
+        inherited: None,
+    };
+    let listener = bind(options).await.unwrap().remove(0);
+    let (ca, path) = (files.path("ca.crt"), text(&path).to_owned());
+    let arguments = [
+        "--cacert",
+        text(&ca),
+        "--unix-socket",
+        &path,
+        "https://localhost/",
+    ];
+    let asking = curl(&arguments);
+    let answering = async {
+        let (stream, _peer) = listener.accept().await.unwrap();
+        let stream = tls.accept(stream, SOON).await.unwrap();
+        assert!(stream.is_http2() && stream.is_write_vectored());
+        let mut heard = first_bytes(stream, tells_http, SOON).await.unwrap();
+        assert!(heard.first().starts_with(b"PRI * HTTP/2.0"));
+        heard.shutdown().await.unwrap();
+    };
+    let (got, ()) = tokio::join!(asking, answering);
+    got.was_refused();
 }
 
 #[tokio::test]

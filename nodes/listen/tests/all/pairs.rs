@@ -81,7 +81,7 @@ async fn keys_of_all_kinds_and_forms_are_served() {
         let server = Server::start(files.load().unwrap()).await;
         for version in ["-tls1_2", "-tls1_3"] {
             let seen = s_client(&server, &files.certificate(), &[version]).await;
-            seen.is_ok().has("Verification: OK").has("nobody");
+            seen.went_well().has("Verification: OK").has("nobody");
         }
     }
 }
@@ -114,7 +114,7 @@ async fn a_key_with_a_passphrase_is_refused_with_the_remedy() {
             "-passout",
             "pass:secret",
         ]);
-        run("openssl", &arguments, "").await.is_ok();
+        run("openssl", &arguments, "").await.went_well();
         let said = refusal(&files);
         assert!(
             said.starts_with("key: ") && said.contains("is encrypted"),

@@ -28,13 +28,13 @@ impl Ended {
     }
 
     #[track_caller]
-    pub(crate) fn is_ok(self) -> Self {
+    pub(crate) fn went_well(self) -> Self {
         assert!(self.ok, "failed:\n{}", self.output);
         self
     }
 
     #[track_caller]
-    pub(crate) fn is_refused(self) -> Self {
+    pub(crate) fn was_refused(self) -> Self {
         assert!(!self.ok, "went well:\n{}", self.output);
         self
     }
@@ -64,7 +64,7 @@ pub(crate) async fn run(program: &str, arguments: &[&str], input: &str) -> Ended
 }
 
 pub(crate) async fn openssl(arguments: &[&str]) {
-    run("openssl", arguments, "").await.is_ok();
+    run("openssl", arguments, "").await.went_well();
 }
 
 /// curl without its file of settings.
