@@ -8,8 +8,9 @@ use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+use tokio::net::TcpStream;
 
 use crate::ca::{Ca, Pair, self_signed};
 use crate::server::{Files, SOON, Server, text};
@@ -148,11 +149,11 @@ async fn a_client_that_is_listed_itself_is_let_in() {
     assert_eq!(door.knock(&server, &[], Some(&unlisted)).await, None);
 }
 
-/// A thief: somebody's certificate, and a key of their own.
+/// Shows a certificate and signs with a key, whether they belong together or not.
 #[derive(Debug)]
-struct Thief(Arc<CertifiedKey>);
+struct Presenting(Arc<CertifiedKey>);
 
-impl ResolvesClientCert for Thief {
+impl ResolvesClientCert for Presenting {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.0))
     }
@@ -162,16 +163,16 @@ impl ResolvesClientCert for Thief {
     }
 }
 
-fn thief(
+fn presenting(
     ca: &Ca,
-    stolen: &Pair,
+    shown: &Pair,
     own: &Pair,
     version: &'static rustls::SupportedProtocolVersion,
 ) -> ClientConfig {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
     let key = provider.key_provider.load_private_key(key).unwrap();
-    let chain = vec![CertificateDer::from_pem_slice(stolen.chain.as_bytes()).unwrap()];
+    let chain = vec![CertificateDer::from_pem_slice(shown.chain.as_bytes()).unwrap()];
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(ca.root().as_bytes()).unwrap();
     roots.add(root).unwrap();
@@ -179,7 +180,9 @@ fn thief(
         .with_protocol_versions(&[version])
         .unwrap()
         .with_root_certificates(roots)
-        .with_client_cert_resolver(Arc::new(Thief(Arc::new(CertifiedKey::new(chain, key)))))
+        .with_client_cert_resolver(Arc::new(Presenting(Arc::new(CertifiedKey::new(
+            chain, key,
+        )))))
 }
 
 #[tokio::test]
@@ -192,7 +195,7 @@ async fn a_certificate_without_its_key_is_refused_in_every_mode() {
             let tls = door.load(mode);
             // Thus the same client is let in with what is its own.
             for (stolen, let_in) in [(&own, true), (&alice, false)] {
-                let config = Arc::new(thief(&door.ca, stolen, &own, version));
+                let config = Arc::new(presenting(&door.ca, stolen, &own, version));
                 let (client, stream) = duplex(64 * 1024);
                 let name = ServerName::try_from("localhost").unwrap();
                 let connecting = async {
@@ -247,4 +250,37 @@ async fn authorities_are_reloaded_with_the_rest() {
     tls.reload_now().await.unwrap_err();
     assert!(door.knock(&server, &[], Some(&alice)).await.is_none());
     assert!(door.knock(&server, &[], Some(&bob)).await.is_some());
+}
+
+/// How the second of two connections of one client began.
+async fn second_handshake(server: &Server, config: ClientConfig) -> Option<HandshakeKind> {
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let mut kind = None;
+    for _each in 0..2 {
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut client = connector.connect(name, stream).await.unwrap();
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        // Tickets come with the answer, if there are any.
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        kind = client.get_ref().1.handshake_kind();
+    }
+    kind
+}
+
+#[tokio::test]
+async fn where_clients_show_certificates_each_connection_is_verified() {
+    let door = Door::new();
+    let alice = door.ca.client("alice", 2040);
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let own = || presenting(&door.ca, &alice, &alice, version);
+        let open = Server::start(door.files.load().unwrap()).await;
+        let kind = second_handshake(&open, own()).await;
+        assert_eq!(kind, Some(HandshakeKind::Resumed), "{version:?}");
+        let asking = Server::start(door.load(ClientAuth::RequireAndVerify)).await;
+        let kind = second_handshake(&asking, own()).await;
+        assert_eq!(kind, Some(HandshakeKind::Full), "{version:?}");
+    }
 }

@@ -1,13 +1,16 @@
 //! TCP and unix sockets.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use roadstead_listen::{Address, BindError, Listener, Options, Peer, bind};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::time::timeout;
+
+use crate::server::SOON;
 
 fn tcp(host: Option<&str>, port: u16) -> Options {
     Options {
@@ -183,6 +186,41 @@ async fn a_living_socket_that_is_busy_is_not_taken_for_a_stale_one() {
     let _waiting = UnixStream::connect(&path).await.unwrap();
     let error = bind(unix(&path)).await.unwrap_err();
     assert!(matches!(error, BindError::InUse { .. }), "{error:?}");
+}
+
+/// Another process has begun to look at a stale socket, and is paused: its turn is waited for, and what it makes of it is
+/// respected.
+#[tokio::test]
+async fn a_stale_socket_is_dealt_with_by_one_process_at_a_time() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("registry.sock");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let turn = std::fs::File::open(directory.path()).unwrap();
+    turn.lock().unwrap();
+    let options = unix(&path);
+    let starting = tokio::spawn(async move { bind(options).await });
+    let inode = format!(":{} ", turn.metadata().unwrap().ino());
+    let waits = || {
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        let mut waiting = locks.lines().filter(|line| line.contains("-> FLOCK"));
+        waiting.any(|line| line.contains(&inode))
+    };
+    timeout(SOON, async {
+        while !waits() {
+            assert!(!starting.is_finished(), "it did not wait");
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("it waits for its turn");
+    std::fs::remove_file(&path).unwrap();
+    let _faster = UnixListener::bind(&path).unwrap();
+    drop(turn);
+    let error = starting.await.unwrap().unwrap_err();
+    assert!(matches!(error, BindError::InUse { .. }), "{error:?}");
+    UnixStream::connect(&path)
+        .await
+        .expect("the faster is reached");
 }
 
 /// All start at once on a stale socket; whoever gets it must be the one that clients reach.
