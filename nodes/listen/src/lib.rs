@@ -1,6 +1,6 @@
 //! Where clients come in: sockets to accept connections on, and TLS over them.
 //!
-//! Nothing here knows HTTP servers or configuration files. [`bind`] makes [`Listener`]s of an address or of a socket
+//! Nothing here knows HTTP servers or configuration files. [`bind()`] makes [`Listener`]s of an address or of a socket
 //! that systemd opened ([`Inherited`]); a listener gives a [`Stream`] and its [`Peer`]; [`first_bytes`] waits for the
 //! client to speak, over any stream; [`Tls`] serves a certificate that may change while it is served.
 

@@ -49,8 +49,7 @@ pub enum AcceptError<S> {
     /// The handshake took too long.
     #[error("the TLS handshake took too long")]
     TimedOut,
-    /// The handshake failed, or the connection broke in it. If the client's word was at fault, it was told so by an
-    /// alert.
+    /// The handshake failed, or the connection broke in it. A client with whom nothing could be agreed was sent an alert.
     #[error("the TLS handshake failed")]
     Handshake(#[source] io::Error),
 }

@@ -46,7 +46,8 @@ impl ClientAuth {
 pub struct ClientCertificate {
     /// The subject's common name, if it has exactly one.
     pub common_name: Option<String>,
-    /// Whether one of the client CAs vouches for it. If not, anybody can have made it, with any name.
+    /// Whether one of the client CAs signed it, or it is listed among them. If not, anybody can have made it, with any
+    /// name.
     pub verified: bool,
 }
 
@@ -68,7 +69,8 @@ pub(super) fn verifier(
     if files.client_cas.is_empty() {
         return Ok(None);
     }
-    let roots = Arc::new(roots(files)?);
+    let (roots, listed) = roots(files)?;
+    let roots = Arc::new(roots);
     let mode = options.client_auth;
     if !mode.verifies() {
         return Ok(Some(Arc::new(AnyCertificate {
@@ -83,19 +85,22 @@ pub(super) fn verifier(
     } else {
         builder.allow_unauthenticated()
     };
-    let verifier = builder
+    let chains = builder
         .build()
         .map_err(|error| TlsError::Refused(Error::General(error.to_string())))?;
-    Ok(Some(verifier))
+    Ok(Some(Arc::new(ChainOrListed { chains, listed })))
 }
 
-/// All authorities of all files. As in Go, a file may hold some that cannot be used, but not only such.
-fn roots(files: &Files) -> Result<RootCertStore, TlsError> {
+/// All authorities of all files, and their certificates. As in Go, a file may hold some that cannot be used, but not only
+/// such.
+fn roots(files: &Files) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), TlsError> {
     let mut roots = RootCertStore::empty();
+    let mut all = Vec::new();
     for (path, pem) in &files.client_cas {
         let listed = certificates(pem)
             .map_err(|error| malformed("clientcas", path, &format!("is not PEM: {error}")))?;
-        let (usable, unusable) = roots.add_parsable_certificates(listed);
+        let (usable, unusable) = roots.add_parsable_certificates(listed.iter().cloned());
+        all.extend(listed);
         if usable == 0 {
             let what = "holds no certificate of an authority";
             return Err(malformed("clientcas", path, what));
@@ -106,7 +111,7 @@ fn roots(files: &Files) -> Result<RootCertStore, TlsError> {
             );
         }
     }
-    Ok(roots)
+    Ok((roots, all))
 }
 
 /// Takes every certificate whose key the client has.
@@ -156,5 +161,65 @@ impl ClientCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+/// Takes certificates that an authority signed, and those that are listed among the authorities themselves, as Go does:
+/// whoever makes a self-signed certificate for a client lists that, and openssl marks it as an authority's.
+#[derive(Debug)]
+struct ChainOrListed {
+    chains: Arc<dyn ClientCertVerifier>,
+    listed: Vec<CertificateDer<'static>>,
+}
+
+impl ClientCertVerifier for ChainOrListed {
+    fn client_auth_mandatory(&self) -> bool {
+        self.chains.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chains.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let by_chain = self
+            .chains
+            .verify_client_cert(end_entity, intermediates, now);
+        by_chain.or_else(|refused| {
+            let is_listed = self.listed.iter().any(|listed| listed == end_entity);
+            let may = |parsed: Certificate| parsed.is_valid_at(now) && parsed.is_for_clients();
+            if is_listed && Certificate::parse(end_entity).is_some_and(may) {
+                Ok(ClientCertVerified::assertion())
+            } else {
+                Err(refused)
+            }
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chains.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
     }
 }
