@@ -16,9 +16,15 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &["roadstead-machine", "roadstead-oci"],
     ),
     ("roadstead-storage", &["roadstead-oci"]),
+    ("roadstead-telemetry", &[]),
     (
         "roadstead-registry",
-        &["roadstead-metadata", "roadstead-oci", "roadstead-storage"],
+        &[
+            "roadstead-metadata",
+            "roadstead-oci",
+            "roadstead-storage",
+            "roadstead-telemetry",
+        ],
     ),
     (
         "roadstead",
@@ -27,6 +33,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "roadstead-metadata",
             "roadstead-registry",
             "roadstead-storage",
+            "roadstead-telemetry",
         ],
     ),
     ("roadstead-powercut", &[]),
@@ -39,7 +46,12 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("hyper", &["roadstead-registry"]),
     ("hyper-util", &["roadstead-registry"]),
     ("redb", &["roadstead-metadata"]),
-    ("rustix", &["roadstead-storage", "roadstead"]),
+    (
+        "rustix",
+        &["roadstead-storage", "roadstead-telemetry", "roadstead"],
+    ),
+    ("prometheus-client", &["roadstead-telemetry"]),
+    ("tracing-subscriber", &["roadstead-telemetry", "roadstead"]),
     ("saphyr-parser", &["roadstead-config"]),
     ("clap", &["roadstead"]),
     ("anyhow", &["roadstead"]),
