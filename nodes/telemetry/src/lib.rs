@@ -6,6 +6,7 @@
 pub mod access;
 mod clock;
 pub mod log;
+pub mod metrics;
 pub mod redact;
 pub mod request;
 

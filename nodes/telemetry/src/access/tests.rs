@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// No test waits longer for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn access() -> Access<'static> {
     Access {
