@@ -23,7 +23,7 @@ use crate::access::AccessLog;
 use labels::{CertificateLabels, Escaped, Method, VersionLabels};
 use process::Process;
 
-pub use self::http::{Finished, InFlight};
+pub use self::http::{Finished, Counted};
 pub use exposition::CONTENT_TYPE;
 pub use labels::{Cache, CacheEvent, Handler, Proxied};
 pub use notifications::EndpointMetrics;
@@ -93,7 +93,7 @@ impl Metrics {
     }
 
     /// A request came to `handler`, and is in flight until the guard goes.
-    pub fn http_started(&self, handler: Handler) -> InFlight {
+    pub fn http_started(&self, handler: Handler) -> Counted {
         self.0.http.started(handler)
     }
 
@@ -133,8 +133,8 @@ impl Metrics {
     }
 
     /// A client connected, and stays until the guard goes.
-    pub fn connected(&self) -> InFlight {
-        InFlight::new(self.0.connections.clone())
+    pub fn connected(&self) -> Counted {
+        Counted::new(self.0.connections.clone())
     }
 
     /// How many upload sessions there are.

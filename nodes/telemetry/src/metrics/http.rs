@@ -42,16 +42,16 @@ pub struct Finished {
 
 /// Counts for as long as it lives.
 #[derive(Debug)]
-pub struct InFlight(Gauge);
+pub struct Counted(Gauge);
 
-impl InFlight {
+impl Counted {
     pub(crate) fn new(gauge: Gauge) -> Self {
         gauge.inc();
         Self(gauge)
     }
 }
 
-impl Drop for InFlight {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -107,8 +107,8 @@ impl Http {
         http
     }
 
-    pub(crate) fn started(&self, handler: Handler) -> InFlight {
-        InFlight::new(
+    pub(crate) fn started(&self, handler: Handler) -> Counted {
+        Counted::new(
             self.in_flight
                 .get_or_create_owned(&HandlerLabels { handler }),
         )
