@@ -11,6 +11,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("roadstead-oci", &[]),
     ("roadstead-config", &[]),
     ("roadstead-listen", &[]),
+    ("roadstead-telemetry", &[]),
     ("roadstead-machine", &["roadstead-oci"]),
     (
         "roadstead-metadata",
@@ -26,7 +27,6 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "roadstead-metadata",
             "roadstead-oci",
             "roadstead-storage",
-    ("roadstead-telemetry", &[]),
             "roadstead-telemetry",
         ],
     ),
@@ -57,7 +57,12 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("ureq", &["roadstead-auth", "roadstead"]),
     (
         "rustix",
-        &["roadstead-listen", "roadstead-storage", "roadstead"],
+        &[
+            "roadstead-listen",
+            "roadstead-storage",
+            "roadstead-telemetry",
+            "roadstead",
+        ],
     ),
     (
         "rustls",
@@ -66,7 +71,6 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("tokio-rustls", &["roadstead-listen"]),
     ("x509-cert", &["roadstead-listen"]),
     ("listenfd", &["roadstead-listen"]),
-        &["roadstead-storage", "roadstead-telemetry", "roadstead"],
     ("prometheus-client", &["roadstead-telemetry"]),
     ("tracing-subscriber", &["roadstead-telemetry", "roadstead"]),
     ("saphyr-parser", &["roadstead-config"]),
