@@ -16,6 +16,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &["roadstead-machine", "roadstead-oci"],
     ),
     ("roadstead-storage", &["roadstead-oci"]),
+    ("roadstead-events", &["roadstead-oci"]),
     (
         "roadstead-registry",
         &["roadstead-metadata", "roadstead-oci", "roadstead-storage"],
@@ -37,8 +38,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("axum", &["roadstead-registry"]),
     ("hyper", &["roadstead-registry"]),
-    ("hyper-util", &["roadstead-registry"]),
-    ("redb", &["roadstead-metadata"]),
+    ("hyper-util", &["roadstead-registry", "roadstead-events"]),
+    ("hyper-rustls", &["roadstead-events"]),
+    ("redb", &["roadstead-metadata", "roadstead-events"]),
     ("rustix", &["roadstead-storage", "roadstead"]),
     ("saphyr-parser", &["roadstead-config"]),
     ("clap", &["roadstead"]),
