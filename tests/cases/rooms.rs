@@ -61,7 +61,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         &["roadstead-auth", "roadstead-listen", "roadstead"],
     ),
     ("tokio-rustls", &["roadstead-listen"]),
-    ("x509-cert", &["roadstead-listen"]),
+    ("x509-parser", &["roadstead-auth", "roadstead-listen"]),
     ("listenfd", &["roadstead-listen"]),
     ("saphyr-parser", &["roadstead-config"]),
     ("clap", &["roadstead"]),

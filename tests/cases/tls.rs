@@ -169,7 +169,9 @@ fn client_certificate(dir: &Path) {
     let openssl = |args: &str| {
         Run::new("openssl").dir(dir).args(args.split(' ')).ok();
     };
-    openssl("req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=authority -keyout ca.key -out ca.pem");
+    openssl(
+        "req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=authority -keyout ca.key -out ca.pem",
+    );
     openssl("req -newkey rsa:2048 -nodes -subj /CN=someone -keyout client.key -out client.csr");
     std::fs::write(dir.join("client.ext"), "extendedKeyUsage=clientAuth\n").expect("written");
     openssl(
