@@ -75,7 +75,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         ],
     ),
     ("tokio-rustls", &["roadstead-listen"]),
-    ("x509-cert", &["roadstead-listen"]),
+    ("x509-parser", &["roadstead-auth", "roadstead-listen"]),
     ("listenfd", &["roadstead-listen"]),
     ("prometheus-client", &["roadstead-telemetry"]),
     ("tracing-subscriber", &["roadstead-telemetry", "roadstead"]),

@@ -192,7 +192,7 @@ impl ClientCertVerifier for ChainOrListed {
             .verify_client_cert(end_entity, intermediates, now);
         by_chain.or_else(|refused| {
             let is_listed = self.listed.iter().any(|listed| listed == end_entity);
-            let may = |parsed: Certificate| parsed.is_valid_at(now) && parsed.is_for_clients();
+            let may = |parsed: Certificate<'_>| parsed.is_valid_at(now) && parsed.is_for_clients();
             if is_listed && Certificate::parse(end_entity).is_some_and(may) {
                 Ok(ClientCertVerified::assertion())
             } else {

@@ -1,6 +1,10 @@
 //! Saying in time that a certificate must be renewed.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Certificates of ninety days are renewed thirty days before their end: at fourteen something is wrong.
 const SOON: Duration = Duration::from_hours(14 * 24);
@@ -22,10 +26,11 @@ impl Expiry {
         }
     }
 
-    pub(super) fn warn(self, path: &std::path::Path, not_after: SystemTime) {
+    pub(super) fn warn(self, path: &Path, not_after: SystemTime) {
         let certificate = path.display();
-        let not_after = x509_cert::der::DateTime::from_system_time(not_after)
-            .map_or_else(|_unknown| "?".to_owned(), |date| date.to_string());
+        let not_after = OffsetDateTime::from(not_after)
+            .format(&Rfc3339)
+            .unwrap_or_default();
         match self {
             Self::Later => {}
             Self::Soon => tracing::warn!(%certificate, not_after, "the certificate expires soon"),

@@ -32,8 +32,8 @@ impl Identity {
         let key = signing_key(&files.key, &options.key, provider)?;
         let own = key.public_key();
         let belongs = |der: &CertificateDer<'_>| {
-            let public = Certificate::parse(der).and_then(|parsed| parsed.public_key());
-            public.is_some() && public.as_deref() == own.as_deref()
+            let parsed = Certificate::parse(der);
+            parsed.is_some_and(|parsed| own.as_deref() == Some(parsed.public_key()))
         };
         let leaf = chain.first().and_then(Certificate::parse).ok_or_else(|| {
             malformed(
@@ -49,8 +49,9 @@ impl Identity {
                 misplaced: chain.iter().skip(1).any(belongs),
             });
         }
+        let not_after = leaf.not_after();
         Ok(Self {
-            not_after: leaf.not_after(),
+            not_after,
             certified: CertifiedKey::new(chain, key),
         })
     }
