@@ -19,6 +19,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("roadstead-storage", &["roadstead-oci"]),
     ("roadstead-auth", &["roadstead-oci"]),
+    ("roadstead-events", &["roadstead-oci"]),
     (
         "roadstead-registry",
         &[
@@ -50,8 +51,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("axum", &["roadstead-registry"]),
     ("hyper", &["roadstead-registry"]),
-    ("hyper-util", &["roadstead-registry"]),
-    ("redb", &["roadstead-metadata"]),
+    ("hyper-util", &["roadstead-registry", "roadstead-events"]),
+    ("hyper-rustls", &["roadstead-events"]),
+    ("redb", &["roadstead-metadata", "roadstead-events"]),
     ("bcrypt", &["roadstead-auth"]),
     ("jsonwebtoken", &["roadstead-auth"]),
     ("ureq", &["roadstead-auth", "roadstead"]),
@@ -66,7 +68,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ),
     (
         "rustls",
-        &["roadstead-auth", "roadstead-listen", "roadstead"],
+        &["roadstead-auth", "roadstead-events", "roadstead-listen", "roadstead"],
     ),
     ("tokio-rustls", &["roadstead-listen"]),
     ("x509-cert", &["roadstead-listen"]),
