@@ -36,6 +36,8 @@ pub(crate) enum StoreError {
     Database(Box<redb::Error>),
     #[error("another process has it open")]
     InUse,
+    #[error("it is closed after a failure")]
+    Closed,
     #[error("it was written by another version (format {0})")]
     Format(u32),
 }

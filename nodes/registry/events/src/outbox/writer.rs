@@ -29,7 +29,7 @@ struct Asked {
 }
 
 pub(super) struct Writer {
-    /// Absent after an error: opened again for the next batch.
+    /// Absent after an error: opened again in the next turn.
     store: Option<Store>,
     again: Reopen,
     opening: u64,
@@ -87,6 +87,7 @@ impl Writer {
 
     /// Stored first, then answered, then handed out.
     fn turn(&mut self, batch: Vec<Message>) {
+        self.reopen();
         let (mut changes, mut waiting, mut ticked) = (Vec::new(), Vec::new(), false);
         // Held until the changes are stored: they are what bounds the memory.
         let mut rooms = Vec::new();
@@ -120,8 +121,7 @@ impl Writer {
             }
         }
         let durable = !waiting.is_empty() || (ticked && self.unsynced);
-        let retry = ticked && self.store.is_none();
-        if durable || retry || !changes.is_empty() {
+        if durable || !changes.is_empty() {
             self.commit(&changes, waiting, durable);
         }
         drop(rooms);
@@ -144,18 +144,23 @@ impl Writer {
             }
         };
         for answer in waiting {
-            let _client_gone = answer.send(outcome);
+            let _nobody_waits = answer.send(outcome);
         }
     }
 
     fn apply(&mut self, changes: &[Change], durable: bool) -> Result<Vec<u64>, StoreError> {
-        if self.store.is_none() {
-            let store = (self.again)()?;
-            self.opened(store);
+        let store = self.store.as_mut().ok_or(StoreError::Closed)?;
+        store.apply(changes, durable)
+    }
+
+    /// Before anything else in a turn: the places that deliverers speak of are those of one opening.
+    fn reopen(&mut self) {
+        if self.store.is_some() {
+            return;
         }
-        match &mut self.store {
-            Some(store) => store.apply(changes, durable),
-            None => Ok(Vec::new()),
+        match (self.again)() {
+            Ok(store) => self.opened(store),
+            Err(error) => self.failed(&[], &error),
         }
     }
 
