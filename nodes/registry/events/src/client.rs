@@ -1,5 +1,7 @@
 //! One attempt over HTTP: a `POST`, the redirects that it leads to, and a status.
 
+mod resolver;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use hyper_util::client::legacy::{Client as Pool, Error as PoolError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 
+use self::resolver::Resolver;
 use crate::delivery::{Attempt, AttemptError};
 use crate::header::{Headers, Place};
 
@@ -41,33 +44,42 @@ pub enum ClientError {
     Tls(#[from] rustls::Error),
 }
 
-/// Connections to endpoints. Cheap to clone.
+/// Whom `https` endpoints are to be trusted by.
 #[derive(Clone)]
-pub(crate) struct Client(Pool<HttpsConnector<HttpConnector>, Full<Bytes>>);
+pub(crate) struct Trust(ClientConfig);
 
-impl Client {
-    /// Trusts whom the machine trusts.
-    pub(crate) fn new(https: bool) -> Result<Self, ClientError> {
+impl Trust {
+    /// Whom the machine trusts.
+    pub(crate) fn native(https: bool) -> Result<Self, ClientError> {
         let mut roots = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
         let (added, _unusable) = roots.add_parsable_certificates(found.certs);
         if https && added == 0 {
             return Err(ClientError::NoRoots);
         }
-        Self::trusting(roots)
+        Self::of(roots)
     }
 
-    pub(crate) fn trusting(roots: RootCertStore) -> Result<Self, ClientError> {
+    pub(crate) fn of(roots: RootCertStore) -> Result<Self, ClientError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let mut tcp = HttpConnector::new();
+        Ok(Self(tls))
+    }
+}
+
+/// Connections to one endpoint, and to where it leads.
+pub(crate) struct Client(Pool<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>);
+
+impl Client {
+    pub(crate) fn new(trust: &Trust) -> Self {
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::system());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
+            .with_tls_config(trust.0.clone())
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
@@ -76,7 +88,7 @@ impl Client {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(1)
             .build(connector);
-        Ok(Self(pool))
+        Self(pool)
     }
 }
 

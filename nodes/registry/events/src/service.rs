@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Client, Poster};
+use crate::client::{Client, Poster, Trust};
 use crate::delivery::{Deliverer, Patience};
 use crate::event::{Action, Event};
 use crate::header::{Headers, Place};
@@ -148,7 +148,7 @@ impl Options {
         } = self;
         let destinations = destinations(&endpoints)?;
         let mut needed = destinations.iter().flatten();
-        let client = Client::new(needed.any(|(place, _)| place.is_https()))?;
+        let trust = Trust::native(needed.any(|(place, _)| place.is_https()))?;
         let named = endpoints.iter().map(|endpoint| endpoint.name.clone());
         let tallies: Vec<Arc<Tally>> = named.map(|name| Arc::new(Tally::new(name))).collect();
         let home = unless_needless(home, &endpoints);
@@ -163,7 +163,7 @@ impl Options {
                 queue,
                 outbox: outbox.clone(),
                 endpoint: Arc::new(Poster {
-                    client: client.clone(),
+                    client: Client::new(&trust),
                     place,
                     headers,
                     timeout: endpoint.timeout(),

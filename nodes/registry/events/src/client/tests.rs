@@ -35,7 +35,7 @@ fn poster(url: &str) -> Poster {
     let headers = BTreeMap::from([("Authorization".to_owned(), vec!["Bearer s3cret".to_owned()])]);
     let place = Place::parse(url).unwrap();
     Poster {
-        client: Client::trusting(RootCertStore::empty()).unwrap(),
+        client: Client::new(&Trust::of(RootCertStore::empty()).unwrap()),
         headers: header::compile(&headers, &place).unwrap(),
         place,
         timeout: Duration::from_secs(20),
@@ -118,7 +118,7 @@ async fn https_is_spoken_with_whom_the_roots_vouch_for() {
     assert!(said.contains("certificate"), "{said}");
     let mut roots = RootCertStore::empty();
     roots.add(key.cert.der().clone()).unwrap();
-    trusting.client = Client::trusting(roots).unwrap();
+    trusting.client = Client::new(&Trust::of(roots).unwrap());
     let status = trusting.attempt(Bytes::from("{}")).await.unwrap();
     assert_eq!(status, StatusCode::ACCEPTED);
 }

@@ -34,7 +34,7 @@ impl Attempt for Never {
     }
 }
 
-const BACKOFF: Duration = Duration::from_secs(60);
+const BACKOFF: Duration = Duration::from_mins(1);
 
 struct Fixture {
     outbox: Outbox,
@@ -88,23 +88,23 @@ impl Fixture {
     }
 }
 
-fn refused() -> Result<StatusCode, AttemptError> {
-    Ok(StatusCode::INTERNAL_SERVER_ERROR)
+/// What is answered before anything is taken.
+fn refusals(count: usize) -> impl Iterator<Item = Result<StatusCode, AttemptError>> {
+    std::iter::repeat_with(|| Ok(StatusCode::INTERNAL_SERVER_ERROR)).take(count)
 }
 
 #[tokio::test(start_paused = true)]
 async fn it_backs_off_after_the_threshold_and_until_a_success() {
     let fixture = Fixture::new(Limits::default());
     let script = Arc::new(Script::default());
-    let outcomes = [
-        refused(),
-        Err(AttemptError::Timeout),
-        refused(),
-        refused(),
-        Ok(StatusCode::OK),
-        refused(),
-    ];
-    script.outcomes.lock().unwrap().extend(outcomes);
+    {
+        let mut outcomes = script.outcomes.lock().unwrap();
+        outcomes.extend(refusals(1));
+        outcomes.push_back(Err(AttemptError::Timeout));
+        outcomes.extend(refusals(2));
+        outcomes.push_back(Ok(StatusCode::OK));
+        outcomes.extend(refusals(1));
+    }
     fixture.add("1").await;
     fixture.add("2").await;
     let running = fixture.deliver(Arc::clone(&script) as Arc<dyn Attempt>);
@@ -172,8 +172,7 @@ async fn an_event_that_is_dropped_meanwhile_is_not_tried_again() {
 async fn the_drain_ends_pauses_at_once_and_attempts_soon() {
     let fixture = Fixture::new(Limits::default());
     let script = Arc::new(Script::default());
-    let failures = (0..100).map(|_| refused());
-    script.outcomes.lock().unwrap().extend(failures);
+    script.outcomes.lock().unwrap().extend(refusals(100));
     fixture.add("1").await;
     let pausing = fixture.deliver(script);
     let sentence = "it pauses";
