@@ -50,7 +50,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 /// Libraries that only these rooms name (the tests apart).
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("axum", &["roadstead-registry"]),
-    ("hyper", &["roadstead-registry"]),
+    ("hyper", &["roadstead-registry", "roadstead-events"]),
     ("hyper-util", &["roadstead-registry", "roadstead-events"]),
     ("hyper-rustls", &["roadstead-events"]),
     ("redb", &["roadstead-metadata", "roadstead-events"]),

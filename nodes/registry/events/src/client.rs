@@ -10,7 +10,8 @@ use bytes::Bytes;
 use http::header::LOCATION;
 use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming as Answer;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client as Pool, Error as PoolError};
@@ -29,6 +30,9 @@ const IDLE: Duration = Duration::from_secs(2);
 
 /// Bytes of an answer that are read so that its connection can be used again. Nobody looks at them.
 const ANSWER: usize = 16 << 10;
+
+/// The rest of an answer comes this soon after its status, or is not waited for.
+const ANSWERED: Duration = Duration::from_millis(100);
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -104,23 +108,25 @@ pub(crate) struct Poster {
 impl Attempt for Poster {
     async fn attempt(&self, envelope: Bytes) -> Result<StatusCode, AttemptError> {
         let within = tokio::time::timeout(self.timeout, self.post(envelope));
-        within.await.map_err(|_elapsed| AttemptError::Timeout)?
+        let response = within.await.map_err(|_elapsed| AttemptError::Timeout)??;
+        let status = response.status();
+        finish(response).await;
+        Ok(status)
     }
 }
 
 impl Poster {
-    async fn post(&self, envelope: Bytes) -> Result<StatusCode, AttemptError> {
+    async fn post(&self, envelope: Bytes) -> Result<Response<Answer>, AttemptError> {
         let (mut method, mut uri) = (Method::POST, self.place.uri.clone());
         for _ in 0..=REDIRECTS {
             let request = self.request(&method, &uri, &envelope)?;
             let response = self.client.0.request(request).await?;
             let followed = redirect(&response, &method, &uri)?;
-            let status = response.status();
+            let Some(next) = followed else {
+                return Ok(response);
+            };
             finish(response).await;
-            match followed {
-                Some(next) => (method, uri) = next,
-                None => return Ok(status),
-            }
+            (method, uri) = next;
         }
         Err(AttemptError::Redirects)
     }
@@ -207,16 +213,19 @@ fn resolve(base: &Uri, location: &str) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Reads a short answer to its end. A long one, or one that breaks off, costs its connection and nothing else.
-async fn finish(response: Response<impl BodyExt<Data = Bytes> + Unpin>) {
+/// Reads a short answer to its end. A long one, a slow one, or one that breaks off costs its connection and nothing else.
+async fn finish(response: Response<Answer>) {
     let mut body = response.into_body();
     let mut read = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        read += frame.data_ref().map_or(0, Bytes::len);
-        if read > ANSWER {
-            break;
+    let to_the_end = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, Bytes::len);
+            if read > ANSWER {
+                break;
+            }
         }
-    }
+    };
+    let _slow = tokio::time::timeout(ANSWERED, to_the_end).await;
 }
 
 impl From<PoolError> for AttemptError {

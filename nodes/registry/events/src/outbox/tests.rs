@@ -14,6 +14,7 @@ use super::*;
 struct Flaky {
     content: Arc<InMemoryBackend>,
     full: Arc<AtomicBool>,
+    syncs: Arc<AtomicU64>,
 }
 
 impl StorageBackend for Flaky {
@@ -33,6 +34,7 @@ impl StorageBackend for Flaky {
         if self.full.load(Ordering::SeqCst) {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        self.syncs.fetch_add(1, Ordering::SeqCst);
         self.content.sync_data()
     }
 
@@ -68,6 +70,7 @@ fn fixture() -> Fixture {
     let disk = Flaky {
         content: Arc::new(InMemoryBackend::new()),
         full: Arc::default(),
+        syncs: Arc::default(),
     };
     let tally = Arc::new(Tally::new("a".to_owned()));
     let again = disk.clone();
@@ -151,4 +154,26 @@ async fn a_deliverer_that_waits_is_told_of_the_next_event() {
         .await
         .unwrap();
     assert_eq!(next[0].envelope, "2");
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_is_synced_by_the_tick() {
+    let Fixture { disk, outbox, .. } = fixture();
+    let syncs = || disk.syncs.load(Ordering::SeqCst);
+    let before = syncs();
+    outbox.try_add(vec![0], bytes("1")).unwrap();
+    let stored = outbox.next(0, Position::default()).await.unwrap();
+    outbox.delivered(0, stored[0].position).await;
+    outbox.try_add(vec![0], bytes("2")).unwrap();
+    let after = stored[0].position.after();
+    outbox.next(0, after).await.unwrap();
+    assert_eq!(syncs(), before);
+    outbox.tick().await;
+    // Answered after the turn in which the tick came.
+    outbox.next(0, after).await.unwrap();
+    let ticked = syncs();
+    assert!(ticked > before);
+    outbox.tick().await;
+    outbox.next(0, after).await.unwrap();
+    assert_eq!(syncs(), ticked, "there was nothing to sync");
 }

@@ -115,6 +115,19 @@ async fn what_is_refused_is_sent_until_it_is_taken_and_nothing_overtakes_it() {
 }
 
 #[tokio::test]
+async fn a_status_is_an_answer_whatever_comes_of_its_body() {
+    let mut receiver = Receiver::always(Reply::Unfinished(200)).await;
+    let running = Running::start(options(Home::Memory, [endpoint("a", receiver.url())]));
+    running.record(0..3).await;
+    assert_eq!(receiver.numbers(3).await, [0, 1, 2]);
+    running
+        .until("a", "all are taken", |stats| stats.metrics.successes == 3)
+        .await;
+    assert_eq!(running.stats("a").metrics.errors, 0);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn endpoints_are_told_what_they_want() {
     let mut all = Receiver::always(Reply::Status(200)).await;
     let mut some = Receiver::always(Reply::Status(200)).await;

@@ -42,6 +42,8 @@ pub(crate) enum Reply {
     Close,
     /// Never answers.
     Hang,
+    /// A status, and never the rest.
+    Unfinished(u16),
 }
 
 type Answer = dyn FnMut(&Received) -> Reply + Send;
@@ -111,6 +113,11 @@ async fn serve(
             }
             Reply::Close => return,
             Reply::Hang => std::future::pending().await,
+            Reply::Unfinished(status) => {
+                let head = format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\n");
+                let _client_gone = connection.write_all(head.as_bytes()).await;
+                std::future::pending().await
+            }
         };
         if connection.write_all(text.as_bytes()).await.is_err() {
             return;
