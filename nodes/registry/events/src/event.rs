@@ -154,25 +154,30 @@ impl Event {
 
 /// Go's encoder writes these as escapes, so that JSON can stand in HTML and JavaScript. In valid JSON they occur in
 /// strings only.
+const ESCAPED: [(&[u8], &[u8]); 5] = [
+    (b"<", b"\\u003c"),
+    (b">", b"\\u003e"),
+    (b"&", b"\\u0026"),
+    ("\u{2028}".as_bytes(), b"\\u2028"),
+    ("\u{2029}".as_bytes(), b"\\u2029"),
+];
+
 fn escape(json: &[u8]) -> Vec<u8> {
+    let begins = |byte: &u8| matches!(byte, b'<' | b'>' | b'&' | 0xe2);
     let mut escaped = Vec::with_capacity(json.len());
     let mut rest = json;
-    while let Some((&first, after)) = rest.split_first() {
-        rest = match rest {
-            [b'<', ..] => push(&mut escaped, b"\\u003c", after),
-            [b'>', ..] => push(&mut escaped, b"\\u003e", after),
-            [b'&', ..] => push(&mut escaped, b"\\u0026", after),
-            [0xe2, 0x80, 0xa8, after @ ..] => push(&mut escaped, b"\\u2028", after),
-            [0xe2, 0x80, 0xa9, after @ ..] => push(&mut escaped, b"\\u2029", after),
-            _ => push(&mut escaped, &[first], after),
-        };
+    while let Some(plain) = rest.iter().position(begins) {
+        let (before, from) = rest.split_at(plain);
+        escaped.extend_from_slice(before);
+        let mut known = ESCAPED.iter();
+        let (written, after) = known
+            .find_map(|(character, escape)| Some((*escape, from.strip_prefix(*character)?)))
+            .unwrap_or_else(|| from.split_at(1));
+        escaped.extend_from_slice(written);
+        rest = after;
     }
+    escaped.extend_from_slice(rest);
     escaped
-}
-
-fn push<'a>(out: &mut Vec<u8>, written: &[u8], rest: &'a [u8]) -> &'a [u8] {
-    out.extend_from_slice(written);
-    rest
 }
 
 fn rfc3339<S: Serializer>(time: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {

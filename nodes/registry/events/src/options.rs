@@ -21,12 +21,15 @@ pub struct Options {
     pub limits: Limits,
 }
 
+/// Bytes of a queue that takes memory and not disk.
+const IN_MEMORY: u64 = 32 << 20;
+
 /// Where the queues are kept.
 #[derive(Debug, Clone)]
 pub enum Home {
     /// A file of their own on a local disk. It is made only when there is an endpoint.
     File(PathBuf),
-    /// For storage that is gone with the process as well.
+    /// For storage that is gone with the process as well. Queues hold 32 MiB at most there, whatever the limits.
     Memory,
 }
 
@@ -37,6 +40,18 @@ pub struct Limits {
     pub events: u64,
     /// Bytes of envelopes in a queue.
     pub bytes: u64,
+}
+
+impl Limits {
+    pub(crate) fn at(self, home: &Home) -> Self {
+        match home {
+            Home::File(_) => self,
+            Home::Memory => Self {
+                bytes: self.bytes.min(IN_MEMORY),
+                ..self
+            },
+        }
+    }
 }
 
 impl Default for Limits {

@@ -152,6 +152,7 @@ impl Options {
         let named = endpoints.iter().map(|endpoint| endpoint.name.clone());
         let tallies: Vec<Arc<Tally>> = named.map(|name| Arc::new(Tally::new(name))).collect();
         let home = unless_needless(home, &endpoints);
+        let limits = limits.at(&home);
         let (outbox, thread) = Outbox::open(home, keys(&endpoints), limits, tallies.clone())?;
         let mut deliverers = Vec::new();
         for (queue, destination) in destinations.into_iter().enumerate() {

@@ -15,6 +15,7 @@ const BEFORE: usize = 40;
 async fn records_until_it_is_killed() {
     let mut told = String::new();
     std::io::stdin().read_line(&mut told).unwrap();
+    assert!(!told.is_empty(), "the test below says where");
     let home = on_disk(Path::new(told.trim_end()));
     let running = Running::start(options(home, [endpoint("a", "http://127.0.0.1:1")]));
     for number in 0.. {
