@@ -68,7 +68,12 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ),
     (
         "rustls",
-        &["roadstead-auth", "roadstead-events", "roadstead-listen", "roadstead"],
+        &[
+            "roadstead-auth",
+            "roadstead-events",
+            "roadstead-listen",
+            "roadstead",
+        ],
     ),
     ("tokio-rustls", &["roadstead-listen"]),
     ("x509-cert", &["roadstead-listen"]),
