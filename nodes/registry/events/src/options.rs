@@ -188,3 +188,26 @@ impl BuildError {
         matches!(self, Self::Open(error) if error.is_in_use())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_memory_the_bound_is_lower() {
+        let limits = Limits::default();
+        let on_disk = limits.at(&Home::File("x".into()));
+        assert_eq!(on_disk.bytes, 256 << 20);
+        assert_eq!(limits.at(&Home::Memory).bytes, 32 << 20);
+        let lower = Limits { bytes: 7, ..limits };
+        assert_eq!(lower.at(&Home::Memory), lower);
+    }
+
+    #[test]
+    fn zero_means_the_default_of_the_reference() {
+        let unset = EndpointOptions::default();
+        assert_eq!(unset.timeout(), Duration::from_secs(1));
+        assert_eq!(unset.threshold(), 10);
+        assert_eq!(unset.backoff(), Duration::from_secs(1));
+    }
+}

@@ -135,17 +135,3 @@ async fn at_the_bound_the_oldest_are_dropped_and_counted() {
     assert_eq!(receiver.numbers(4).await, [7, 7, 8, 9]);
     running.stop().await;
 }
-
-#[tokio::test]
-async fn in_memory_the_bound_is_lower() {
-    let (_service, events) = options(Home::Memory, [endpoint("a", "http://127.0.0.1:1")])
-        .build()
-        .unwrap();
-    for number in 0..3 {
-        let mut large = event(number);
-        large.target.url = "x".repeat(12 << 20);
-        events.record(&large).await.unwrap();
-    }
-    let metrics = events.stats()[0].metrics.clone();
-    assert_eq!((metrics.pending, metrics.dropped), (2, 1));
-}
