@@ -51,6 +51,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         &["roadstead-storage", "roadstead-telemetry", "roadstead"],
     ),
     ("prometheus-client", &["roadstead-telemetry"]),
+    ("opentelemetry", &["roadstead-telemetry"]),
+    ("opentelemetry_sdk", &["roadstead-telemetry"]),
     ("tracing-subscriber", &["roadstead-telemetry", "roadstead"]),
     ("saphyr-parser", &["roadstead-config"]),
     ("clap", &["roadstead"]),
