@@ -9,6 +9,7 @@ pub mod log;
 pub mod metrics;
 pub mod redact;
 pub mod request;
+pub mod startup;
 pub mod traces;
 
 pub use clock::{Clock, system_clock};
