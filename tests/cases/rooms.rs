@@ -79,6 +79,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("x509-parser", &["roadstead-auth", "roadstead-listen"]),
     ("listenfd", &["roadstead-listen"]),
     ("prometheus-client", &["roadstead-telemetry"]),
+    ("opentelemetry", &["roadstead-telemetry"]),
+    ("opentelemetry_sdk", &["roadstead-telemetry"]),
     ("tracing-subscriber", &["roadstead-telemetry", "roadstead"]),
     ("saphyr-parser", &["roadstead-config"]),
     ("clap", &["roadstead"]),

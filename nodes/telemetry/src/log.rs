@@ -20,9 +20,11 @@ use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::clock::{Clock, system_clock};
+use crate::traces::Traces;
 use layer::Lines;
 
 /// Events with this target end the process: `level=fatal`.
@@ -91,9 +93,11 @@ pub type Output = Arc<dyn Fn(&[u8]) + Send + Sync>;
 #[error("logging was started before")]
 pub struct AlreadyStarted(#[source] TryInitError);
 
-/// Starts logging to standard error for the whole process. Panics are logged too, from here on.
-pub fn start(options: &Options) -> Result<(), AlreadyStarted> {
+/// Starts logging to standard error for the whole process, and tracing if there is where to. Panics are logged too, from
+/// here on.
+pub fn start(options: &Options, traces: Option<&Traces>) -> Result<(), AlreadyStarted> {
     subscriber(options, system_clock(), standard_error())
+        .with(traces.map(Traces::layer))
         .try_init()
         .map_err(AlreadyStarted)?;
     std::panic::set_hook(Box::new(|panic| {
@@ -114,7 +118,7 @@ pub fn subscriber(
     options: &Options,
     clock: Clock,
     output: Output,
-) -> impl Subscriber + Send + Sync + 'static {
+) -> impl Subscriber + for<'span> LookupSpan<'span> + Send + Sync + 'static {
     tracing_subscriber::registry()
         .with(filter(options.level))
         .with(Lines::new(options, clock, output))

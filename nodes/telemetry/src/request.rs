@@ -39,6 +39,8 @@ impl Request<'_> {
         let referer = self.referer.filter(|text| !text.is_empty());
         tracing::error_span!(
             "request",
+            otel.kind = "server",
+            otel.name = span_name(self.method),
             http.request.host = host,
             http.request.id = self.id,
             http.request.method = self.method,
@@ -53,6 +55,19 @@ impl Request<'_> {
             vars.digest = Empty,
             vars.uuid = Empty,
         )
+    }
+}
+
+/// The name of a request's span in traces. There must be few of them, whatever strangers send.
+fn span_name(method: &str) -> &'static str {
+    match method {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "PUT" => "PUT",
+        "POST" => "POST",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        _ => "HTTP",
     }
 }
 

@@ -105,8 +105,8 @@ impl Fields {
         let name = field.name();
         if name == "message" {
             self.message = value.to_string();
-        } else if !name.starts_with("log.") {
-            // `log.*` is how tracing carries the origin of records of the `log` crate.
+        } else if !name.starts_with("log.") && !name.starts_with("otel.") {
+            // `log.*` is how tracing carries the origin of records of the `log` crate; `otel.*` is for traces only.
             self.named.retain(|(present, _)| *present != name);
             self.named.push((name, value));
         }

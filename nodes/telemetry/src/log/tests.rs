@@ -178,6 +178,39 @@ fn text_is_what_the_reference_prints() {
 }
 
 #[test]
+fn a_start_is_told_in_known_words() {
+    use crate::startup;
+    let lines = logged(&options(Format::Text), || {
+        startup::secret_made_up();
+        startup::no_redis();
+        startup::descriptor_cache("inmemory");
+        startup::upload_purge_in(Duration::from_mins(55));
+        startup::listening(&"[::]:5000", true);
+        startup::listening(&"127.0.0.1:5987", false);
+        startup::debug_listening(&"127.0.0.1:5988");
+        startup::metrics_on("/metrics");
+    });
+    let told = lines
+        .split_inclusive('\n')
+        .map(|line| parse_text(line).unwrap())
+        .map(|line| format!("{} {}", line["level"], line["msg"]))
+        .collect::<Vec<_>>();
+    assert!(told[0].starts_with("warning No HTTP secret provided - generated random secret."));
+    assert_eq!(
+        told[1..],
+        [
+            "info redis not configured",
+            "info using inmemory blob descriptor cache",
+            "info Starting upload purge in 55m0s",
+            "info listening on [::]:5000, tls",
+            "info listening on 127.0.0.1:5987",
+            "info debug server listening 127.0.0.1:5988",
+            "info providing prometheus metrics on /metrics",
+        ]
+    );
+}
+
+#[test]
 fn a_request_shows_on_each_of_its_lines() {
     let lines = logged(&options(Format::Text), whole_request);
     let request = "go.version=rust1.95 http.request.host=\"127.0.0.1:5987\" http.request.id=c77808d9 \
