@@ -24,6 +24,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "roadstead-registry",
         &[
             "roadstead-auth",
+            "roadstead-events",
             "roadstead-listen",
             "roadstead-metadata",
             "roadstead-oci",
@@ -36,6 +37,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "roadstead-auth",
             "roadstead-config",
+            "roadstead-events",
             "roadstead-listen",
             "roadstead-metadata",
             "roadstead-registry",
@@ -81,7 +83,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("prometheus-client", &["roadstead-telemetry"]),
     ("opentelemetry", &["roadstead-telemetry"]),
     ("opentelemetry_sdk", &["roadstead-telemetry"]),
-    ("tracing-subscriber", &["roadstead-telemetry", "roadstead"]),
+    ("tracing-subscriber", &["roadstead-telemetry"]),
     ("saphyr-parser", &["roadstead-config"]),
     ("clap", &["roadstead"]),
     ("anyhow", &["roadstead"]),

@@ -6,16 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::not_yet::without_effect;
 use crate::wiring::load;
 
 pub(crate) fn run(config: Option<PathBuf>) -> Result<ExitCode> {
     let loaded = load(config)?;
     let mut out = std::io::stdout().lock();
     for warning in &loaded.warnings {
-        writeln!(out, "warning: {warning}")?;
-    }
-    if let Some(warning) = without_effect(&loaded.config) {
         writeln!(out, "warning: {warning}")?;
     }
     let storage = &loaded.config.storage.driver;

@@ -1,10 +1,10 @@
 //! `roadstead`: the command line. Each subcommand reads as a story; the work is done in the rooms it calls.
 
 mod check;
+mod debug;
 mod descriptors;
 mod garbage_collect;
 mod log;
-mod not_yet;
 mod serve;
 mod wiring;
 
