@@ -5,6 +5,7 @@ mod auth;
 mod clients;
 mod durability;
 mod load;
+mod operations;
 mod proxies;
 mod reference;
 mod rooms;
