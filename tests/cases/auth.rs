@@ -1,5 +1,7 @@
 //! Users with passwords, and what they may do.
 
+mod anonymous;
+
 use std::path::Path;
 
 use roadstead_oci::{Algorithm, Digest};
@@ -21,6 +23,10 @@ fn password(user: &str) -> String {
 }
 
 fn guarded(users: &[&str], yaml: &str) -> Guarded {
+    guarded_with(users, Options::default().yaml(yaml))
+}
+
+fn guarded_with(users: &[&str], options: Options) -> Guarded {
     let home = scratch();
     let file = home.path().join("htpasswd");
     let lines: Vec<String> = users
@@ -34,11 +40,11 @@ fn guarded(users: &[&str], yaml: &str) -> Guarded {
         .collect();
     std::fs::write(&file, lines.concat()).expect("a file");
     let yaml = format!(
-        "auth:\n  htpasswd:\n    realm: Registry Realm\n    path: {}\n{yaml}",
+        "auth:\n  htpasswd:\n    realm: Registry Realm\n    path: {}\n",
         file.display()
     );
     Guarded {
-        registry: Registry::roadstead(Options::default().yaml(&yaml)),
+        registry: Registry::roadstead(options.yaml(&yaml)),
         home,
     }
 }

@@ -66,7 +66,7 @@ async fn serve(config: Config, inherited: Option<Inherited>) -> Result<ExitCode>
     let metadata = Arc::new(metadata);
     let registry = build(&config, Arc::clone(&store), Arc::clone(&metadata)).await?;
     let health = Health::default();
-    let surface = wiring::surface(&config, health.clone()).await?;
+    let surface = wiring::surface(&config, health.clone(), &registry).await?;
     let listeners = entry::listeners(&config.http, inherited).await?;
     announce(&config, &listeners);
     if let Some(tls) = &tls {

@@ -18,7 +18,7 @@ use roadstead_config::{
 use roadstead_metadata::{Home, Local, system_clock};
 use roadstead_registry::health::Health;
 use roadstead_registry::http::Surface;
-use roadstead_registry::{Limits, ManifestRules, Options, Platforms};
+use roadstead_registry::{Limits, ManifestRules, Options, Platforms, Registry};
 use roadstead_storage::{Driver, Filesystem, Memory};
 
 /// Where images go when nothing says where.
@@ -133,8 +133,14 @@ fn patterns(texts: &[String]) -> Result<Vec<Regex>> {
 }
 
 /// What the registry shows besides its images. Reads the files that `auth` names.
-pub(crate) async fn surface(config: &Config, health: Health) -> Result<Surface> {
-    let authenticator = Authenticator::build(guard::options(&config.auth, config.access.as_ref()));
+pub(crate) async fn surface(
+    config: &Config,
+    health: Health,
+    registry: &Registry,
+) -> Result<Surface> {
+    let token_key = registry.key_for(guard::TOKEN_KEY);
+    let options = guard::options(&config.auth, config.access.as_ref(), token_key);
+    let authenticator = Authenticator::build(options);
     Ok(Surface {
         authenticator: authenticator.await.context("auth")?,
         headers: headers(config)?,

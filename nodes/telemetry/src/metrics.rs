@@ -23,7 +23,7 @@ use crate::access::AccessLog;
 use labels::{CertificateLabels, Escaped, Method, VersionLabels};
 use process::Process;
 
-pub use self::http::{Finished, Counted};
+pub use self::http::{Counted, Finished};
 pub use exposition::CONTENT_TYPE;
 pub use labels::{Cache, CacheEvent, Handler, Proxied};
 pub use notifications::EndpointMetrics;

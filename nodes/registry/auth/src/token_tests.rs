@@ -87,6 +87,7 @@ fn asked<'a>(authorization: Option<&'a [u8]>, wanted: &'a Wanted) -> Asked<'a> {
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         scheme: "https",
         host: Some("registry.example:5000"),
+        token_service: None,
     }
 }
 

@@ -9,6 +9,7 @@ mod debug;
 mod error;
 mod listings;
 mod location;
+mod login;
 mod manifests;
 mod query;
 mod referrers;
@@ -87,6 +88,9 @@ async fn respond(api: &Arc<Api>, mut call: Call, body: Incoming) -> Response<Bod
     let route = Route::parse(&call.path);
     if api.refuses(&route) {
         return error::unwell();
+    }
+    if login::is_asked(api, &call) {
+        return login::answer(api, call, body).await;
     }
     if let Err(failure) = authorize::admit(api, &mut call, &route).await {
         return failure.into_response(&call);
