@@ -1,8 +1,7 @@
 //! Anybody pulls what is public, and who pushes logs in: with the clients that people use.
 
-use std::collections::BTreeMap;
-
 use roadstead_tests::image::{layout, noise};
+use roadstead_tests::tokens::challenge;
 use roadstead_tests::tools::skopeo_fails;
 use roadstead_tests::{Docker, Image, Options, Podman, Registry, scratch};
 use serde_json::Value;
@@ -122,18 +121,6 @@ fn is_refusal(said: &str) -> bool {
 fn assert_no_secret_in(registry: &Registry) {
     let log = registry.log();
     assert!(!log.contains("nna") && !log.contains("wrong"), "{log}");
-}
-
-/// The fields of a challenge.
-fn challenge(header: &str) -> BTreeMap<String, String> {
-    let fields = header
-        .strip_prefix("Bearer ")
-        .expect("a challenge for tokens");
-    let fields = fields.split("\",").map(|field| {
-        let (name, value) = field.split_once("=\"").expect("a quoted value");
-        (name.to_owned(), value.trim_end_matches('"').to_owned())
-    });
-    fields.collect()
 }
 
 #[test]
