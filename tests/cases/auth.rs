@@ -1,6 +1,7 @@
 //! Users with passwords, and what they may do.
 
 mod anonymous;
+mod attack;
 mod tokens;
 
 use std::path::Path;

@@ -123,78 +123,69 @@ fn assert_no_secret_in(registry: &Registry) {
     assert!(!log.contains("nna") && !log.contains("wrong"), "{log}");
 }
 
-#[test]
-fn a_token_is_asked_for_by_challenge_and_given() {
+const PREFIXED: &str = "/reg/auth/token";
+
+fn below_a_prefix() -> Guarded {
     let options = Options::default()
         .yaml(RULES)
         .env("REGISTRY_HTTP_PREFIX", "/reg/");
-    let guarded = guarded_with(&["ann"], options);
+    guarded_with(&["ann"], options)
+}
+
+impl Guarded {
+    /// What the registry says to `/v2/` with this token.
+    fn ping(&self, path: &str, given: &Value) -> u16 {
+        let token = given["token"].as_str().expect("a token");
+        let header = format!("Authorization: Bearer {token}");
+        self.curl(None, &["-H", &header], path).answer.status
+    }
+}
+
+#[test]
+fn a_token_is_asked_for_by_challenge_and_given() {
+    let guarded = below_a_prefix();
     let url = guarded.registry.url();
     let answer = guarded.curl(None, &["-X", "POST"], "/reg/v2/public/a/blobs/uploads/");
-    let asked = challenge(
-        answer
-            .answer
-            .expect_status(401)
-            .expect_header("www-authenticate"),
-    );
+    let answer = answer.answer.expect_status(401);
+    let asked = challenge(answer.expect_header("www-authenticate"));
     let expected = [
-        ("realm", format!("{url}/reg/auth/token")),
+        ("realm", format!("{url}{PREFIXED}")),
         ("service", "Registry Realm".to_owned()),
         ("scope", "repository:public/a:pull,push".to_owned()),
     ];
-    assert_eq!(
-        asked,
-        expected
-            .map(|(name, value)| (name.to_owned(), value))
-            .into()
-    );
+    let expected = expected.map(|(name, value)| (name.to_owned(), value));
+    assert_eq!(asked, expected.into());
 
-    let path = "/reg/auth/token";
-    let given = guarded
-        .curl(None, &[], &format!("{path}?service=x&scope=y"))
-        .answer
-        .expect_status(200);
+    let path = format!("{PREFIXED}?service=x&scope=y");
+    let given = guarded.curl(None, &[], &path).answer.expect_status(200);
     assert_eq!(given.header("cache-control"), Some("no-store"));
     let given = given.json();
     assert_eq!(given["token"], given["access_token"]);
     assert_eq!(given["expires_in"], 300);
     let issued = given["issued_at"].as_str().expect("a time");
     assert!(issued.ends_with('Z') && issued.len() == 20, "{issued}");
-    let ping = |given: &Value| {
-        let token = given["token"].as_str().expect("a token");
-        let header = format!("Authorization: Bearer {token}");
-        guarded
-            .curl(None, &["-H", &header], "/reg/v2/")
-            .answer
-            .status
-    };
-    assert_eq!(ping(&given), 200);
+    assert_eq!(guarded.ping("/reg/v2/", &given), 200);
+    let of_ann = guarded.curl(Some("ann"), &[], PREFIXED).answer;
+    let of_ann = of_ann.expect_status(200).json();
+    assert_eq!(guarded.ping("/reg/v2/", &of_ann), 200);
+}
 
-    let of_ann = guarded
-        .curl(Some("ann"), &[], path)
-        .answer
-        .expect_status(200)
-        .json();
-    assert_eq!(ping(&of_ann), 200);
-    let form = |fields: &str| guarded.curl(None, &["-d", fields], path).answer;
+#[test]
+fn a_token_is_given_for_a_form_too_and_for_nothing_else() {
+    let guarded = below_a_prefix();
+    let form = |fields: &str| guarded.curl(None, &["-d", fields], PREFIXED).answer;
     let of_ann = form("grant_type=password&username=ann&password=nna&service=x&client_id=c");
-    assert_eq!(ping(&of_ann.expect_status(200).json()), 200);
+    let of_ann = of_ann.expect_status(200).json();
+    assert_eq!(guarded.ping("/reg/v2/", &of_ann), 200);
     let wrong = form("grant_type=password&username=ann&password=x").expect_status(401);
-    assert_eq!(
-        wrong.header("www-authenticate"),
-        Some("Basic realm=\"Registry Realm\"")
-    );
+    let challenge = wrong.header("www-authenticate");
+    assert_eq!(challenge, Some("Basic realm=\"Registry Realm\""));
     form("grant_type=refresh_token&refresh_token=x").expect_status(400);
-    form(&format!(
-        "grant_type=password&username={}",
-        "a".repeat(20_000)
-    ))
-    .expect_status(413);
+    let long = format!("grant_type=password&username={}", "a".repeat(20_000));
+    form(&long).expect_status(413);
     for (method, status) in [("PUT", 405), ("DELETE", 405), ("OPTIONS", 200)] {
-        let answer = guarded
-            .curl(None, &["-X", method], path)
-            .answer
-            .expect_status(status);
+        let answer = guarded.curl(None, &["-X", method], PREFIXED).answer;
+        let answer = answer.expect_status(status);
         assert_eq!(answer.header("allow"), Some("GET, POST"));
     }
     // Below the prefix, and only there.
@@ -219,17 +210,10 @@ fn a_token_outlives_the_process_and_is_good_at_other_nodes_with_the_secret() {
     let mut one = guarded_with(&["ann"], shared());
     let two = guarded_with(&["ann"], shared());
     let other = guarded(&["ann"], RULES);
-    let given = one
-        .curl(None, &[], "/auth/token")
-        .answer
-        .expect_status(200)
-        .json();
-    let header = format!(
-        "Authorization: Bearer {}",
-        given["token"].as_str().expect("a token")
-    );
-    let ping = |at: &Guarded| at.curl(None, &["-H", &header], "/v2/").answer.status;
-    assert_eq!([ping(&one), ping(&two), ping(&other)], [200, 200, 401]);
+    let given = one.curl(None, &[], "/auth/token").answer;
+    let given = given.expect_status(200).json();
+    let pings = [&one, &two, &other].map(|at| at.ping("/v2/", &given));
+    assert_eq!(pings, [200, 200, 401]);
     one.registry.restart();
-    assert_eq!(ping(&one), 200);
+    assert_eq!(one.ping("/v2/", &given), 200);
 }

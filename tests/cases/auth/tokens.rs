@@ -185,7 +185,7 @@ fn a_key_at_a_url_is_replaced_without_a_restart() {
     trusting.server.rotate(Signer::es256("second"));
     let new = trusting.token("ann", "repository:a/image:pull");
     // Unknown names are a reason to fetch the keys, but not at each request.
-    wait_until("the new key is known", Duration::from_secs(60), || {
+    wait_until("the new key is known", Duration::from_mins(1), || {
         let answer = trusting
             .curl(Some(&new), &[], "/v2/a/image/tags/list")
             .answer;

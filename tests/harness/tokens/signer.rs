@@ -10,6 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use serde_json::{Value, json};
 
 /// A key pair, and how tokens that it signed name it.
+#[derive(Clone)]
 pub struct Signer {
     algorithm: Algorithm,
     key: EncodingKey,
