@@ -7,6 +7,7 @@
 //! | [`image`] | [`Image`], [`Content`]: images and indexes from a seed, byte for byte the same in each run |
 //! | [`run`] | [`Run`]: another program with a deadline, shown with its output when it fails |
 //! | [`tools`], [`docker`], [`podman`] | skopeo, curl and oras; a docker engine and a store of podman's of one's own |
+//! | [`tokens`] | [`TokenServer`], which knows users and signs what they may do; [`Signer`], which signs anything |
 //! | [`wait`] | conditions with a sentence and a deadline |
 //!
 //! What goes wrong here panics, with everything that helps to see why.
@@ -21,6 +22,7 @@ pub mod process;
 pub mod proxy;
 pub mod registry;
 pub mod run;
+pub mod tokens;
 pub mod tools;
 pub mod wait;
 
@@ -30,6 +32,7 @@ pub use image::{Content, Document, Family, Image};
 pub use podman::Podman;
 pub use registry::{Kind, Options, Registry};
 pub use run::{Output, Run};
+pub use tokens::{Signer, TokenServer};
 pub use wait::{wait_for, wait_until, wait_until_async};
 
 /// A directory of one's own, removed with everything in it when it is dropped.
