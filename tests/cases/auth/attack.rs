@@ -111,20 +111,16 @@ fn naming(kind: &str, manifest: &str, blobs: &[Digest]) -> serde_json::Value {
     let image = "application/vnd.oci.image.manifest.v1+json";
     let one =
         json!({"mediaType": "application/octet-stream", "size": 7, "digest": blobs[0].to_string()});
-    match kind {
-        "child" => {
-            json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
-            "manifests": [{"mediaType": image, "size": 7, "digest": manifest}]})
-        }
-        _ => {
-            let layers = if kind == "layer" {
-                json!([one])
-            } else {
-                json!([])
-            };
-            json!({"schemaVersion": 2, "mediaType": image, "config": one, "layers": layers})
-        }
+    if kind == "child" {
+        return json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": [{"mediaType": image, "size": 7, "digest": manifest}]});
     }
+    let layers = if kind == "layer" {
+        json!([one])
+    } else {
+        json!([])
+    };
+    json!({"schemaVersion": 2, "mediaType": image, "config": one, "layers": layers})
 }
 
 #[test]
@@ -171,7 +167,8 @@ fn an_upload_session_belongs_to_its_repository() {
         let target = format!("/v2/{name}/blobs/uploads/");
         let answer = guarded.send(user, "POST", &target).expect_status(202);
         let location = answer.location();
-        location[location.find("/v2/").expect("a path")..].to_owned()
+        let (_, path) = location.split_once("/v2/").expect("a path");
+        format!("/v2/{path}")
     };
     let session = open("ann", "private/ann/x");
     for method in ["GET", "PATCH", "PUT", "DELETE"] {

@@ -22,14 +22,18 @@ impl Guarded {
                 .header("x-forwarded-for", &from(nth))
                 .send()
         };
+        let mut answers = Vec::new();
         std::thread::scope(|scope| {
             let guess = &guess;
-            let guesses: Vec<_> = (first..first + GUESSES)
-                .map(|nth| scope.spawn(move || guess(nth)))
-                .collect();
-            let answers = guesses.into_iter().map(|guess| guess.join());
-            answers.map(|answer| answer.expect("an answer")).collect()
-        })
+            let mut guesses = Vec::new();
+            for nth in first..first + GUESSES {
+                guesses.push(scope.spawn(move || guess(nth)));
+            }
+            for guess in guesses {
+                answers.push(guess.join().expect("an answer"));
+            }
+        });
+        answers
     }
 
     fn login(&self, from: &str) -> u16 {
