@@ -111,7 +111,7 @@ impl State {
     }
 
     fn token(&mut self, request: &Request) -> Response {
-        let Some(user) = logged_in(request) else {
+        let Ok(user) = logged_in(request) else {
             return Response::json(401, &json!({"details": "wrong user or password"}));
         };
         let scopes: Vec<String> = request
@@ -152,28 +152,31 @@ pub fn now() -> u64 {
     since.expect("a clock that was set").as_secs()
 }
 
-/// Who asks: by password in a header or a form, or nobody. None where the password is wrong.
-fn logged_in(request: &Request) -> Option<Option<String>> {
-    let form = request.fields("username").next().map(str::to_owned);
-    let (user, password) = match (&request.authorization, form) {
-        (Some(header), _) => {
-            let bytes = STANDARD.decode(header.strip_prefix("Basic ")?).ok()?;
-            let text = String::from_utf8(bytes).ok()?;
-            let (user, password) = text.split_once(':')?;
-            (user.to_owned(), password.to_owned())
-        }
+struct WrongPassword;
+
+/// Who asks, if anybody: by password in a header or a form.
+fn logged_in(request: &Request) -> Result<Option<String>, WrongPassword> {
+    let (user, password) = match (&request.authorization, request.fields("username").next()) {
+        (Some(header), _) => basic(header).ok_or(WrongPassword)?,
         (None, Some(user)) => {
             let password = request.fields("password").next().unwrap_or_default();
-            (user, password.to_owned())
+            (user.to_owned(), password.to_owned())
         }
-        (None, None) => return Some(None),
+        (None, None) => return Ok(None),
     };
     if user.is_empty() && password.is_empty() {
-        return Some(None);
+        return Ok(None);
     }
     let is_known = ["ann", "bob"].contains(&user.as_str());
     let right = is_known && password.chars().rev().eq(user.chars());
-    right.then_some(Some(user))
+    right.then_some(Some(user)).ok_or(WrongPassword)
+}
+
+fn basic(header: &str) -> Option<(String, String)> {
+    let bytes = STANDARD.decode(header.strip_prefix("Basic ")?).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let (user, password) = text.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
 }
 
 /// What of `repository:a:pull,push` somebody gets.
