@@ -8,5 +8,6 @@ mod proxies;
 mod reference;
 mod rooms;
 mod samples;
+mod seeds;
 mod start;
 mod uploads;
