@@ -19,7 +19,9 @@ const STARTS_WITHIN: Duration = Duration::from_mins(2);
 /// Containers have ten seconds to end, one after the other.
 const STOPS_WITHIN: Duration = Duration::from_mins(2);
 /// For a script; starting containers takes seconds each where two cores are shared.
-const SCRIPT_WITHIN: Duration = Duration::from_mins(4);
+const SCRIPT_WITHIN: Duration = Duration::from_mins(2);
+/// For a condition to hold.
+const HOLDS_WITHIN: Duration = Duration::from_mins(1);
 
 /// The machine's address beside loopback's.
 pub const ADDRESS: &str = "192.168.1.177";
@@ -119,7 +121,7 @@ impl Machine {
     #[track_caller]
     pub fn until(&self, sentence: &str, script: &str) {
         let tried = format!("if ( {script}\n ) >/dev/null 2>&1; then echo yes; fi");
-        wait_until(sentence, SCRIPT_WITHIN, || {
+        wait_until(sentence, HOLDS_WITHIN, || {
             self.script(&tried).ok().text() == "yes"
         });
     }

@@ -180,17 +180,17 @@ fn the_shipped_compose_files_start(machine: &Machine) {
     );
     machine.run(
         "cd nginx/nginx
-         openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=unused -addext subjectAltName=DNS:hub \
+         openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=unused -addext subjectAltName=DNS:hub.local \
            -keyout domain.key -out domain.crt
-         echo '192.168.1.177 hub' >> /etc/hosts
-         mkdir -p /etc/docker/certs.d/hub; cp domain.crt /etc/docker/certs.d/hub/ca.crt
-         cd ..; docker-compose up -d; docker tag app hub/app",
+         echo '192.168.1.177 hub.local' >> /etc/hosts
+         mkdir -p /etc/docker/certs.d/hub.local; cp domain.crt /etc/docker/certs.d/hub.local/ca.crt
+         cd ..; docker-compose up -d; docker tag app hub.local/app",
     );
     machine.until(
         "the registry answered behind nginx",
-        "curl -sf --cacert nginx/nginx/domain.crt https://hub/v2/",
+        "curl -sf --cacert nginx/nginx/domain.crt https://hub.local/v2/",
     );
-    pushed_and_pulled_back(machine, "hub/app");
+    pushed_and_pulled_back(machine, "hub.local/app");
     machine.run("cd nginx; docker-compose down");
 }
 
@@ -203,7 +203,7 @@ fn the_shipped_haproxy_takes_an_open_registry_out(machine: &Machine) {
     );
     answers(machine, "http://localhost:5000/v2/");
     machine.run("haproxy -D -p /run/haproxy.pid -f /etc/haproxy/registry.cfg");
-    let asked = "curl -sk -o /dev/null -w '%{http_code}' https://hub/v2/";
+    let asked = "curl -sk -o /dev/null -w '%{http_code}' https://hub.local/v2/";
     machine.until("the open registry was down", &format!("{asked} | grep 503"));
     machine.run(
         "docker rm --force --volumes registry
@@ -211,7 +211,7 @@ fn the_shipped_haproxy_takes_an_open_registry_out(machine: &Machine) {
            -e REGISTRY_AUTH_HTPASSWD_REALM=r -e REGISTRY_AUTH_HTPASSWD_PATH=/users/f registry:2",
     );
     machine.until("the closed registry was up", &format!("{asked} | grep 401"));
-    let alice = "-k -u alice:three https://hub/v2/";
+    let alice = "-k -u alice:three https://hub.local/v2/";
     assert_eq!(status(machine, alice), "200");
 }
 
