@@ -1,6 +1,7 @@
 //! The end-to-end cases: a registry as a process, real clients, the reference beside it.
 
 mod api;
+mod auth;
 mod clients;
 mod durability;
 mod load;
@@ -10,4 +11,5 @@ mod rooms;
 mod samples;
 mod seeds;
 mod start;
+mod tls;
 mod uploads;

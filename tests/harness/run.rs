@@ -98,6 +98,12 @@ impl Run {
         output
     }
 
+    /// Runs it, however it ends.
+    #[track_caller]
+    pub fn output(self) -> Output {
+        self.run().1
+    }
+
     /// Runs it where it must fail.
     #[track_caller]
     pub fn fails(self) -> Output {

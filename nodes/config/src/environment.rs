@@ -24,6 +24,12 @@ pub fn from_process() -> Result<Vec<(String, String)>, Mistakes> {
     in_utf8(std::env::vars_os())
 }
 
+/// What systemd says of a socket that it opened for this process: `LISTEN_PID` and `LISTEN_FDS`, where they are numbers.
+pub fn socket_activation() -> (Option<u32>, Option<u32>) {
+    let number = |name| std::env::var_os(name)?.to_str()?.parse().ok();
+    (number("LISTEN_PID"), number("LISTEN_FDS"))
+}
+
 fn in_utf8(
     all: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Vec<(String, String)>, Mistakes> {

@@ -106,6 +106,18 @@ pub struct ErrorEntry {
 }
 
 impl ErrorEntry {
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    pub fn message(&self) -> &'static str {
+        self.message
+    }
+
+    pub fn detail(&self) -> &Value {
+        &self.detail
+    }
+
     pub fn new(code: ErrorCode, detail: impl Into<Value>) -> Self {
         Self {
             code: code.as_str(),

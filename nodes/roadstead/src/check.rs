@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::not_yet::{refuse, without_effect};
 use crate::wiring::load;
 
 pub(crate) fn run(config: Option<PathBuf>) -> Result<ExitCode> {
@@ -15,10 +14,6 @@ pub(crate) fn run(config: Option<PathBuf>) -> Result<ExitCode> {
     for warning in &loaded.warnings {
         writeln!(out, "warning: {warning}")?;
     }
-    if let Some(warning) = without_effect(&loaded.config) {
-        writeln!(out, "warning: {warning}")?;
-    }
-    refuse(&loaded.config)?;
     let storage = &loaded.config.storage.driver;
     writeln!(
         out,

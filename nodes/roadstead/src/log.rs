@@ -1,36 +1,35 @@
-//! Where logs go: standard error, in a form for people or for machines.
+//! Where logs go: standard error, in the reference's forms or, on a terminal, one for people.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 
-use anyhow::Error;
+use anyhow::{Context as _, Error, Result};
 use roadstead_config::{Formatter, Log, LogLevel};
-use tracing_subscriber::EnvFilter;
+use roadstead_telemetry::log::{Format, Identity, Level, Options, start as start_log};
 
-/// Starts logging as the configuration says. Our own crates log at the level; what they use, from `warn` up.
-pub(crate) fn start(log: &Log) {
-    let level = match log.level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
+/// Starts logging as the configuration says. `instance` names this process on each line.
+pub(crate) fn start(log: &Log, instance: &str) -> Result<()> {
+    let options = Options {
+        level: match log.level {
+            LogLevel::Error => Level::Error,
+            LogLevel::Warn => Level::Warn,
+            LogLevel::Info => Level::Info,
+            LogLevel::Debug => Level::Debug,
+        },
+        format: match log.formatter {
+            // A terminal has its own, which nobody would ask for in a file.
+            Formatter::Text => None,
+            Formatter::Json => Some(Format::Json),
+            Formatter::Logstash => Some(Format::Logstash),
+        },
+        fields: log.fields.clone(),
+        report_caller: log.report_caller,
+        logstash_type: None,
+        identity: Identity {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            instance: instance.to_owned(),
+        },
     };
-    let rooms = ["", "_registry", "_storage", "_metadata", "_config"]
-        .map(|room| format!("roadstead{room}={level}"));
-    let filter = EnvFilter::new(format!(
-        "{},{}",
-        if level == "error" { "error" } else { "warn" },
-        rooms.join(",")
-    ));
-    let output = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_file(log.report_caller)
-        .with_line_number(log.report_caller)
-        .with_target(false);
-    match log.formatter {
-        Formatter::Text => output.with_ansi(std::io::stderr().is_terminal()).init(),
-        Formatter::Json | Formatter::Logstash => output.json().flatten_event(true).init(),
-    }
+    start_log(&options, None).context("the log")
 }
 
 /// Says why the process ends. A closed standard error is no reason to fail differently.

@@ -2,12 +2,11 @@
 
 mod called_as;
 mod check;
+mod debug;
 mod descriptors;
 mod garbage_collect;
 mod htpasswd;
-mod listen;
 mod log;
-mod not_yet;
 mod serve;
 mod wiring;
 

@@ -7,19 +7,25 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use roadstead_config::{
-    Auth, Config, DebugServer, DriverKind, Listen, Loaded, Storage, UploadPurging,
+    Auth, Config, DriverKind, Loaded, Storage, UploadPurging, socket_activation,
 };
+use roadstead_listen::{Inherited, Listener, Tls};
 use roadstead_metadata::{Local, Metadata};
 use roadstead_registry::health::Health;
-use roadstead_registry::http::{Debug, Vars};
+use roadstead_registry::http::Telling;
 use roadstead_registry::serve::{self as http_server, Drained};
 use roadstead_registry::{Purging, Registry, http};
-use roadstead_storage::Driver;
-use tokio::net::TcpListener;
+use roadstead_storage::{Driver, Meter, Metered};
+use roadstead_telemetry::access::AccessLog;
+use roadstead_telemetry::metrics::Metrics;
+use roadstead_telemetry::startup;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use crate::{descriptors, listen, log, not_yet, wiring};
+use crate::debug::{self, Subject};
+use crate::wiring::{self, entry};
+use crate::{descriptors, log};
 
 /// The first purge comes at a random time within this, so that many registries do not purge at once.
 const FIRST_PURGE_WITHIN: Duration = Duration::from_hours(1);
@@ -27,21 +33,23 @@ const FIRST_PURGE_WITHIN: Duration = Duration::from_hours(1);
 /// Threads that may wait for the disk, where no driver says how many.
 const DISK_THREADS: u32 = 100;
 
-/// Whoever asks the debug address asks for little, and takes it at once.
-const DEBUG_PATIENCE: Duration = Duration::from_secs(10);
-const DEBUG_CONNECTIONS: usize = 64;
+/// How often it is looked whether the certificate's files have changed.
+const RELOAD_EVERY: Duration = Duration::from_secs(5);
+
+/// A standard output that takes nothing any more gets this long for the last lines.
+const LAST_LINES_WITHIN: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
+    // Before there are threads: it changes the environment.
+    let (pid, count) = socket_activation();
+    let inherited = Inherited::take(pid, count)?;
     let Loaded { config, warnings } = wiring::load(path)?;
-    log::start(&config.log);
+    let instance = Uuid::new_v4().to_string();
+    log::start(&config.log, &instance)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     descriptors::raise();
-    if let Some(warning) = not_yet::without_effect(&config) {
-        tracing::warn!("{warning}");
-    }
-    not_yet::refuse(&config)?;
     let disk_threads = match config.storage.driver {
         DriverKind::Filesystem { max_threads, .. } => max_threads,
         DriverKind::InMemory | DriverKind::S3(_) => DISK_THREADS,
@@ -50,71 +58,122 @@ pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         .enable_all()
         .max_blocking_threads(usize::try_from(disk_threads)?)
         .build()?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, instance, inherited))
 }
 
-async fn serve(config: Config) -> Result<ExitCode> {
+async fn serve(config: Config, instance: String, inherited: Option<Inherited>) -> Result<ExitCode> {
     let drain = drain_on_signals()?;
+    let tls = entry::tls(&config.http)?;
+    let told = Told::build(&config)?;
     let (store, metadata) = wiring::open(&config.storage)?;
+    let store = told.metered(&config, store);
     let metadata = Arc::new(metadata);
     let registry = build(&config, Arc::clone(&store), Arc::clone(&metadata)).await?;
-    let listeners = listen::bind(&config.http.addr).await?;
-    announce(&config, &listeners)?;
-    if !config.storage.read_only {
-        clean_up(&registry).await;
-        keep_purging(&registry, &config.storage.upload_purging, &drain);
-        let (resolving, until) = (Arc::clone(&registry), drain.clone());
-        tokio::spawn(async move { resolving.keep_resolving(until).await });
-    }
+    let (deliveries, events) = wiring::notices::build(&config.notifications, &config.storage)?;
     let health = Health::default();
+    let listeners = entry::listeners(&config.http, inherited).await?;
+    let notices = wiring::notices_of(&config, &instance, &listeners, events.clone());
+    let surface = wiring::surface(&config, health.clone(), told.telling(), notices).await?;
+    announce(&config, &listeners);
+    keep_house(&config, &registry, tls.as_ref(), &told.metrics, &drain).await?;
     let checks = wiring::checks::of(&config.health, store);
     tokio::spawn(health.clone().watch(checks, drain.clone()));
-    if let Some(debug) = &config.http.debug {
-        serve_debug(debug, &registry, &health, &drain).await?;
+    if let Some(address) = &config.http.debug {
+        let subject = Subject {
+            registry: Arc::clone(&registry),
+            health,
+            metrics: told.metrics.clone(),
+            events,
+        };
+        debug::serve(address, subject, drain.clone()).await?;
     }
-    let surface = wiring::surface(&config, health).await?;
+    let delivered = CancellationToken::new();
+    let deliveries = tokio::spawn(deliveries.run(delivered.clone()));
     let service = http::router(Arc::clone(&registry), surface);
-    let drained = http_server::serve(listeners, service, server_options(&config), drain).await;
+    let drained = http_server::serve(listeners, tls, service, server_options(&config), drain).await;
     finish(registry, metadata).await;
+    delivered.cancel();
+    if let Err(error) = deliveries.await {
+        tracing::error!(%error, "notifications were not brought to an end");
+    }
+    told.finish().await;
     if drained == Drained::Whole {
         tracing::info!("stopped: nothing was cut off");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The debug address, in the background until the drain.
-async fn serve_debug(
-    debug: &DebugServer,
+/// What a registry does beside answering requests, until the drain.
+async fn keep_house(
+    config: &Config,
     registry: &Arc<Registry>,
-    health: &Health,
+    tls: Option<&Tls>,
+    metrics: &Metrics,
     drain: &CancellationToken,
 ) -> Result<()> {
-    let listeners = listen::bind(&Listen::Tcp(debug.addr.clone()))
-        .await
-        .context("http.debug.addr")?;
-    for listener in &listeners {
-        tracing::info!("debug server listening {}", listener.local_addr()?);
+    if let (Some(tls), Some(files)) = (tls, &config.http.tls) {
+        keep_reloading(tls.clone(), drain)?;
+        metrics.certificate_expires(&files.certificate.display().to_string(), tls.not_after());
     }
-    let vars: Vars = Arc::new(|| serde_json::json!({}));
-    let service = http::debug_router(Debug {
-        registry: Arc::clone(registry),
-        health: health.clone(),
-        metrics: None,
-        vars,
-    });
-    let options = http_server::Options {
-        stalled_after: DEBUG_PATIENCE,
-        drain_within: DEBUG_PATIENCE,
-        http2: true,
-        connections: DEBUG_CONNECTIONS,
-    };
-    tokio::spawn(http_server::serve(
-        listeners,
-        service,
-        options,
-        drain.clone(),
-    ));
+    if !config.storage.read_only {
+        clean_up(registry).await;
+        keep_purging(registry, &config.storage.upload_purging, drain);
+        let (resolving, until) = (Arc::clone(registry), drain.clone());
+        tokio::spawn(async move { resolving.keep_resolving(until).await });
+    }
     Ok(())
+}
+
+/// Metrics and the access log.
+struct Told {
+    metrics: Metrics,
+    access_log: Option<AccessLog>,
+}
+
+impl Told {
+    fn build(config: &Config) -> Result<Self> {
+        let metrics = Metrics::new(
+            env!("CARGO_PKG_VERSION"),
+            roadstead_telemetry::system_clock()(),
+        );
+        let access_log = if config.log.access_log_disabled {
+            None
+        } else {
+            let log = AccessLog::to_standard_output().context("log.accesslog")?;
+            metrics.watch_access_log(&log);
+            Some(log)
+        };
+        Ok(Self {
+            metrics,
+            access_log,
+        })
+    }
+
+    fn telling(&self) -> Telling {
+        Telling::new(self.metrics.clone(), self.access_log.clone())
+    }
+
+    /// The store, measured if anybody can see the figures.
+    fn metered(&self, config: &Config, store: Arc<dyn Driver>) -> Arc<dyn Driver> {
+        let is_seen = config
+            .http
+            .debug
+            .as_ref()
+            .is_some_and(|debug| debug.metrics_path.is_some());
+        if !is_seen {
+            return store;
+        }
+        let metrics = self.metrics.clone();
+        let meter: Meter =
+            Arc::new(move |driver, action, took| metrics.storage_action(driver, action, took));
+        Arc::new(Metered::new(store, meter))
+    }
+
+    async fn finish(self) {
+        if let Some(log) = self.access_log {
+            let _written = tokio::task::spawn_blocking(move || log.finish(LAST_LINES_WITHIN)).await;
+        }
+    }
 }
 
 async fn build(
@@ -129,9 +188,15 @@ async fn build(
 }
 
 /// Where it listens, where it stores, and who may do what.
-fn announce(config: &Config, listeners: &[TcpListener]) -> Result<()> {
+fn announce(config: &Config, listeners: &[Listener]) {
+    if config.http.secret.is_none() {
+        startup::secret_made_up();
+    }
+    if config.redis.is_none() {
+        startup::no_redis();
+    }
     for listener in listeners {
-        tracing::info!("listening on {}", listener.local_addr()?);
+        startup::listening(listener, config.http.tls.is_some());
     }
     tracing::info!("storing in {}", place(&config.storage));
     let may = match (config.storage.read_only, config.storage.delete_enabled) {
@@ -142,9 +207,24 @@ fn announce(config: &Config, listeners: &[TcpListener]) -> Result<()> {
     let missing = match (&config.http.tls, &config.auth) {
         (None, Auth::None) => "no TLS and no authentication",
         (Some(_), Auth::None) => "no authentication",
-        _ => return Ok(()),
+        _ => return,
     };
     tracing::warn!("unprotected: {missing}, whoever reaches these addresses may {may}");
+}
+
+/// The certificate is read again when its files change, and on SIGHUP.
+fn keep_reloading(tls: Tls, drain: &CancellationToken) -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
+    let (watched, until) = (tls.clone(), drain.clone());
+    tokio::spawn(async move { until.run_until_cancelled(watched.watch(RELOAD_EVERY)).await });
+    let until = drain.clone();
+    tokio::spawn(async move {
+        while let Some(Some(())) = until.run_until_cancelled(hangup.recv()).await {
+            if tls.reload_now().await.is_ok() {
+                tracing::info!("the certificate was read again");
+            }
+        }
+    });
     Ok(())
 }
 
@@ -173,8 +253,9 @@ fn keep_purging(registry: &Arc<Registry>, purging: &UploadPurging, drain: &Cance
         return;
     }
     let first = FIRST_PURGE_WITHIN.mul_f64(fraction());
-    let minutes = first.as_secs() / 60;
-    tracing::info!("starting upload purge in {minutes}m");
+    // Whole minutes, as the reference says it.
+    let first = Duration::from_mins(first.as_secs() / 60);
+    startup::upload_purge_in(first);
     let purging = Purging {
         age: purging.age,
         interval: purging.interval,

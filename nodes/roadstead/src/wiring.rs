@@ -1,7 +1,9 @@
 //! From a configuration to the rooms' own options.
 
 pub(crate) mod checks;
+pub(crate) mod entry;
 mod guard;
+pub(crate) mod notices;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,9 +16,11 @@ use roadstead_config::{
     CalledAs, Config, DriverKind, Loaded, Platforms as ConfigPlatforms, Probe, Storage,
     config_path, from_process,
 };
+use roadstead_events::{Events, Source};
+use roadstead_listen::Listener;
 use roadstead_metadata::{Home, Local, system_clock};
 use roadstead_registry::health::Health;
-use roadstead_registry::http::Surface;
+use roadstead_registry::http::{Notices, Surface, Telling};
 use roadstead_registry::{Limits, ManifestRules, Options, Platforms};
 use roadstead_storage::{Driver, Filesystem, Memory};
 
@@ -132,7 +136,12 @@ fn patterns(texts: &[String]) -> Result<Vec<Regex>> {
 }
 
 /// What the registry shows besides its images. Reads the files that `auth` names.
-pub(crate) async fn surface(config: &Config, health: Health) -> Result<Surface> {
+pub(crate) async fn surface(
+    config: &Config,
+    health: Health,
+    telling: Telling,
+    notices: Option<Notices>,
+) -> Result<Surface> {
     let authenticator = Authenticator::build(guard::options(&config.auth, config.access.as_ref()));
     Ok(Surface {
         authenticator: authenticator.await.context("auth")?,
@@ -140,6 +149,36 @@ pub(crate) async fn surface(config: &Config, health: Health) -> Result<Surface> 
         health,
         root_tells_health: config.probes.root == Probe::Health,
         refuses_when_unwell: config.probes.requests == Probe::Health,
+        telling,
+        notices,
+    })
+}
+
+/// Whom to tell of what happens, and who tells.
+pub(crate) fn notices_of(
+    config: &Config,
+    instance: &str,
+    listeners: &[Listener],
+    events: Events,
+) -> Option<Notices> {
+    if config.notifications.endpoints.is_empty() {
+        return None;
+    }
+    let port = listeners
+        .iter()
+        .find_map(|listener| Some(listener.local_addr()?.port()));
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    let addr = port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+    Some(Notices {
+        events,
+        source: Source {
+            addr,
+            instance_id: instance.to_owned(),
+        },
+        include_references: config.notifications.include_references,
     })
 }
 

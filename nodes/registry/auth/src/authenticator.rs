@@ -1,5 +1,6 @@
 //! The way of a request: what it shows, who that is, whether they may.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +36,7 @@ struct Htpasswd {
 }
 
 /// A request, as far as it matters here.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Asked<'a> {
     /// The value of its `Authorization` header, as it came.
     pub authorization: Option<&'a [u8]>,
@@ -251,6 +252,18 @@ impl Htpasswd {
             }),
             _ => Ok(granted),
         }
+    }
+}
+
+/// Without its credentials.
+impl fmt::Debug for Asked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asked")
+            .field("wanted", self.wanted)
+            .field("client", &self.client)
+            .field("scheme", &self.scheme)
+            .field("host", &self.host)
+            .finish_non_exhaustive()
     }
 }
 

@@ -170,6 +170,24 @@ async fn anybody_may_pull_and_users_push_where_rules_say_so() {
     ));
 }
 
+#[test]
+fn credentials_do_not_show_in_debug_output() {
+    let asked = Asked {
+        authorization: Some(b"Basic HIDDEN"),
+        wanted: &Wanted::nothing(),
+        client: CLIENT,
+        scheme: "https",
+        host: None,
+    };
+    let plain = format!("{asked:?}");
+    // As bytes it would be numbers.
+    assert!(
+        !plain.contains("HIDDEN") && !plain.contains("66, 97"),
+        "{plain}"
+    );
+    assert!(plain.contains("127.0.0.1"));
+}
+
 #[tokio::test]
 async fn too_many_wrong_passwords_are_told() {
     let (_directory, it) = htpasswd(None).await;

@@ -1,5 +1,6 @@
 //! The HTTP API of the distribution specification and of the reference registry: parse, call, answer.
 
+mod account;
 mod answer;
 mod authorize;
 mod base;
@@ -7,6 +8,7 @@ mod blobs;
 mod budget;
 mod debug;
 mod error;
+mod events;
 mod listings;
 mod location;
 mod manifests;
@@ -29,12 +31,15 @@ use roadstead_oci::{Digest, ErrorCode, Name};
 use crate::Registry;
 use crate::body::Body as Incoming;
 use crate::health::Health;
+use account::Account;
+pub use account::Telling;
 use budget::Budget;
 pub use debug::{Debug, Text, Vars, debug_router};
 use error::Failure;
+pub use events::Notices;
 use request::Call;
 use route::{RawName, Route, Target};
-pub use via::Peer;
+pub use via::OtherEnd;
 
 const API_VERSION: &str = "docker-distribution-api-version";
 
@@ -50,6 +55,10 @@ pub struct Surface {
     pub root_tells_health: bool,
     /// So does every other path.
     pub refuses_when_unwell: bool,
+    /// Who is told of each request.
+    pub telling: Telling,
+    /// Who is told of what happened.
+    pub notices: Option<Notices>,
 }
 
 /// What handlers share.
@@ -73,23 +82,26 @@ pub fn router(registry: Arc<Registry>, surface: Surface) -> axum::Router {
 
 /// The way of a request.
 async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response<Body> {
-    let mut response = if request::names_its_host(&request) {
-        let (call, body) = Call::parse(&api, request);
-        respond(&api, call, body).await
+    let names_its_host = request::names_its_host(&request);
+    let (call, body) = Call::parse(&api, request);
+    let route = Route::parse(&call.path);
+    let account = Account::open(&api.surface.telling, &call, &route);
+    let mut response = if names_its_host {
+        let answering = respond(&api, call, route, body);
+        tracing::Instrument::instrument(answering, account.span()).await
     } else {
         answer::no_host()
     };
     stamp(&api, &mut response);
-    response
+    account.follow(response)
 }
 
-async fn respond(api: &Arc<Api>, mut call: Call, body: Incoming) -> Response<Body> {
-    let route = Route::parse(&call.path);
+async fn respond(api: &Arc<Api>, mut call: Call, route: Route, body: Incoming) -> Response<Body> {
     if api.refuses(&route) {
         return error::unwell();
     }
     if let Err(failure) = authorize::admit(api, &mut call, &route).await {
-        return failure.into_response(&call);
+        return failure.into_response();
     }
     match route {
         Route::Elsewhere(path) => answer::moved(&call, &path),
@@ -153,7 +165,7 @@ async fn handle(api: &Api, call: Call, target: Target, body: Incoming) -> Respon
         Target::Uploads { name } => uploads::open(api, &call, &name, body).await,
         Target::Upload { name, id } => uploads::answer(api, &call, &name, &id, body).await,
     };
-    answered.unwrap_or_else(|failure| failure.into_response(&call))
+    answered.unwrap_or_else(|failure| failure.into_response())
 }
 
 /// What every answer carries.

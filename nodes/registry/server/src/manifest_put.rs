@@ -1,7 +1,9 @@
 //! Pushing a manifest: check what it names, store it, then let tags point to it.
 
 use bytes::Bytes;
-use roadstead_oci::{Algorithm, Child, Descriptor, Digest, Manifest, Name, Reference, Tag};
+use roadstead_oci::{
+    Algorithm, Child, Descriptor, Digest, Manifest, MediaType, Name, Reference, Tag,
+};
 use roadstead_storage::{Error as StoreError, Put, StorePath, layout};
 
 use crate::Registry;
@@ -33,6 +35,7 @@ pub(crate) struct Push<'a> {
 #[derive(Debug)]
 pub(crate) struct Pushed {
     pub(crate) digest: Digest,
+    pub(crate) media_type: MediaType,
     pub(crate) subject: Option<Digest>,
 }
 
@@ -72,6 +75,7 @@ impl Registry {
         self.store_tagged(name, &digest, &tags, bytes).await?;
         Ok(Pushed {
             digest,
+            media_type: manifest.media_type,
             subject: manifest.subject.map(|subject| subject.digest),
         })
     }

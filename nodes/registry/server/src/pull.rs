@@ -64,6 +64,11 @@ impl Registry {
         }
     }
 
+    /// Bytes of a blob that is stored.
+    pub(crate) async fn blob_size(&self, digest: &Digest) -> Result<u64, Error> {
+        Ok(self.store.stat(&layout::blob_data(digest)).await?.size)
+    }
+
     /// Whether the repository has ever held a manifest.
     pub(crate) async fn check_known(&self, name: &Name) -> Result<(), Error> {
         if self.exists(&layout::manifests(name)).await? {

@@ -4,8 +4,6 @@ mod answers;
 mod seats;
 
 use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::Request;
@@ -13,7 +11,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::{TcpListener, TcpStream};
+use roadstead_listen::{AcceptError, Listener, Peer, Stream, Tls, first_bytes, tells_http};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +21,7 @@ use tower::ServiceExt as _;
 
 use seats::{Seat, Seats};
 
-use crate::http::Peer;
+use crate::http::OtherEnd;
 
 /// A client has this long to send a request's headers, and may leave a connection idle for as long. More than the 60 s
 /// for which proxies commonly keep idle connections to upstreams: they close first, and lose no request.
@@ -37,8 +36,10 @@ const WINDOW: u32 = 1 << 20;
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PONG_WITHIN: Duration = Duration::from_secs(20);
 
-/// How a client begins that speaks HTTP/2 (RFC 9113, section 3.4), and when to look whether more of it came.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// A client has this long to shake hands.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(20);
+
+/// How often it is looked whether a connection that should leave has nothing under way.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// After an error that is not about one connection (out of file descriptors, say).
@@ -76,7 +77,8 @@ struct Ending {
 
 /// Serves the listeners until the drain begins, then finishes what is under way.
 pub async fn serve(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
+    tls: Option<Tls>,
     service: axum::Router,
     options: Options,
     drain: CancellationToken,
@@ -88,16 +90,14 @@ pub async fn serve(
         cut_off: CancellationToken::new(),
     };
     let accepting = listeners.into_iter().map(|listener| {
-        accept(
-            listener,
-            service.clone(),
+        let serving = Serving {
+            tls: tls.clone(),
+            builder: builder(options),
+            service: service.clone(),
             options,
-            end.clone(),
-            Room {
-                seats: seats.clone(),
-                connections: connections.clone(),
-            },
-        )
+            end: end.clone(),
+        };
+        accept(listener, serving, seats.clone(), connections.clone())
     });
     futures::future::join_all(accepting).await;
     connections.close();
@@ -115,36 +115,34 @@ pub async fn serve(
     }
 }
 
-/// Where connections are kept.
-#[derive(Debug)]
-struct Room {
-    seats: Seats,
-    connections: TaskTracker,
-}
-
-async fn accept(
-    listener: TcpListener,
+/// What each connection is served with.
+#[derive(Clone)]
+struct Serving {
+    tls: Option<Tls>,
+    builder: Builder<TokioExecutor>,
     service: axum::Router,
     options: Options,
     end: Ending,
-    room: Room,
-) {
-    let builder = builder(options);
+}
+
+async fn accept(listener: Listener, serving: Serving, seats: Seats, connections: TaskTracker) {
+    let drain = serving.end.drain.clone();
     loop {
-        let Some(accepted) = end.drain.run_until_cancelled(listener.accept()).await else {
+        let Some(accepted) = drain.run_until_cancelled(listener.accept()).await else {
             return;
         };
         match accepted {
             Ok((stream, peer)) => {
-                let Some(seat) = end.drain.run_until_cancelled(room.seats.take()).await else {
+                let Some(seat) = drain.run_until_cancelled(seats.take()).await else {
                     return;
                 };
-                let (builder, service, end) = (builder.clone(), service.clone(), end.clone());
-                let connection = Connection { seat, peer, end };
-                room.connections
-                    .spawn(connection.serve(stream, builder, service, options));
+                let connection = Connection {
+                    seat,
+                    peer,
+                    serving: serving.clone(),
+                };
+                connections.spawn(connection.serve(stream));
             }
-            Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "connections cannot be accepted");
                 tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
@@ -156,43 +154,83 @@ async fn accept(
 /// One connection, from its first byte to its last.
 struct Connection {
     seat: Seat,
-    peer: SocketAddr,
-    end: Ending,
+    peer: Peer,
+    serving: Serving,
 }
 
 impl Connection {
-    async fn serve(
-        self,
-        stream: TcpStream,
-        builder: Builder<TokioExecutor>,
-        service: axum::Router,
-        options: Options,
-    ) {
-        // Answers are written whole: waiting for more to send with them would only delay them.
-        let _best_effort = stream.set_nodelay(true);
-        let Self { seat, peer, end } = self;
-        let begun = tokio::select! {
-            begun = has_begun(&stream) => begun,
-            () = end.drain.cancelled() => false,
-            () = seat.leave.cancelled() => false,
-        };
-        if !begun {
-            return;
-        }
+    async fn serve(self, stream: Stream) {
         let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(options.stalled_after));
-        let answers = seat.answers.clone();
-        let this_end = Peer {
-            address: Some(peer),
-            is_tls: false,
+        stream.set_write_timeout(Some(self.serving.options.stalled_after));
+        let stream = Box::pin(stream);
+        let Some(tls) = self.serving.tls.clone() else {
+            return self.listen(stream).await;
         };
+        let Some(shaken) = self
+            .before_it_ends(tls.accept(stream, HANDSHAKE_WITHIN))
+            .await
+        else {
+            return;
+        };
+        match shaken {
+            Ok(stream) => self.listen(stream).await,
+            Err(AcceptError::PlainHttp(client)) => {
+                tracing::debug!(peer = %self.peer, "plain HTTP came where TLS is spoken");
+                client.refuse(HANDSHAKE_WITHIN).await;
+            }
+            Err(error) => {
+                tracing::debug!(peer = %self.peer, %error, "a TLS handshake failed");
+            }
+        }
+    }
+
+    /// Waits until the client has said enough to tell which HTTP it speaks: before that, no other time limit runs.
+    async fn listen<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let heard = first_bytes(stream, tells_http, HEADERS_WITHIN);
+        if let Some(Ok(stream)) = self.before_it_ends(heard).await {
+            self.serve_http(stream).await;
+        }
+    }
+
+    /// What happens before the first request is given up when the drain begins, or somebody needs the seat.
+    async fn before_it_ends<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = self.serving.end.drain.cancelled() => None,
+            () = self.seat.leave.cancelled() => None,
+        }
+    }
+
+    async fn serve_http<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self {
+            seat,
+            peer,
+            serving:
+                Serving {
+                    tls,
+                    builder,
+                    service,
+                    options,
+                    end,
+                },
+        } = self;
+        let other_end = OtherEnd {
+            address: peer.address(),
+            is_tls: tls.is_some(),
+        };
+        let answers = seat.answers.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             let (service, begun) = (service.clone(), answers.begin());
-            request.extensions_mut().insert(this_end);
+            request.extensions_mut().insert(other_end);
             async move { Ok::<_, Infallible>(begun.watch(service.oneshot(request).await?)) }
         });
-        let mut serving =
-            std::pin::pin!(builder.serve_connection(TokioIo::new(Box::pin(stream)), service));
+        let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
             ended = &mut serving => ended,
             () = seat.answers.all_stalled(options.stalled_after) => return,
@@ -219,21 +257,6 @@ async fn asked_to_leave(seat: &Seat) {
     }
 }
 
-/// Waits until the client has said enough to tell which HTTP it speaks: before that, no other time limit runs.
-async fn has_begun(stream: &TcpStream) -> bool {
-    let begun = async {
-        let mut first = [0; PREFACE.len()];
-        loop {
-            let heard = stream.peek(&mut first).await?;
-            if heard == 0 || heard == PREFACE.len() || !PREFACE.starts_with(&first[..heard]) {
-                return Ok::<_, io::Error>(heard > 0);
-            }
-            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
-        }
-    };
-    matches!(timeout(HEADERS_WITHIN, begun).await, Ok(Ok(true)))
-}
-
 fn builder(options: Options) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     if !options.http2 {
@@ -257,49 +280,4 @@ fn builder(options: Options) -> Builder<TokioExecutor> {
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PONG_WITHIN);
     builder
-}
-
-fn is_about_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::AsyncWriteExt as _;
-    use tokio::time::Instant;
-
-    use super::*;
-
-    async fn connected() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap());
-        let (client, accepted) = tokio::join!(client, listener.accept());
-        (client.unwrap(), accepted.unwrap().0)
-    }
-
-    #[tokio::test]
-    async fn a_client_that_says_nothing_or_too_little_is_let_go() {
-        for said in ["", "P", "PRI * HT"] {
-            let (mut client, server) = connected().await;
-            client.write_all(said.as_bytes()).await.unwrap();
-            tokio::time::pause();
-            let begun = Instant::now();
-            assert!(!has_begun(&server).await, "{said:?}");
-            assert!(begun.elapsed() >= HEADERS_WITHIN);
-            tokio::time::resume();
-        }
-    }
-
-    #[tokio::test]
-    async fn a_client_that_says_enough_is_heard() {
-        for said in ["G", "PUT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
-            let (mut client, server) = connected().await;
-            client.write_all(said.as_bytes()).await.unwrap();
-            assert!(has_begun(&server).await, "{said:?}");
-        }
-    }
 }

@@ -9,6 +9,7 @@ mod error;
 mod filesystem;
 pub mod layout;
 mod memory;
+mod metered;
 mod path;
 
 pub use driver::{
@@ -17,4 +18,5 @@ pub use driver::{
 pub use error::Error;
 pub use filesystem::{Filesystem, OpenError};
 pub use memory::Memory;
+pub use metered::{Meter, Metered};
 pub use path::{PathError, StorePath};

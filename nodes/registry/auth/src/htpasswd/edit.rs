@@ -1,5 +1,6 @@
-//! Changing an htpasswd file, as Apache's `htpasswd` does. What else stands in the file stays as it is.
+//! Changing an htpasswd file, as Apache's `htpasswd` does. What else stands in the file stays as it is, with Unix line ends.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, fchown};
@@ -53,7 +54,7 @@ pub enum EditError {
 }
 
 /// An htpasswd file's text, to be changed and saved.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Htpasswd {
     lines: Vec<String>,
     /// As it was read, if it was.
@@ -168,6 +169,12 @@ impl Htpasswd {
             }),
             _ => Ok(()),
         }
+    }
+}
+
+impl fmt::Debug for Htpasswd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Htpasswd({} lines)", self.lines.len())
     }
 }
 

@@ -36,6 +36,7 @@ fn setting_keeps_all_other_lines() {
     assert_eq!(file.lines[0], "# people");
     assert!(file.lines[1].starts_with("ann:$2y$04$"));
     assert_eq!(file.lines[2..4], ["", "bob:$apr1$y"]);
+    assert_eq!(format!("{file:?}"), "Htpasswd(5 lines)");
     assert_eq!(file.verify("ann", "secret"), Some(true));
     assert_eq!(file.verify("ann", "Secret"), Some(false));
     assert_eq!(file.verify("bob", "y"), Some(false));

@@ -52,7 +52,12 @@ impl Limiter {
     pub(crate) fn new(limits: GuessLimits) -> Self {
         let size = NonZeroUsize::new(limits.table).unwrap_or(NonZeroUsize::MIN);
         Self {
-            limits,
+            // None at all would let nobody in, right or wrong.
+            limits: GuessLimits {
+                per_user: limits.per_user.max(1),
+                per_client: limits.per_client.max(1),
+                ..limits
+            },
             tables: Mutex::new(Tables {
                 clients: LruCache::new(size),
                 users: LruCache::new(size),

@@ -120,6 +120,15 @@ async fn strangers_cost_what_users_cost() {
     assert_eq!(*it.work.lock().unwrap(), [COST; 4]);
 }
 
+/// Even if a password fitted the hash that stands in for a stranger's.
+#[tokio::test(start_paused = true)]
+async fn strangers_are_strangers_whatever_fits() {
+    let it = fixture_with(|_| {}, Arc::default(), |_, _| true);
+    assert!(it.login("ann", "anything").await.is_ok());
+    assert_eq!(it.login("nobody", "anything").await, Err(Refused::Wrong));
+    assert_eq!(it.login("nobody", "anything").await, Err(Refused::Wrong));
+}
+
 #[tokio::test(start_paused = true)]
 async fn guessing_ends_and_the_neighbours_go_on() {
     let it = fixture(|_| {});
@@ -242,6 +251,13 @@ async fn work_is_bounded_and_what_comes_beyond_is_told() {
     began.recv_timeout(DEADLINE).unwrap();
     let (first, second) = (it.login("bob", "1"), it.login("bob", "2"));
     let beyond = async {
+        let both_wait = async {
+            while it.users.verifier.under_way() < 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let both_wait = tokio::time::timeout(DEADLINE, both_wait).await;
+        both_wait.expect("two of bob's passwords wait");
         assert_eq!(it.login("bob", "3").await, Err(Refused::Busy));
         // Those who are known pass by all of them.
         assert!(it.login("ann", "secret").await.is_ok());

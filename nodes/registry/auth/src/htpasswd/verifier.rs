@@ -123,6 +123,14 @@ impl Verifier {
     }
 }
 
+#[cfg(test)]
+impl Verifier {
+    /// Verifications that were begun and are not done.
+    pub(super) fn under_way(&self) -> usize {
+        lock(&self.memory).coming.len()
+    }
+}
+
 async fn work(
     check: Check,
     places: Arc<Semaphore>,

@@ -71,7 +71,7 @@ impl Remote {
                 "jwks is fetched over plain http: whoever is on the way can let anybody in"
             );
         }
-        let agent = agent(secure);
+        let agent = agent(secure, RootCerts::PlatformVerifier);
         Ok(Self::with(Arc::new(move || fetch(&agent, &uri))))
     }
 
@@ -159,10 +159,10 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn agent(secure: bool) -> ureq::Agent {
+fn agent(secure: bool, roots: RootCerts) -> ureq::Agent {
     let tls = TlsConfig::builder()
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .root_certs(RootCerts::PlatformVerifier)
+        .root_certs(roots)
         .build();
     ureq::Agent::config_builder()
         .tls_config(tls)

@@ -175,7 +175,7 @@ fn a_set_comes_over_http() {
         answer("500 Oh", &set(&["one"])),
         answer("200 OK", &large),
     ]);
-    let agent = agent(false);
+    let agent = agent(false, RootCerts::PlatformVerifier);
     let uri = format!("http://{address}/jwks").parse().unwrap();
     assert!(jwks::parse(&fetch(&agent, &uri).unwrap()).is_ok());
     assert!(matches!(fetch(&agent, &uri), Err(FetchError::Status(302))));
@@ -186,10 +186,74 @@ fn a_set_comes_over_http() {
 #[test]
 fn https_is_not_given_up() {
     let address = serve(vec![answer("200 OK", &set(&["one"]))]);
-    let secure = agent(true);
+    let secure = agent(true, RootCerts::PlatformVerifier);
     let plain = format!("http://{address}/jwks").parse().unwrap();
     assert!(matches!(fetch(&secure, &plain), Err(FetchError::Http(_))));
     // There is no TLS behind it.
     let uri = format!("https://{address}/jwks").parse().unwrap();
     assert!(matches!(fetch(&secure, &uri), Err(FetchError::Http(_))));
+}
+
+/// Answers one request after another over TLS, as `127.0.0.1`, and tells where and with which certificate.
+fn serve_tls(connections: usize, answer: Vec<u8>) -> (std::net::SocketAddr, Vec<u8>) {
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.self_signed(&pair).unwrap().der().clone();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider);
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    let key = rustls_pki_types::PrivateKeyDer::try_from(pair.serialize_der()).unwrap();
+    let config = config.with_no_client_auth();
+    let config = Arc::new(
+        config
+            .with_single_cert(vec![certificate.clone()], key)
+            .unwrap(),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().unwrap();
+            let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = rustls::StreamOwned::new(session, stream);
+            let mut request = [0; 4096];
+            // A client that does not trust the certificate hangs up.
+            if stream.read(&mut request).is_ok_and(|n| n > 0) {
+                let _sent = stream.write_all(&answer);
+                stream.conn.send_close_notify();
+                let _sent = stream.flush();
+            }
+        }
+    });
+    (address, certificate.to_vec())
+}
+
+#[test]
+fn only_a_server_with_a_trusted_certificate_is_believed() {
+    let (address, certificate) = serve_tls(2, answer("200 OK", &set(&["one"])));
+    let uri = format!("https://{address}/jwks").parse().unwrap();
+    let system = agent(true, RootCerts::PlatformVerifier);
+    let told = fetch(&system, &uri).unwrap_err().to_string();
+    assert!(told.contains("certificate"), "{told}");
+    let certificate = ureq::tls::Certificate::from_der(&certificate).to_owned();
+    let trusting = agent(true, RootCerts::new_with_certs(&[certificate]));
+    assert!(jwks::parse(&fetch(&trusting, &uri).unwrap()).is_ok());
+}
+
+#[test]
+fn errors_do_not_tell_the_url_s_password() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    for url in [
+        format!("http://user:HIDDEN@{address}/HIDDEN?HIDDEN"),
+        "http://user:HIDDEN@invalid.invalid/".to_owned(),
+    ] {
+        let told = fetch(
+            &agent(false, RootCerts::PlatformVerifier),
+            &url.parse().unwrap(),
+        );
+        let told = told.unwrap_err();
+        assert!(!format!("{told} {told:?}").contains("HIDDEN"), "{told:?}");
+    }
 }

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::{Method, StatusCode, header};
 use roadstead_auth::{Asked, Denied, Granted, Wanted};
 use roadstead_oci::{ErrorCode, Name};
+use roadstead_telemetry::request as telemetry;
 use serde_json::{Value, json};
+use tracing::Span;
 
 use super::Api;
 use super::error::Failure;
@@ -17,6 +19,7 @@ pub(super) async fn admit(api: &Api, call: &mut Call, route: &Route) -> Result<(
     let Some(wanted) = wanted(route, call) else {
         return Ok(());
     };
+    telemetry::authorizing();
     let mut answered = ask(api, call, &wanted).await;
     // Who may push here, and not pull from there, sends the blob instead.
     if let (Err(Denied::Forbidden { .. }), Some((target, _source))) =
@@ -24,7 +27,15 @@ pub(super) async fn admit(api: &Api, call: &mut Call, route: &Route) -> Result<(
     {
         answered = ask(api, call, &Wanted::push(&target)).await;
     }
-    call.granted = Some(answered.map_err(Failure::from)?);
+    let granted = answered.map_err(|denied| {
+        telemetry::unauthorized(&denied.to_string());
+        Failure::from(denied)
+    })?;
+    if let Some(user) = granted.user() {
+        telemetry::authorized(&Span::current(), user);
+        let _once = call.learnt.user.set(user.to_owned());
+    }
+    call.granted = Some(granted);
     Ok(())
 }
 

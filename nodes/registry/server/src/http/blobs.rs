@@ -23,6 +23,7 @@ pub(super) async fn answer(
     let (name, digest) = (known_name(name)?, known_digest(digest)?);
     if call.method == Method::DELETE {
         api.registry.remove_blob(name, &digest).await?;
+        api.tell_digest_deleted(call, name, &digest).await;
         return Ok(empty(StatusCode::ACCEPTED));
     }
     get(api, call, name, &digest).await
@@ -39,7 +40,10 @@ async fn get(
     let mut response = if is_held(call, &text) {
         empty(StatusCode::NOT_MODIFIED)
     } else {
-        content(call, &text, opened)?
+        let size = opened.size;
+        let response = content(call, &text, opened)?;
+        api.tell_blob_pulled(call, name, digest, size);
+        response
     };
     set(&mut response, header::ETAG, format!("\"{text}\""));
     set(&mut response, header::CACHE_CONTROL, FOR_EVER);

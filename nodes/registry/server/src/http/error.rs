@@ -7,12 +7,11 @@ use roadstead_storage::Error as StoreError;
 use serde_json::{Value, json};
 
 use super::answer::{json as json_answer, set};
-use super::request::Call;
 use crate::body::BodyError;
 use crate::error::Error;
 
 /// What a client that gave up would be told; nginx's number for it.
-const CLIENT_CLOSED: u16 = 499;
+pub(super) const CLIENT_CLOSED: u16 = 499;
 
 /// Seconds after which a client may try again what failed for no fault of its own.
 const RETRY_AFTER: &str = "5";
@@ -46,17 +45,13 @@ impl Failure {
         self
     }
 
-    pub(super) fn into_response(self, call: &Call) -> Response<Body> {
+    pub(super) fn into_response(self) -> Response<Body> {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        if status.is_server_error() {
-            tracing::error!(method = %call.method, path = call.path, errors = ?self.entries, "a request failed");
-        } else {
-            tracing::debug!(method = %call.method, path = call.path, errors = ?self.entries, "a request was refused");
-        }
         self.response(status)
     }
 
     fn response(self, status: StatusCode) -> Response<Body> {
+        let reported = self.entries.first().map(Reported::of);
         let mut response = json_answer(&ErrorDocument {
             errors: self.entries,
         });
@@ -64,7 +59,36 @@ impl Failure {
         for (name, value) in self.headers {
             set(&mut response, name, value);
         }
+        if let Some(reported) = reported {
+            response.extensions_mut().insert(reported);
+        }
         response
+    }
+}
+
+/// The first error of an answer, for the log.
+#[derive(Debug, Clone)]
+pub(super) struct Reported {
+    pub(super) code: String,
+    pub(super) message: &'static str,
+    pub(super) detail: Option<String>,
+}
+
+impl Reported {
+    fn of(entry: &ErrorEntry) -> Self {
+        // As the reference's log has it: `manifest unknown`.
+        let code = entry.code().to_ascii_lowercase().replace('_', " ");
+        let message = entry.message();
+        let detail = match entry.detail() {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        };
+        Self {
+            code,
+            message,
+            detail,
+        }
     }
 }
 

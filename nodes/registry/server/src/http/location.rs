@@ -22,6 +22,15 @@ pub(super) fn of_upload(api: &Api, call: &Call, ticket: &Ticket) -> String {
     at(call, &format!("{name}/blobs/uploads/{id}?_state={state}"))
 }
 
+/// Where others than the client find something: with scheme and host, also where clients are sent to paths.
+pub(super) fn told_of(call: &Call, path: &str) -> String {
+    let base = match &call.via.host {
+        Some(host) if call.base.is_empty() => format!("{}://{host}", call.via.scheme),
+        _ => call.base.clone(),
+    };
+    format!("{base}{}v2/{path}", call.prefix)
+}
+
 fn at(call: &Call, path: &str) -> String {
     format!("{}{}v2/{path}", call.base, call.prefix)
 }

@@ -6,6 +6,7 @@ use roadstead_oci::{ErrorCode, Reference, ReferenceError, Tag};
 
 use super::answer::{empty, set};
 use super::error::Failure;
+use super::events::ManifestSeen;
 use super::request::Call;
 use super::route::RawName;
 use super::{Api, CONTENT_DIGEST, is_held, known_name, location};
@@ -48,8 +49,14 @@ pub(super) async fn answer(
         Method::PUT => put(api, call, name, &reference, body).await,
         Method::DELETE => {
             match &reference {
-                Reference::Digest(digest) => api.registry.remove_manifest(name, digest).await?,
-                Reference::Tag(tag) => api.registry.remove_tag(name, tag).await?,
+                Reference::Digest(digest) => {
+                    api.registry.remove_manifest(name, digest).await?;
+                    api.tell_digest_deleted(call, name, digest).await;
+                }
+                Reference::Tag(tag) => {
+                    api.registry.remove_tag(name, tag).await?;
+                    api.tell_tag_deleted(call, name, tag).await;
+                }
             }
             Ok(empty(StatusCode::ACCEPTED))
         }
@@ -70,6 +77,14 @@ async fn get(
         empty(StatusCode::NOT_MODIFIED)
     } else {
         let length = stored.bytes.len();
+        let seen = ManifestSeen {
+            name,
+            reference,
+            digest: &stored.digest,
+            media_type: &stored.media_type,
+            bytes: &stored.bytes,
+        };
+        api.tell_manifest_pulled(call, seen);
         let body = if call.is_head() {
             Body::empty()
         } else {
@@ -112,9 +127,17 @@ async fn put(
         reference,
         tags: tags.clone(),
         content_type,
-        bytes,
+        bytes: bytes.clone(),
     };
     let pushed = api.registry.put_manifest(push).await?;
+    let seen = ManifestSeen {
+        name,
+        reference,
+        digest: &pushed.digest,
+        media_type: pushed.media_type.as_str(),
+        bytes: &bytes,
+    };
+    api.tell_manifest_pushed(call, seen).await;
     let mut response = empty(StatusCode::CREATED);
     set(
         &mut response,

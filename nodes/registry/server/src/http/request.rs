@@ -1,5 +1,8 @@
 //! A request, taken apart once.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,16 +13,24 @@ use percent_encoding::percent_decode_str;
 
 use roadstead_auth::{Granted, Wanted};
 use roadstead_oci::Name;
+use uuid::Uuid;
 
 use super::Api;
+use super::account::Learnt;
 use super::query::Query;
-use super::via::{Peer, Via};
+use super::via::{OtherEnd, Via};
 use crate::body::{Body as Incoming, BodyError};
 
 /// All of a request but its body.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) method: Method,
+    /// The request target as it came.
+    pub(super) uri: String,
+    pub(super) version: Version,
+    /// Made for this request, and told to the client.
+    pub(super) id: String,
+    pub(super) learnt: Arc<Learnt>,
     /// Decoded, and below the configured prefix; that of the root is the same everywhere. Empty when it is not below it,
     /// or not text.
     pub(super) path: String,
@@ -32,6 +43,7 @@ pub(super) struct Call {
     /// The prefix that the routes lie under: `/`, or `/path/`.
     pub(super) prefix: String,
     pub(super) via: Via,
+    pub(super) other_end: OtherEnd,
     /// Who asks, and what they may do. Absent until it was found out, and where nobody needs to know.
     pub(super) granted: Option<Granted>,
 }
@@ -46,7 +58,11 @@ impl Call {
             .headers
             .get(header::HOST)
             .and_then(|host| host.to_str().ok());
-        let peer = parts.extensions.get::<Peer>().copied().unwrap_or_default();
+        let peer = parts
+            .extensions
+            .get::<OtherEnd>()
+            .copied()
+            .unwrap_or_default();
         let via = Via::of(
             &parts.headers,
             authority.or(host),
@@ -58,8 +74,13 @@ impl Call {
             (None, Some(host)) if !options.relative_urls => format!("{}://{host}", via.scheme),
             (None, _) => String::new(),
         };
+        let learnt = Arc::<Learnt>::default();
         let call = Self {
             method: parts.method,
+            uri: parts.uri.to_string(),
+            version: parts.version,
+            id: Uuid::new_v4().to_string(),
+            learnt: Arc::clone(&learnt),
             path,
             query: Query::parse(parts.uri.query().unwrap_or_default()),
             query_text: parts.uri.query().map(str::to_owned),
@@ -67,9 +88,10 @@ impl Call {
             base,
             prefix: options.prefix.clone(),
             via,
+            other_end: peer,
             granted: None,
         };
-        let body = incoming(&call, body, options.limits.body_idle);
+        let body = incoming(&call, body, options.limits.body_idle, learnt);
         (call, body)
     }
 
@@ -82,6 +104,22 @@ impl Call {
     pub(super) fn content_length(&self) -> Option<u64> {
         self.header(header::CONTENT_LENGTH)
             .and_then(|length| length.parse().ok())
+    }
+
+    /// Who asks, where that is known.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.granted.as_ref().and_then(Granted::user)
+    }
+
+    /// The client's address, with the port where the connection is the client's own.
+    pub(super) fn remote(&self) -> String {
+        match (self.other_end.address, self.via.client) {
+            (Some(address), Some(client)) if address.ip().to_canonical() == client => {
+                SocketAddr::new(client, address.port()).to_string()
+            }
+            (_, Some(client)) => client.to_string(),
+            (_, None) => String::new(),
+        }
     }
 
     /// Whether the catalogue shows this repository to whoever asks.
@@ -125,11 +163,15 @@ fn path_below(prefix: &str, path: &str) -> String {
         .to_owned()
 }
 
-fn incoming(call: &Call, body: Body, idle: Duration) -> Incoming {
+fn incoming(call: &Call, body: Body, idle: Duration, learnt: Arc<Learnt>) -> Incoming {
     let is_sending =
         !http_body::Body::is_end_stream(&body) && call.header(header::EXPECT).is_none();
     Incoming::new(
         body.into_data_stream()
+            .inspect_ok(move |piece| {
+                let length = piece.len() as u64;
+                learnt.received.fetch_add(length, Ordering::Relaxed);
+            })
             .map_err(|_cut_off| BodyError::Aborted),
         idle,
         is_sending,

@@ -33,11 +33,14 @@ pub(super) async fn open(
         let from = from.transpose()?;
         // Nobody learns by a mount what lies where they may not look.
         if call.may_pull(from.as_ref()) && api.registry.mount(name, &digest, from.as_ref()).await? {
+            api.tell_blob_mounted(call, name, &digest, from.as_ref())
+                .await;
             return Ok(created(call, name, &digest));
         }
     } else if let Some(digest) = call.query.get("digest") {
         let digest = known_digest(digest)?;
         api.registry.push_whole(name, &digest, body).await?;
+        api.tell_blob_pushed(call, name, &digest).await;
         return Ok(created(call, name, &digest));
     }
     let algorithm = match call.query.get("digest-algorithm") {
@@ -98,6 +101,7 @@ async fn complete(
     let chunk = chunk(api, call, &ticket, body)?;
     let completed = api.registry.complete(ticket.clone(), &digest, chunk).await;
     completed.map_err(|error| told_where(api, call, &ticket, error))?;
+    api.tell_blob_pushed(call, name, &digest).await;
     Ok(created(call, name, &digest))
 }
 

@@ -16,7 +16,7 @@ const HOPS: usize = 64;
 
 /// The other end of a connection.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Peer {
+pub struct OtherEnd {
     /// Absent for a unix socket, where whoever may connect is trusted.
     pub address: Option<SocketAddr>,
     pub is_tls: bool,
@@ -38,7 +38,7 @@ impl Via {
     pub(super) fn of(
         headers: &HeaderMap,
         asked: Option<&str>,
-        peer: Peer,
+        peer: OtherEnd,
         trusted: &[IpNet],
     ) -> Self {
         let address = peer.address.map(|address| address.ip().to_canonical());
@@ -213,7 +213,7 @@ mod tests {
             "10.0.0.0/8".parse().unwrap(),
             "127.0.0.0/8".parse().unwrap(),
         ];
-        let peer = Peer {
+        let peer = OtherEnd {
             address: Some(peer.parse().unwrap()),
             is_tls: false,
         };
@@ -341,7 +341,7 @@ mod tests {
                     headers.append(name, value);
                 }
             }
-            let via = Via::of(&headers, Some(&forwarded), Peer::default(), &[]);
+            let via = Via::of(&headers, Some(&forwarded), OtherEnd::default(), &[]);
             prop_assert!(via.host.is_none_or(|host| is_host(&host)));
         }
     }

@@ -1,0 +1,146 @@
+//! A driver that tells how long each call took.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::driver::{Driver, Entry, Opened, Publication, Put, Stage, Staged, Stat};
+use crate::{Error, StorePath};
+
+/// Told the driver's name, what was done in the words of the reference's metrics, and how long it took.
+pub type Meter = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sync>;
+
+/// Forwards everything to a driver, and measures.
+pub struct Metered {
+    driver: Arc<dyn Driver>,
+    meter: Meter,
+}
+
+impl Metered {
+    pub fn new(driver: Arc<dyn Driver>, meter: Meter) -> Self {
+        Self { driver, meter }
+    }
+
+    async fn took<T>(&self, action: &'static str, call: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        let done = call.await;
+        (self.meter)(self.driver.name(), action, began.elapsed());
+        done
+    }
+}
+
+#[async_trait]
+impl Driver for Metered {
+    fn name(&self) -> &'static str {
+        self.driver.name()
+    }
+
+    async fn stat(&self, path: &StorePath) -> Result<Stat, Error> {
+        self.took("Stat", self.driver.stat(path)).await
+    }
+
+    async fn get(&self, path: &StorePath, limit: usize) -> Result<Bytes, Error> {
+        self.took("GetContent", self.driver.get(path, limit)).await
+    }
+
+    async fn open(&self, path: &StorePath) -> Result<Opened, Error> {
+        self.took("Reader", self.driver.open(path)).await
+    }
+
+    async fn put(&self, writes: Vec<Put>) -> Result<(), Error> {
+        self.took("PutContent", self.driver.put(writes)).await
+    }
+
+    async fn settle(&self, paths: &[StorePath]) -> Result<(), Error> {
+        self.took("Settle", self.driver.settle(paths)).await
+    }
+
+    async fn list(
+        &self,
+        directory: &StorePath,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        self.took("List", self.driver.list(directory, after, limit))
+            .await
+    }
+
+    async fn remove(&self, path: &StorePath) -> Result<(), Error> {
+        self.took("Delete", self.driver.remove(path)).await
+    }
+
+    async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error> {
+        self.took("Writer", self.driver.stage(hint)).await
+    }
+
+    async fn open_staged(&self, place: &str) -> Result<Opened, Error> {
+        self.took("Reader", self.driver.open_staged(place)).await
+    }
+
+    async fn publish(&self, places: &[Staged], target: &StorePath) -> Result<Publication, Error> {
+        self.took("Move", self.driver.publish(places, target)).await
+    }
+
+    async fn discard(&self, places: &[String]) -> Result<(), Error> {
+        self.took("Delete", self.driver.discard(places)).await
+    }
+
+    async fn staged(
+        &self,
+        before: SystemTime,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, Error> {
+        self.took("List", self.driver.staged(before, after, limit))
+            .await
+    }
+
+    async fn sweep(&self, before: SystemTime) -> Result<usize, Error> {
+        self.took("Walk", self.driver.sweep(before)).await
+    }
+}
+
+impl fmt::Debug for Metered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Metered").field(&self.driver).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::Memory;
+
+    #[tokio::test]
+    async fn it_keeps_the_contract_and_tells_what_was_done() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = Arc::clone(&told);
+        let meter: Meter = Arc::new(move |driver, action, _took| {
+            tell.lock().unwrap().push((driver, action));
+        });
+        let make = move || {
+            let driver = Metered::new(Arc::new(Memory::new()), Arc::clone(&meter));
+            Box::new(driver) as Box<dyn Driver>
+        };
+        crate::contract::check(&make).await;
+        let told = told.lock().unwrap();
+        for action in [
+            "Stat",
+            "GetContent",
+            "PutContent",
+            "Reader",
+            "Writer",
+            "Move",
+            "List",
+            "Delete",
+        ] {
+            assert!(told.contains(&("inmemory", action)), "{action}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The debug address: health, figures, read-only mode.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use roadstead_config::DebugServer;
+use roadstead_events::{EndpointStats, Events};
+use roadstead_registry::Registry;
+use roadstead_registry::health::Health;
+use roadstead_registry::http::{self, Debug};
+use roadstead_registry::serve as http_server;
+use roadstead_telemetry::{metrics::Metrics, startup};
+use tokio_util::sync::CancellationToken;
+
+use crate::wiring::entry;
+
+/// Whoever asks the debug address asks for little, and takes it at once.
+const PATIENCE: Duration = Duration::from_secs(10);
+const CONNECTIONS: usize = 64;
+
+/// What it tells of.
+pub(crate) struct Subject {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) health: Health,
+    pub(crate) metrics: Metrics,
+    pub(crate) events: Events,
+}
+
+/// Serves in the background until the drain.
+pub(crate) async fn serve(
+    debug: &DebugServer,
+    subject: Subject,
+    drain: CancellationToken,
+) -> Result<()> {
+    let listeners = entry::debug_listeners(&debug.addr).await?;
+    for listener in &listeners {
+        startup::debug_listening(listener);
+    }
+    let metrics = debug.metrics_path.clone().map(|path| {
+        startup::metrics_on(&path);
+        (path, exposition(subject.metrics, subject.events.clone()))
+    });
+    let events = subject.events;
+    let service = http::debug_router(Debug {
+        registry: subject.registry,
+        health: subject.health,
+        metrics,
+        vars: Arc::new(move || vars(&events)),
+    });
+    let options = http_server::Options {
+        stalled_after: PATIENCE,
+        drain_within: PATIENCE,
+        http2: true,
+        connections: CONNECTIONS,
+    };
+    tokio::spawn(http_server::serve(listeners, None, service, options, drain));
+    Ok(())
+}
+
+/// The reference's document.
+fn vars(events: &Events) -> serde_json::Value {
+    let endpoints = serde_json::to_value(events.stats()).unwrap_or_default();
+    serde_json::json!({ "registry": { "notifications": { "endpoints": endpoints } } })
+}
+
+/// The text of the metrics, brought up to date whenever somebody asks.
+fn exposition(metrics: Metrics, events: Events) -> http::Text {
+    let told: Mutex<HashMap<String, EndpointStats>> = Mutex::default();
+    Arc::new(move || {
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        for now in events.stats() {
+            let before = told.get(&now.name);
+            count(&metrics, before, &now);
+            told.insert(now.name.clone(), now);
+        }
+        drop(told);
+        metrics.render()
+    })
+}
+
+/// Adds what came since the last time.
+fn count(metrics: &Metrics, before: Option<&EndpointStats>, now: &EndpointStats) {
+    let endpoint = metrics.endpoint(&now.name);
+    let since = |of: fn(&EndpointStats) -> u64| {
+        let before = before.map(of).unwrap_or_default();
+        of(now).saturating_sub(before)
+    };
+    for _ in 0..since(|stats| stats.metrics.events) {
+        endpoint.event();
+    }
+    for _ in 0..since(|stats| stats.metrics.errors) {
+        endpoint.failed();
+    }
+    for (status, count) in &now.metrics.statuses {
+        let before = before.and_then(|stats| stats.metrics.statuses.get(status));
+        let code = status.split(' ').next().and_then(|code| code.parse().ok());
+        for _ in 0..count.saturating_sub(before.copied().unwrap_or_default()) {
+            if let Some(code) = code {
+                endpoint.answered(code);
+            }
+        }
+    }
+    endpoint.pending(usize::try_from(now.metrics.pending).unwrap_or(usize::MAX));
+}

@@ -1,0 +1,15 @@
+//! What a process tells about itself: logs, access log, metrics, traces.
+//!
+//! Nothing here knows the configuration or the server: options come in as plain values, and what is observed as method
+//! calls. Names and forms are the reference's, so that dashboards, alerts and log pipelines keep working.
+
+pub mod access;
+mod clock;
+pub mod log;
+pub mod metrics;
+pub mod redact;
+pub mod request;
+pub mod startup;
+pub mod traces;
+
+pub use clock::{Clock, system_clock};

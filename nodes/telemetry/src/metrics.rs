@@ -1,0 +1,169 @@
+//! Metrics, in Prometheus' text format: the reference's names, and our own under `roadstead_`.
+//!
+//! [`Metrics`] is a handle, cheap to clone; there is no registry but its own. Each label has a closed set of values: names
+//! in the program, names in the configuration, and for what a stranger chooses (the method) a list with `unknown` beside
+//! it. So the series are bounded whatever comes in.
+
+mod exposition;
+mod http;
+mod labels;
+mod notifications;
+mod process;
+mod proxy;
+mod storage;
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::access::AccessLog;
+use labels::{CertificateLabels, Escaped, Method, VersionLabels};
+use process::Process;
+
+pub use self::http::{Counted, Finished};
+pub use exposition::CONTENT_TYPE;
+pub use labels::{Cache, CacheEvent, Handler, Proxied};
+pub use notifications::EndpointMetrics;
+
+/// What a process counts and measures.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    http: http::Http,
+    storage: storage::Storage,
+    notifications: notifications::Notifications,
+    proxy: proxy::Proxy,
+    connections: Gauge,
+    upload_sessions: Gauge,
+    certificates: Family<CertificateLabels, Gauge>,
+    access_log: Arc<OnceLock<AccessLog>>,
+}
+
+impl Metrics {
+    /// Metrics of a process of this version that was started at this time.
+    pub fn new(version: &str, started: SystemTime) -> Self {
+        let mut registry = Registry::default();
+        let access_log = Arc::<OnceLock<AccessLog>>::default();
+        let process = Process::new(started, Arc::clone(&access_log));
+        registry.register_collector(Box::new(process));
+        let build = Family::<VersionLabels, Gauge>::default();
+        let version = Escaped::new(version);
+        build.get_or_create(&VersionLabels { version }).set(1);
+        registry.register(
+            "roadstead_build_info",
+            "1, with the version as a label",
+            build,
+        );
+
+        let connections = Gauge::default();
+        registry.register(
+            "roadstead_open_connections",
+            "Connections from clients that are open",
+            connections.clone(),
+        );
+        let upload_sessions = Gauge::default();
+        registry.register(
+            "roadstead_upload_sessions",
+            "Uploads that were begun, and neither completed nor given up",
+            upload_sessions.clone(),
+        );
+        let certificates = Family::<CertificateLabels, Gauge>::default();
+        registry.register(
+            "roadstead_certificate_expiry_timestamp_seconds",
+            "When a certificate expires, in seconds since the unix epoch",
+            certificates.clone(),
+        );
+        Self(Arc::new(Inner {
+            http: http::Http::new(&mut registry),
+            storage: storage::Storage::new(&mut registry),
+            notifications: notifications::Notifications::new(&mut registry),
+            proxy: proxy::Proxy::new(&mut registry),
+            connections,
+            upload_sessions,
+            certificates,
+            access_log,
+            registry,
+        }))
+    }
+
+    /// A request came to `handler`, and is in flight until the guard goes.
+    pub fn http_started(&self, handler: Handler) -> Counted {
+        self.0.http.started(handler)
+    }
+
+    /// A request was answered. `method` is what came; other than the known ones are counted as one.
+    pub fn http_finished(&self, handler: Handler, method: &str, finished: &Finished) {
+        self.0.http.finished(handler, Method::of(method), finished);
+    }
+
+    /// The storage was asked for something. `action` is one of the reference's names, such as `GetContent`.
+    pub fn storage_action(&self, driver: &'static str, action: &'static str, took: Duration) {
+        self.0.storage.action(driver, action, took);
+    }
+
+    /// The cache of descriptors was asked.
+    pub fn cache_asked(&self, event: CacheEvent) {
+        self.0.storage.asked(event);
+    }
+
+    /// A cache of descriptors took its time. `operation` is one of the reference's names, such as `Stat`.
+    pub fn cache_took(&self, cache: Cache, operation: &'static str, took: Duration) {
+        self.0.storage.took(cache, operation, took);
+    }
+
+    /// What is counted for an endpoint of notifications, under its configured name.
+    pub fn endpoint(&self, name: &str) -> EndpointMetrics {
+        self.0.notifications.endpoint(name)
+    }
+
+    /// The mirror took bytes from upstream, since it did not have them.
+    pub fn proxy_pulled(&self, what: Proxied, bytes: u64) {
+        self.0.proxy.pulled(what, bytes);
+    }
+
+    /// The mirror answered a client, from what it had (`hit`) or with what it pulled.
+    pub fn proxy_pushed(&self, what: Proxied, bytes: u64, hit: bool) {
+        self.0.proxy.pushed(what, bytes, hit);
+    }
+
+    /// A client connected, and stays until the guard goes.
+    pub fn connected(&self) -> Counted {
+        Counted::new(self.0.connections.clone())
+    }
+
+    /// How many upload sessions there are.
+    pub fn upload_sessions(&self, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.0.upload_sessions.set(count);
+    }
+
+    /// When a certificate expires. `name` is the configuration's: a file, or a host.
+    pub fn certificate_expires(&self, name: &str, at: SystemTime) {
+        let labels = CertificateLabels {
+            certificate: Escaped::new(name),
+        };
+        let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+        self.0.certificates.get_or_create(&labels).set(seconds);
+    }
+
+    /// Shows the lines that this access log leaves out. The first log that is handed in stays.
+    pub fn watch_access_log(&self, log: &AccessLog) {
+        let _another_is_watched = self.0.access_log.set(log.clone());
+    }
+
+    /// All of it, as [`CONTENT_TYPE`] says. Reads `/proc`, whose answers come at once but from a file system: with very
+    /// many open files, some milliseconds.
+    pub fn render(&self) -> String {
+        exposition::render(&self.0.registry)
+    }
+}
+
+#[cfg(test)]
+mod tests;
