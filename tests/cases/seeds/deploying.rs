@@ -27,7 +27,7 @@ const STOPPED: &str = "docker stop registry && docker rm -v registry";
 
 #[test]
 fn a_registry_by_the_book() {
-    let machine = Machine::with_registry(&["registry:2"]);
+    let machine = Machine::with_registry(&["registry:2", "roadstead:latest"]);
     machine.add_image("ubuntu");
     machine.run("echo '192.168.1.177 myregistrydomain.com' >> /etc/hosts; mkdir -p /path");
     a001_a005_on_localhost(&machine);
@@ -97,6 +97,8 @@ fn a111_a112_answers_say_what_proxies_need(machine: &Machine) {
         "{}",
         opened.text()
     );
+    let log = machine.run("docker logs registry 2>&1").text();
+    assert!(log.contains("203.0.113.9"), "{log}");
     machine.run(STOPPED);
 }
 
@@ -198,7 +200,7 @@ fn a119_users_log_in(machine: &Machine) {
     assert!(refused.contains("no basic auth credentials"), "{refused}");
     let wrong = "echo wrong | docker login -u testuser --password-stdin myregistrydomain.com:5000";
     let refused = machine.fails(wrong).said();
-    assert!(refused.contains("unauthorized"), "{refused}");
+    assert!(refused.contains("401 Unauthorized"), "{refused}");
     let login =
         "echo testpassword | docker login -u testuser --password-stdin myregistrydomain.com:5000";
     machine.run(login);

@@ -53,6 +53,7 @@ fn a_registry_at_home() {
     machine.add_image("my-image");
     machine.run("echo '192.168.1.177 nuc.local myregistry.local' >> /etc/hosts");
     a001_it_runs_without_arguments(&machine);
+    a025_it_says_who_it_is(&machine);
     a002_a003_a004_images_go_there_and_back(&machine);
     a006_a008_stopped_and_removed_it_is_gone(&machine);
     a010_it_is_composed(&machine);
@@ -74,6 +75,15 @@ fn a001_it_runs_without_arguments(machine: &Machine) {
         machine.run("curl -s http://localhost:5000/v2/").text(),
         "{}"
     );
+}
+
+fn a025_it_says_who_it_is(machine: &Machine) {
+    let said = machine.run("docker logs registry 2>&1").text();
+    let listening = said.lines().find(|line| line.contains("listening on"));
+    let listening = listening.unwrap_or_else(|| panic!("{said}"));
+    for field in [" instance.id=", " service=registry", " version="] {
+        assert!(listening.contains(field), "{field}: {listening}");
+    }
 }
 
 fn a002_a003_a004_images_go_there_and_back(machine: &Machine) {
@@ -209,7 +219,10 @@ fn a017_a_misspelt_variable_is_explained(machine: &Machine) {
         )
         .said();
     assert!(said.contains("configuration error"), "{said}");
-    assert!(said.contains("did you mean htpasswd"), "{said}");
+    assert!(
+        said.contains("did you mean REGISTRY_AUTH_HTPASSWD_REALM?"),
+        "{said}"
+    );
 }
 
 fn a019_without_tls_the_client_refuses_to_log_in(machine: &Machine) {
@@ -229,7 +242,7 @@ fn a026_a027_certificates_are_renewed(machine: &Machine) {
              openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=number{number} \
                -addext subjectAltName=DNS:nuc.local -keyout privkey{number}.pem -out fullchain{number}.pem
              for file in privkey fullchain; do
-               ln -sfn ../../archive/hub/$file{number}.pem ../../live/hub/$file.pem
+               ln -sfn ../../archive/hub/${{file}}{number}.pem ../../live/hub/$file.pem
              done"
         ));
     };

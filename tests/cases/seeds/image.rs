@@ -26,7 +26,7 @@ fn the_image_and_what_is_shipped_beside_it() {
     a201_either_configuration_starts(&machine);
     a013_passwords_are_managed(&machine);
     the_shipped_compose_files_start(&machine);
-    the_shipped_haproxy_takes_an_open_registry_out(&machine);
+    a116_the_shipped_haproxy_takes_an_open_registry_out(&machine);
 }
 
 fn a215_the_entry_point_tells_what_is_meant(machine: &Machine) {
@@ -195,7 +195,7 @@ fn the_shipped_compose_files_start(machine: &Machine) {
 }
 
 /// A registry that asks for no user is down; one that does is up.
-fn the_shipped_haproxy_takes_an_open_registry_out(machine: &Machine) {
+fn a116_the_shipped_haproxy_takes_an_open_registry_out(machine: &Machine) {
     machine.write("/etc/haproxy/registry.cfg", deployed("samples/haproxy.cfg"));
     machine.run(
         "cat nginx/nginx/domain.crt nginx/nginx/domain.key > /etc/haproxy/registry.pem

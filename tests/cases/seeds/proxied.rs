@@ -68,6 +68,7 @@ fn a_registry_behind_nginx() {
     a401_a402_a403_it_is_composed(&machine);
     a404_a408_a409_requests_pass(&machine);
     a405_old_clients_are_turned_away(&machine);
+    a212_a406_a410_requests_are_logged(&machine);
     a122_a411_a412_a413_the_proxy_asks_for_users(&machine);
     a414_the_proxy_speaks_tls(&machine);
     a416_images_go_through_the_proxy(&machine);
@@ -113,6 +114,39 @@ fn a405_old_clients_are_turned_away(machine: &Machine) {
         let asked = format!("--user-agent '{agent}' http://localhost:5043/v2/");
         assert_eq!(status(machine, &asked), "404", "{agent}");
     }
+}
+
+/// As the client came to nginx, and not as nginx came to the registry.
+fn a212_a406_a410_requests_are_logged(machine: &Machine) {
+    let gateway = machine.run(
+        "curl -s -A tutorial http://localhost:5043/v2/ >&2
+         docker inspect --format '{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}' docker-registry_nginx_1",
+    );
+    let log = machine
+        .run("docker logs docker-registry_registry_1 2>&1")
+        .text();
+    let mut lines = log.lines().filter(|line| line.contains("tutorial"));
+    let completed = lines.find(|line| line.contains("msg=\"response completed\""));
+    let completed = completed.unwrap_or_else(|| panic!("{log}"));
+    let client = gateway.text();
+    assert!(completed.starts_with("time=\""), "{completed}");
+    for field in [
+        " level=info ",
+        " http.request.host=\"localhost:5043\" ",
+        " http.request.id=",
+        " http.request.method=GET ",
+        " http.request.uri=",
+        " http.request.useragent=tutorial ",
+        " http.response.contenttype=",
+        " http.response.duration=",
+        " http.response.status=200 ",
+        " http.response.written=2 ",
+        &format!(" http.request.remoteaddr={client}"),
+    ] {
+        assert!(completed.contains(field), "{field}: {completed}");
+    }
+    let combined = "\"GET /v2/ HTTP/1.0\" 200 2 \"\" \"tutorial\"";
+    assert!(log.lines().any(|line| line.ends_with(combined)), "{log}");
 }
 
 fn a122_a411_a412_a413_the_proxy_asks_for_users(machine: &Machine) {
