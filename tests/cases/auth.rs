@@ -10,14 +10,14 @@ use tempfile::TempDir;
 
 const COST: u32 = 4;
 
-/// A registry with these users, each with their name backwards for a password.
+/// A registry with these users.
 struct Guarded {
     registry: Registry,
     home: TempDir,
 }
 
 fn password(user: &str) -> String {
-    user.chars().rev().collect()
+    format!("secret-of-{user}")
 }
 
 fn guarded(users: &[&str], yaml: &str) -> Guarded {
@@ -128,16 +128,19 @@ fn a119_a413_who_logs_in_pushes_and_pulls() {
     let [source, target] =
         [&from, &to].map(|dir: &TempDir| format!("oci:{}:v1", Path::new(dir.path()).display()));
     let name = format!("docker://{}", guarded.registry.image("a/image:v1"));
-    copy(&source, &name, &["--dest-creds=ann:nna"]);
-    copy(&name, &target, &["--src-creds=bob:bob"]);
+    copy(&source, &name, &["--dest-creds=ann:secret-of-ann"]);
+    copy(&name, &target, &["--src-creds=bob:secret-of-bob"]);
     layout::assert_holds(to.path(), &image);
     assert_eq!(guarded.status(Some("ann"), "GET", "/v2/"), 200);
-    let with_login = format!("http://ann:nna@{}/v2/", guarded.registry.addr());
+    let with_login = format!("http://ann:secret-of-ann@{}/v2/", guarded.registry.addr());
     assert_eq!(curl(&[&with_login]).answer.status, 200);
-    let wrong = format!("http://ann:wrong@{}/v2/", guarded.registry.addr());
+    let wrong = format!("http://ann:guessed@{}/v2/", guarded.registry.addr());
     assert_eq!(curl(&[&wrong]).answer.status, 401);
     let log = guarded.registry.log();
-    assert!(!log.contains("nna") && !log.contains("wrong"), "{log}");
+    assert!(
+        !log.contains("secret-of") && !log.contains("guessed"),
+        "{log}"
+    );
 }
 
 const RULES: &str = "

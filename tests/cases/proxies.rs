@@ -47,7 +47,7 @@ fn assert_pushes_and_pulls(proxy: &Proxy, more: &[&str]) {
         let answer = through(proxy, &request).answer;
         let location = answer.header("location").map(str::to_owned);
         let here = format!("{}/v2/behind/blobs/", proxy.url());
-        let location = location.unwrap_or_else(|| panic!("{answer:?}"));
+        let location = location.expect("a location");
         assert!(
             location.starts_with(&here),
             "{location} is not below {here}"

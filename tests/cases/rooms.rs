@@ -52,13 +52,16 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 /// Libraries that only these rooms name (the tests apart).
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("axum", &["roadstead-registry"]),
-    ("hyper", &["roadstead-registry"]),
+    ("hyper", &["roadstead-registry", "roadstead-events"]),
     ("hyper-util", &["roadstead-registry", "roadstead-events"]),
     ("hyper-rustls", &["roadstead-events"]),
     ("redb", &["roadstead-metadata", "roadstead-events"]),
     ("bcrypt", &["roadstead-auth"]),
     ("jsonwebtoken", &["roadstead-auth"]),
-    ("ureq", &["roadstead-auth", "roadstead"]),
+    (
+        "ureq",
+        &["roadstead-auth", "roadstead-telemetry", "roadstead"],
+    ),
     (
         "rustix",
         &[

@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use roadstead_tests::image::layout;
@@ -103,29 +103,8 @@ fn a027_a_renewed_certificate_is_served_without_a_restart() {
     };
     point_to("1");
     let registry = Registry::roadstead(with_certificate(live.path()));
-    let mut kept = Command::new("openssl")
-        .args([
-            "s_client",
-            "-quiet",
-            "-connect",
-            &registry.addr().to_string(),
-        ])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("openssl");
-    let mut say = kept.stdin.take().expect("a pipe");
-    let mut hear = kept.stdout.take().expect("a pipe");
-    let mut ask = || {
-        say.write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
-            .expect("sent");
-        let mut answer = [0; 12];
-        hear.read_exact(&mut answer).expect("an answer");
-        let mut rest = vec![0; 4096];
-        let _rest = hear.read(&mut rest).expect("the rest");
-        String::from_utf8_lossy(&answer).into_owned()
-    };
+    let mut kept = Kept::connect(&registry);
+    let mut ask = || kept.ask();
     assert_eq!(ask(), "HTTP/1.1 200");
     point_to("2");
     let served = |version: &str| {
@@ -160,8 +139,52 @@ fn a027_a_renewed_certificate_is_served_without_a_restart() {
         registry.log().contains("key.pem")
     });
     assert_eq!(served("2"), "200");
-    kept.kill().expect("ended");
-    kept.wait().expect("reaped");
+}
+
+/// A connection that stays.
+struct Kept {
+    client: Child,
+    say: ChildStdin,
+    hear: ChildStdout,
+}
+
+impl Kept {
+    fn connect(registry: &Registry) -> Self {
+        let mut client = Command::new("openssl")
+            .args([
+                "s_client",
+                "-quiet",
+                "-connect",
+                &registry.addr().to_string(),
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("openssl");
+        let say = client.stdin.take().expect("a pipe");
+        let hear = client.stdout.take().expect("a pipe");
+        Self { client, say, hear }
+    }
+
+    /// The first words of the answer to a request.
+    fn ask(&mut self) -> String {
+        self.say
+            .write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+            .expect("sent");
+        let mut answer = [0; 12];
+        self.hear.read_exact(&mut answer).expect("an answer");
+        let mut rest = vec![0; 4096];
+        let _rest = self.hear.read(&mut rest).expect("the rest");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.client.kill().expect("ended");
+        self.client.wait().expect("reaped");
+    }
 }
 
 /// An authority, and a certificate `client.pem` with its key that it signed.
@@ -231,7 +254,7 @@ fn a_unix_socket_is_served() {
         .current_dir(dir.path());
     let _process = roadstead_tests::process::Process::start(command, &dir.path().join("log"));
     wait_until("the socket is there", Duration::from_secs(20), || {
-        socket.exists()
+        socket.try_exists().expect("a directory")
     });
     let path = socket.display().to_string();
     let got = curl(&["--unix-socket", &path, "http://registry.local/v2/"]).answer;

@@ -30,6 +30,16 @@ pub fn socket_activation() -> (Option<u32>, Option<u32>) {
     (number("LISTEN_PID"), number("LISTEN_FDS"))
 }
 
+/// Where traces are to go by OpenTelemetry's own variables: `OTEL_EXPORTER_OTLP_ENDPOINT`, unless
+/// `OTEL_TRACES_EXPORTER=none` or `OTEL_SDK_DISABLED=true`. Without it nothing is traced; the reference tries a collector
+/// on this machine.
+pub fn trace_endpoint() -> Option<String> {
+    let value = |name| std::env::var_os(name)?.into_string().ok();
+    let off = value("OTEL_TRACES_EXPORTER").is_some_and(|exporter| exporter == "none")
+        || value("OTEL_SDK_DISABLED").is_some_and(|disabled| disabled == "true");
+    value("OTEL_EXPORTER_OTLP_ENDPOINT").filter(|endpoint| !off && !endpoint.is_empty())
+}
+
 fn in_utf8(
     all: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Vec<(String, String)>, Mistakes> {

@@ -35,7 +35,7 @@ use std::path::PathBuf;
 
 pub use access::{Access, AccessAction, AccessRule};
 pub use auth::{Auth, Jwks, Token};
-pub use environment::{from_process, socket_activation};
+pub use environment::{from_process, socket_activation, trace_endpoint};
 pub use health::{FileCheck, Health, HttpCheck, Rhythm, TcpCheck};
 pub use http::{DebugServer, Http};
 pub use limits::Limits;

@@ -54,6 +54,7 @@ pub(crate) async fn serve(
         drain_within: PATIENCE,
         http2: true,
         connections: CONNECTIONS,
+        metrics: None,
     };
     tokio::spawn(http_server::serve(listeners, None, service, options, drain));
     Ok(())

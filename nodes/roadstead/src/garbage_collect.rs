@@ -12,7 +12,7 @@ use crate::{log, wiring};
 
 pub(crate) fn run(path: Option<PathBuf>, options: CollectOptions, quiet: bool) -> Result<ExitCode> {
     let loaded = wiring::load(path)?;
-    log::start(&loaded.config.log, &uuid::Uuid::new_v4().to_string())?;
+    let _traces = log::start(&loaded.config.log, &uuid::Uuid::new_v4().to_string())?;
     let storage = &loaded.config.storage;
     if matches!(storage.driver, DriverKind::InMemory) {
         bail!(

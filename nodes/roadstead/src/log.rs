@@ -3,11 +3,25 @@
 use std::io::Write as _;
 
 use anyhow::{Context as _, Error, Result};
-use roadstead_config::{Formatter, Log, LogLevel};
+use roadstead_config::{Formatter, Log, LogLevel, trace_endpoint};
 use roadstead_telemetry::log::{Format, Identity, Level, Options, start as start_log};
+use roadstead_telemetry::traces::{Options as TraceOptions, Traces};
 
-/// Starts logging as the configuration says. `instance` names this process on each line.
-pub(crate) fn start(log: &Log, instance: &str) -> Result<()> {
+/// Starts logging as the configuration says, and tracing if the environment says where to. `instance` names this process on each line.
+pub(crate) fn start(log: &Log, instance: &str) -> Result<Option<Traces>> {
+    let identity = Identity {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        instance: instance.to_owned(),
+    };
+    let traced = trace_endpoint().map(|endpoint| {
+        let options = TraceOptions {
+            endpoint,
+            service: "roadstead".to_owned(),
+            identity: identity.clone(),
+        };
+        Traces::start(&options).context("OTEL_EXPORTER_OTLP_ENDPOINT")
+    });
+    let traces = traced.transpose()?;
     let options = Options {
         level: match log.level {
             LogLevel::Error => Level::Error,
@@ -24,12 +38,10 @@ pub(crate) fn start(log: &Log, instance: &str) -> Result<()> {
         fields: log.fields.clone(),
         report_caller: log.report_caller,
         logstash_type: None,
-        identity: Identity {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            instance: instance.to_owned(),
-        },
+        identity,
     };
-    start_log(&options, None).context("the log")
+    start_log(&options, traces.as_ref()).context("the log")?;
+    Ok(traces)
 }
 
 /// Says why the process ends. A closed standard error is no reason to fail differently.

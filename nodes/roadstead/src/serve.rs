@@ -36,16 +36,20 @@ const DISK_THREADS: u32 = 100;
 /// How often it is looked whether the certificate's files have changed.
 const RELOAD_EVERY: Duration = Duration::from_secs(5);
 
-/// A standard output that takes nothing any more gets this long for the last lines.
+/// A standard output, or a collector, that takes nothing any more gets this long for the last of it.
 const LAST_LINES_WITHIN: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
     // Before there are threads: it changes the environment.
     let (pid, count) = socket_activation();
     let inherited = Inherited::take(pid, count)?;
-    let Loaded { config, warnings } = wiring::load(path)?;
-    let instance = Uuid::new_v4().to_string();
-    log::start(&config.log, &instance)?;
+    let (Loaded { config, warnings }, has_file) = wiring::load_and_tell(path)?;
+    let process = Process {
+        instance: Uuid::new_v4().to_string(),
+        inherited,
+        has_file,
+    };
+    let traces = log::start(&config.log, &process.instance)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -58,10 +62,24 @@ pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         .enable_all()
         .max_blocking_threads(usize::try_from(disk_threads)?)
         .build()?;
-    runtime.block_on(serve(config, instance, inherited))
+    let ended = runtime.block_on(serve(config, process));
+    if let Some(traces) = traces {
+        traces.finish(LAST_LINES_WITHIN);
+    }
+    ended
 }
 
-async fn serve(config: Config, instance: String, inherited: Option<Inherited>) -> Result<ExitCode> {
+/// What is known of this process before it serves.
+struct Process {
+    /// Tells it apart from all others, and from itself before a restart.
+    instance: String,
+    /// The socket that systemd opened for it.
+    inherited: Option<Inherited>,
+    /// Somebody wrote a configuration; without one, this is a laptop.
+    has_file: bool,
+}
+
+async fn serve(config: Config, process: Process) -> Result<ExitCode> {
     let drain = drain_on_signals()?;
     let tls = entry::tls(&config.http)?;
     let told = Told::build(&config)?;
@@ -71,10 +89,13 @@ async fn serve(config: Config, instance: String, inherited: Option<Inherited>) -
     let registry = build(&config, Arc::clone(&store), Arc::clone(&metadata)).await?;
     let (deliveries, events) = wiring::notices::build(&config.notifications, &config.storage)?;
     let health = Health::default();
-    let listeners = entry::listeners(&config.http, inherited).await?;
-    let notices = wiring::notices_of(&config, &instance, &listeners, events.clone());
+    let listeners = entry::listeners(&config.http, process.inherited).await?;
+    let notices = wiring::notices_of(&config, &process.instance, &listeners, events.clone());
     let surface = wiring::surface(&config, health.clone(), told.telling(), notices).await?;
     announce(&config, &listeners);
+    if process.has_file {
+        remark_on_what_is_shared(&config);
+    }
     keep_house(&config, &registry, tls.as_ref(), &told.metrics, &drain).await?;
     let checks = wiring::checks::of(&config.health, store);
     tokio::spawn(health.clone().watch(checks, drain.clone()));
@@ -90,7 +111,14 @@ async fn serve(config: Config, instance: String, inherited: Option<Inherited>) -
     let delivered = CancellationToken::new();
     let deliveries = tokio::spawn(deliveries.run(delivered.clone()));
     let service = http::router(Arc::clone(&registry), surface);
-    let drained = http_server::serve(listeners, tls, service, server_options(&config), drain).await;
+    let drained = http_server::serve(
+        listeners,
+        tls,
+        service,
+        server_options(&config, &told.metrics),
+        drain,
+    )
+    .await;
     finish(registry, metadata).await;
     delivered.cancel();
     if let Err(error) = deliveries.await {
@@ -187,14 +215,18 @@ async fn build(
     ))
 }
 
-/// Where it listens, where it stores, and who may do what.
-fn announce(config: &Config, listeners: &[Listener]) {
+/// What the reference says of the settings that several registries have to share.
+fn remark_on_what_is_shared(config: &Config) {
     if config.http.secret.is_none() {
         startup::secret_made_up();
     }
     if config.redis.is_none() {
         startup::no_redis();
     }
+}
+
+/// Where it listens, where it stores, and who may do what.
+fn announce(config: &Config, listeners: &[Listener]) {
     for listener in listeners {
         startup::listening(listener, config.http.tls.is_some());
     }
@@ -271,12 +303,13 @@ fn fraction() -> f64 {
     f64::from(random) / (f64::from(u32::MAX) + 1.0)
 }
 
-fn server_options(config: &Config) -> http_server::Options {
+fn server_options(config: &Config, metrics: &Metrics) -> http_server::Options {
     http_server::Options {
         stalled_after: config.limits.body_idle,
         drain_within: config.http.drain_timeout,
         http2: !config.http.http2_disabled,
         connections: descriptors::connections(),
+        metrics: Some(metrics.clone()),
     }
 }
 

@@ -33,6 +33,11 @@ const SESSIONS: &str = "roadstead/sessions.redb";
 /// Reads the configuration: the file named, else the one that the environment names, else, called as `registry`, the
 /// one of an image, else none.
 pub(crate) fn load(argument: Option<PathBuf>) -> Result<Loaded> {
+    load_and_tell(argument).map(|(loaded, _)| loaded)
+}
+
+/// The same, and whether there is a file.
+pub(crate) fn load_and_tell(argument: Option<PathBuf>) -> Result<(Loaded, bool)> {
     let environment = from_process()?;
     let program = std::env::args_os().next().unwrap_or_default();
     let called = CalledAs::of(Path::new(&program));
@@ -40,7 +45,8 @@ pub(crate) fn load(argument: Option<PathBuf>) -> Result<Loaded> {
     let path = match (path, called) {
         (Some(path), _) => path,
         (None, CalledAs::Roadstead) => {
-            return Ok(Config::load_without_file(DEFAULT_ROOT.into(), environment)?);
+            let loaded = Config::load_without_file(DEFAULT_ROOT.into(), environment)?;
+            return Ok((loaded, false));
         }
         (None, CalledAs::Registry) => bail!(
             "configuration path unspecified: name the file, as an argument or in REGISTRY_CONFIGURATION_PATH"
@@ -48,8 +54,9 @@ pub(crate) fn load(argument: Option<PathBuf>) -> Result<Loaded> {
     };
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("the configuration {}", path.display()))?;
-    Config::load(&text, environment)
-        .with_context(|| format!("the configuration {}", path.display()))
+    let loaded = Config::load(&text, environment)
+        .with_context(|| format!("the configuration {}", path.display()))?;
+    Ok((loaded, true))
 }
 
 /// A file that cannot be looked at is named when reading it fails, instead of being passed over.

@@ -1,7 +1,7 @@
 //! Collecting garbage in a directory that was left: the reference's collector after Roadstead, and Roadstead's own, which
 //! says and does the same.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use roadstead_oci::{Algorithm, Digest};
 use roadstead_tests::registry::command;
@@ -81,6 +81,20 @@ fn files(root: &Path) -> Vec<String> {
     files
 }
 
+/// The same store again, and a configuration for it.
+fn copied(registry: &Registry, from: &Path, to: &Path) -> PathBuf {
+    Run::new("cp")
+        .arg("-a")
+        .arg(from.join("docker"))
+        .arg(to)
+        .ok();
+    let configuration = to.join("config.yml");
+    let text = std::fs::read_to_string(registry.config()).expect("a configuration");
+    let [from, to] = [from, to].map(|root| root.display().to_string());
+    std::fs::write(&configuration, text.replace(&from, &to)).expect("a configuration");
+    configuration
+}
+
 /// As the reference would: the same lines, and afterwards the same files, for both of its ways. (Where untagged manifests
 /// go, Debian's version takes the children of tagged indexes with them. That is not done after it.)
 #[test]
@@ -104,15 +118,7 @@ fn our_collector_says_and_does_what_the_references_does() {
         repository.push_blob(b"orphan", &Digest::of(Algorithm::Sha256, b"orphan"));
         stock.add("collected", "kept", images[0].clone());
         super::leave(&mut registry);
-        Run::new("cp")
-            .arg("-a")
-            .arg(ours.path().join("docker"))
-            .arg(theirs.path())
-            .ok();
-        let reference = theirs.path().join("config.yml");
-        let config = std::fs::read_to_string(registry.config()).expect("a configuration");
-        let [from, to] = [&ours, &theirs].map(|root| root.path().display().to_string());
-        std::fs::write(&reference, config.replace(&from, &to)).expect("a configuration");
+        let reference = copied(&registry, ours.path(), theirs.path());
         let flag: &[&str] = if untagged {
             &["--delete-untagged"]
         } else {

@@ -165,7 +165,7 @@ async fn handle(api: &Api, call: Call, target: Target, body: Incoming) -> Respon
         Target::Uploads { name } => uploads::open(api, &call, &name, body).await,
         Target::Upload { name, id } => uploads::answer(api, &call, &name, &id, body).await,
     };
-    answered.unwrap_or_else(|failure| failure.into_response())
+    answered.unwrap_or_else(Failure::into_response)
 }
 
 /// What every answer carries.

@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use roadstead_listen::{AcceptError, Listener, Peer, Stream, Tls, first_bytes, tells_http};
+use roadstead_telemetry::metrics::Metrics;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
@@ -46,7 +47,7 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// How connections are served.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// A client that takes no byte of an answer for this long is cut off.
     pub stalled_after: Duration,
@@ -55,6 +56,8 @@ pub struct Options {
     pub http2: bool,
     /// Connections at a time. When there are more, idle ones are closed, and then new ones wait.
     pub connections: usize,
+    /// Told how many connections there are.
+    pub metrics: Option<Metrics>,
 }
 
 /// How it ended.
@@ -92,9 +95,9 @@ pub async fn serve(
     let accepting = listeners.into_iter().map(|listener| {
         let serving = Serving {
             tls: tls.clone(),
-            builder: builder(options),
+            builder: builder(&options),
             service: service.clone(),
-            options,
+            options: options.clone(),
             end: end.clone(),
         };
         accept(listener, serving, seats.clone(), connections.clone())
@@ -160,6 +163,8 @@ struct Connection {
 
 impl Connection {
     async fn serve(self, stream: Stream) {
+        let metrics = self.serving.options.metrics.as_ref();
+        let _counted = metrics.map(Metrics::connected);
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.serving.options.stalled_after));
         let stream = Box::pin(stream);
@@ -257,7 +262,7 @@ async fn asked_to_leave(seat: &Seat) {
     }
 }
 
-fn builder(options: Options) -> Builder<TokioExecutor> {
+fn builder(options: &Options) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     if !options.http2 {
         builder = builder.http1_only();

@@ -13,7 +13,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use roadstead_telemetry::access::{Access, AccessLog};
 use roadstead_telemetry::metrics::{Counted, Finished, Handler, Metrics};
 use roadstead_telemetry::request::{self, Failure as Told, Vars};
-use roadstead_telemetry::{Clock, system_clock};
+use roadstead_telemetry::{Clock, system_clock, traces};
 use tokio::time::Instant;
 use tracing::Span;
 
@@ -126,6 +126,7 @@ impl Account {
                 .unwrap_or_default(),
             answer: None,
         };
+        traces::continue_from(&account.span, &call.headers);
         vars(route).record(&account.span);
         account
     }

@@ -97,7 +97,7 @@ pub(super) fn unsupported(why: &str) -> Response<Body> {
 }
 
 pub(super) fn read_only() -> Response<Body> {
-    unsupported("the registry is read-only (storage.maintenance.readonly)")
+    unsupported("the registry is read-only at present")
 }
 
 /// A health check fails, and that is to be told.

@@ -35,6 +35,7 @@ impl fmt::Debug for Notices {
 }
 
 /// A manifest that came or went out.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct ManifestSeen<'a> {
     pub(super) name: &'a Name,
     pub(super) reference: &'a Reference,
