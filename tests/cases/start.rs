@@ -105,15 +105,13 @@ fn a_port_that_is_taken_is_named_with_its_setting() {
 }
 
 #[test]
-fn the_images_configuration_is_right() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/image/config.yml");
-    let checked = registry::command().args(["check", file]).ok();
-    assert!(
-        checked.text().contains("http.addr :5000"),
-        "{}",
-        checked.text()
-    );
-    assert!(!checked.text().contains("warning"), "{}", checked.text());
+fn the_images_configurations_are_right() {
+    for file in ["config.yml", "config-v3.yml"] {
+        let file = format!("{}/../deploy/image/{file}", env!("CARGO_MANIFEST_DIR"));
+        let checked = registry::command().args(["check", &file]).ok().text();
+        assert!(checked.contains("http.addr :5000"), "{checked}");
+        assert!(!checked.contains("warning"), "{checked}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! | [`image`] | [`Image`], [`Content`]: images and indexes from a seed, byte for byte the same in each run |
 //! | [`run`] | [`Run`]: another program with a deadline, shown with its output when it fails |
 //! | [`tools`], [`docker`], [`podman`] | skopeo, curl and oras; a docker engine and a store of podman's of one's own |
+//! | [`machine`] | [`Machine`]: namespaces with a docker engine that runs containers, for tutorials word by word |
 //! | [`tokens`] | [`TokenServer`], which knows users and signs what they may do; [`Signer`], which signs anything |
 //! | [`wait`] | conditions with a sentence and a deadline |
 //!
@@ -17,6 +18,7 @@
 pub mod client;
 pub mod docker;
 pub mod image;
+pub mod machine;
 pub mod podman;
 pub mod process;
 pub mod proxy;
@@ -29,6 +31,7 @@ pub mod wait;
 pub use client::{Answer, Client, Repository};
 pub use docker::Docker;
 pub use image::{Content, Document, Family, Image};
+pub use machine::Machine;
 pub use podman::Podman;
 pub use registry::{Kind, Options, Registry};
 pub use run::{Output, Run};

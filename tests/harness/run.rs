@@ -116,6 +116,12 @@ impl Run {
         output
     }
 
+    /// Runs it, however it ends.
+    #[track_caller]
+    pub fn ends(self) -> Output {
+        self.run().1
+    }
+
     /// The streams go to files: a program with much to say must not wait for a reader.
     #[track_caller]
     fn run(mut self) -> (String, Output) {

@@ -46,7 +46,12 @@ pub(crate) fn start(log: &Log, instance: &str) -> Result<Option<Traces>> {
 
 /// Says why the process ends. A closed standard error is no reason to fail differently.
 pub(crate) fn fatal(error: &Error) {
+    let _closed = writeln!(std::io::stderr(), "roadstead: {}", causes(error));
+}
+
+/// An error with all its causes, the nearest first.
+pub(crate) fn causes(error: &Error) -> String {
     let mut causes = error.chain().map(ToString::to_string).collect::<Vec<_>>();
     causes.dedup();
-    let _closed = writeln!(std::io::stderr(), "roadstead: {}", causes.join(": "));
+    causes.join(": ")
 }

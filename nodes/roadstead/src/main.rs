@@ -1,16 +1,20 @@
 //! `roadstead`: the command line. Each subcommand reads as a story; the work is done in the rooms it calls.
 
+mod called_as;
 mod check;
 mod debug;
 mod descriptors;
 mod garbage_collect;
+mod htpasswd;
 mod log;
 mod serve;
 mod wiring;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use roadstead_registry::CollectOptions;
 
@@ -67,6 +71,15 @@ enum Command {
         /// The configuration file.
         config: Option<PathBuf>,
     },
+    /// Add, change, delete and verify users in an htpasswd file, with the options of Apache's tool.
+    ///
+    ///   roadstead htpasswd -c auth/htpasswd alice
+    #[command(verbatim_doc_comment, disable_help_flag = true)]
+    Htpasswd {
+        /// As for Apache's: [-ciBDv] [-C cost] file user, or -n[b] user.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Read a configuration as `serve` would, and say all that is wrong with it.
     Check {
         /// The configuration file.
@@ -75,10 +88,20 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse()
-        .command
-        .unwrap_or(Command::Serve { config: None })
-    {
+    let mut given = std::env::args_os();
+    let outcome = match called_as::Name::of(given.next()) {
+        called_as::Name::Roadstead => run(Arguments::parse()),
+        called_as::Name::Registry => called_as::registry::run(),
+        called_as::Name::Htpasswd => htpasswd::run(given),
+    };
+    outcome.unwrap_or_else(|error| {
+        log::fatal(&error);
+        ExitCode::FAILURE
+    })
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode> {
+    match arguments.command.unwrap_or(Command::Serve { config: None }) {
         Command::Serve { config } => serve::run(config),
         Command::Check { config } => check::run(config),
         Command::GarbageCollect {
@@ -93,9 +116,6 @@ fn main() -> ExitCode {
             };
             garbage_collect::run(config, options, quiet)
         }
-    };
-    outcome.unwrap_or_else(|error| {
-        log::fatal(&error);
-        ExitCode::FAILURE
-    })
+        Command::Htpasswd { arguments } => htpasswd::run(arguments),
+    }
 }
