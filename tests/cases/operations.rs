@@ -11,6 +11,8 @@ use roadstead_tests::{
 };
 use serde_json::Value;
 
+use crate::uploads::path_of;
+
 const SOON: Duration = Duration::from_secs(20);
 
 /// A port that nobody has at the moment.
@@ -126,6 +128,19 @@ fn metrics_have_the_references_names() {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
     debug.get("/nowhere").expect_status(404);
+    let session = repository.open_upload();
+    registry
+        .client()
+        .call("PATCH", path_of(&session))
+        .body(*b"some")
+        .send()
+        .expect_status(202);
+    wait_until("the upload is counted", SOON, || {
+        debug
+            .get("/metrics")
+            .text()
+            .contains("roadstead_upload_sessions 1\n")
+    });
 }
 
 #[test]

@@ -149,6 +149,8 @@ async fn keep_house(
         keep_purging(registry, &config.storage.upload_purging, drain);
         let (resolving, until) = (Arc::clone(registry), drain.clone());
         tokio::spawn(async move { resolving.keep_resolving(until).await });
+        let (counting, metrics, until) = (Arc::clone(registry), metrics.clone(), drain.clone());
+        tokio::spawn(async move { counting.keep_counting(metrics, until).await });
     }
     Ok(())
 }

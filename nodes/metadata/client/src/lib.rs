@@ -26,6 +26,9 @@ pub trait Metadata: Send + Sync + fmt::Debug {
     /// What a session has stored and not given away, in order.
     async fn segments(&self, id: SessionId) -> Result<Vec<Segment>, Unavailable>;
 
+    /// How many sessions are on record that have not ended.
+    async fn open_sessions(&self) -> Result<usize, Unavailable>;
+
     /// Whether an upload that has no record is still good by its token, opened at this time.
     async fn is_fresh(&self, opened: Timestamp) -> Result<bool, Unavailable>;
 

@@ -131,6 +131,10 @@ impl Metadata for Local {
         Ok(self.read(segments).unwrap_or_default())
     }
 
+    async fn open_sessions(&self) -> Result<usize, Unavailable> {
+        Ok(self.read(Machine::open_sessions))
+    }
+
     async fn is_fresh(&self, opened: Timestamp) -> Result<bool, Unavailable> {
         let now = self.now();
         Ok(self.read(|machine| machine.is_fresh(opened, now)))

@@ -151,6 +151,12 @@ impl Machine {
         self.sessions.get(&id)
     }
 
+    /// Sessions on record that have not ended.
+    pub fn open_sessions(&self) -> usize {
+        let open = |session: &&Session| session.touched().is_some();
+        self.sessions.values().filter(open).count()
+    }
+
     /// Whether a session that has no record is still good by its token alone.
     pub fn is_fresh(&self, opened: Timestamp, now: Timestamp) -> bool {
         let now = now.max(self.now);

@@ -129,6 +129,9 @@ mod tests {
         async fn segments(&self, id: SessionId) -> Result<Vec<Segment>, Unavailable> {
             self.local.segments(id).await
         }
+        async fn open_sessions(&self) -> Result<usize, Unavailable> {
+            self.local.open_sessions().await
+        }
         async fn is_fresh(&self, opened: Timestamp) -> Result<bool, Unavailable> {
             self.local.is_fresh(opened).await
         }

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use roadstead_metadata::{Command, Outcome, Timestamp};
+use roadstead_telemetry::metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use crate::Registry;
@@ -13,6 +14,9 @@ const PAGE: usize = 10_000;
 
 /// How long staged bytes may lie without a record while a writer may still come back to them.
 const ORPHANED_AFTER: Duration = Duration::from_hours(24);
+
+/// Nobody scrapes metrics more often.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 
 /// When unfinished uploads are ended (`storage.maintenance.uploadpurging`).
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +73,17 @@ impl Registry {
         self.reclaim(self.metadata.now().minus(ORPHANED_AFTER))
             .await?;
         Ok(ended)
+    }
+
+    /// Tells how many uploads are going on, again and again, until the drain.
+    pub async fn keep_counting(&self, metrics: Metrics, drain: CancellationToken) {
+        let wait = || tokio::time::sleep(COUNT_EVERY);
+        while drain.run_until_cancelled(wait()).await.is_some() {
+            // While the log cannot say, the last number stays.
+            if let Ok(open) = self.metadata.open_sessions().await {
+                metrics.upload_sessions(open);
+            }
+        }
     }
 
     /// Purges after `first`, then again and again, until the drain.
