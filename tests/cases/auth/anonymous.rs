@@ -1,8 +1,9 @@
 //! Anybody pulls what is public, and who pushes logs in: with the clients that people use.
 
 use roadstead_tests::image::{layout, noise};
+use roadstead_tests::proxy::Proxy;
 use roadstead_tests::tokens::challenge;
-use roadstead_tests::tools::skopeo_fails;
+use roadstead_tests::tools::{curl, skopeo_fails};
 use roadstead_tests::{Docker, Image, Options, Podman, Registry, scratch};
 use serde_json::Value;
 
@@ -216,4 +217,32 @@ fn a_token_outlives_the_process_and_is_good_at_other_nodes_with_the_secret() {
     assert_eq!(pings, [200, 200, 401]);
     one.registry.restart();
     assert_eq!(one.ping("/v2/", &given), 200);
+}
+
+/// The challenge names the proxy, and the proxy passes it on.
+#[test]
+fn behind_a_proxy_tokens_are_got_through_it() {
+    let guarded = public();
+    let proxy = Proxy::nginx(
+        guarded.registry.addr(),
+        "proxy_pass http://UPSTREAM; proxy_set_header Host $http_host;
+         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+         proxy_set_header X-Forwarded-Proto $scheme;",
+    );
+    let trusted = proxy.certificate();
+    let trusted = trusted.to_str().expect("text");
+    let ping = curl(&["--cacert", trusted, &format!("{}/v2/", proxy.url())]).answer;
+    let asked = challenge(ping.expect_status(401).expect_header("www-authenticate"));
+    assert_eq!(asked["realm"], format!("{}/auth/token", proxy.url()));
+
+    let host = proxy.addr().to_string();
+    let image = format!("{host}/public/a:v1");
+    let docker = Docker::start();
+    docker.build(&image, &[("file", noise(2, 10_000))]);
+    docker.fails(&["push", &image]);
+    docker.run(&["login", "-u", "ann", "-p", "nna", &host]);
+    docker.run(&["push", &image]);
+    docker.run(&["logout", &host]);
+    docker.run(&["image", "rm", &image]);
+    docker.run(&["pull", &image]);
 }

@@ -1,5 +1,7 @@
 //! Guessing passwords: limited for each client, wherever it says that it is.
 
+use roadstead_tests::proxy::Proxy;
+use roadstead_tests::tools::curl;
 use roadstead_tests::{Answer, Options};
 
 use super::super::{Guarded, guarded_with};
@@ -22,18 +24,7 @@ impl Guarded {
                 .header("x-forwarded-for", &from(nth))
                 .send()
         };
-        let mut answers = Vec::new();
-        std::thread::scope(|scope| {
-            let guess = &guess;
-            let mut guesses = Vec::new();
-            for nth in first..first + GUESSES {
-                guesses.push(scope.spawn(move || guess(nth)));
-            }
-            for guess in guesses {
-                answers.push(guess.join().expect("an answer"));
-            }
-        });
-        answers
+        at_once(first, guess)
     }
 
     fn login(&self, from: &str) -> u16 {
@@ -41,6 +32,20 @@ impl Guarded {
         let call = call.header("authorization", &basic("ann"));
         call.header("x-forwarded-for", from).send().status
     }
+}
+
+fn at_once(first: usize, guess: impl Fn(usize) -> Answer + Sync) -> Vec<Answer> {
+    let (guess, mut answers) = (&guess, Vec::new());
+    std::thread::scope(|scope| {
+        let mut guesses = Vec::new();
+        for nth in first..first + GUESSES {
+            guesses.push(scope.spawn(move || guess(nth)));
+        }
+        for guess in guesses {
+            answers.push(guess.join().expect("an answer"));
+        }
+    });
+    answers
 }
 
 #[track_caller]
@@ -75,6 +80,27 @@ fn behind_a_proxy_each_client_has_its_own_guesses() {
     assert_eq!(guarded.login("203.0.113.1"), 200);
     // IPv6: whoever has one address has the whole network.
     assert_limited(&guarded.guess(100, |nth| format!("2001:db8:1:2::{nth:x}")));
+}
+
+/// nginx writes one header and passes the other on, as the client wrote it.
+#[test]
+fn a_header_that_the_proxy_does_not_write_is_not_believed() {
+    let guarded = guarded_with(&["ann"], Options::default());
+    let proxy = Proxy::nginx(
+        guarded.registry.addr(),
+        "proxy_pass http://UPSTREAM; proxy_set_header Host $http_host;
+         proxy_set_header X-Forwarded-For 203.0.113.1;",
+    );
+    let trusted = proxy.certificate();
+    let trusted = trusted.to_str().expect("text");
+    let url = format!("{}/v2/", proxy.url());
+    let guess = |nth: usize| {
+        let login = format!("ann:guess-{nth}");
+        let forged = format!("Forwarded: for=198.51.100.{nth}");
+        curl(&["--cacert", trusted, "-u", &login, "-H", &forged, &url]).answer
+    };
+    assert_limited(&at_once(0, guess));
+    assert_eq!(guarded.login("203.0.113.2"), 200, "others log in");
 }
 
 #[test]

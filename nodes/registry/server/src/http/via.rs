@@ -52,19 +52,10 @@ impl Via {
             return own;
         }
         let said = Said::of(headers);
-        // From us outwards, until somebody whom we have no reason to believe, or whom we do not know.
-        let mut client = own.client;
-        for hop in said.hops.iter().rev() {
-            let Some(hop) = hop else { break };
-            client = Some(*hop);
-            if !is_trusted(hop) {
-                break;
-            }
-        }
         Self {
+            client: said.client(own.client, is_trusted),
             scheme: said.scheme.unwrap_or(own.scheme),
             host: said.host.or(own.host),
-            client,
         }
     }
 }
@@ -74,8 +65,11 @@ impl Via {
 struct Said {
     scheme: Option<&'static str>,
     host: Option<String>,
-    /// From the client to us; a proxy may not say, or say something that is no address.
-    hops: Vec<Option<IpAddr>>,
+    /// By each header that names any, from the client to us; a proxy may not say, or say something that is no address.
+    forwarded: Vec<Option<IpAddr>>,
+    forwarded_for: Vec<Option<IpAddr>>,
+    /// One at most.
+    real_ip: Vec<Option<IpAddr>>,
 }
 
 impl Said {
@@ -97,29 +91,59 @@ impl Said {
         said.scheme = said.scheme.or_else(scheme);
         let host = || first(&FORWARDED_HOST).filter(|host| is_host(host));
         said.host = said.host.or_else(host);
-        if said.hops.is_empty() {
-            said.hops = addresses(&all(headers, &FORWARDED_FOR));
-        }
-        if said.hops.is_empty() {
-            said.hops = addresses(&all(headers, &REAL_IP))
-                .into_iter()
-                .take(1)
-                .collect();
-        }
+        said.forwarded_for = addresses(&all(headers, &FORWARDED_FOR));
+        said.real_ip = addresses(&all(headers, &REAL_IP));
+        said.real_ip.truncate(1);
         said
+    }
+
+    /// The nearest hop that is not trusted, where all headers agree on it. A proxy writes one of them, and most let the others
+    /// pass as the client wrote them: where they differ, nobody knows which that is, and it was the peer who asked.
+    fn client(&self, peer: Option<IpAddr>, is_trusted: impl Fn(&IpAddr) -> bool) -> Option<IpAddr> {
+        let nearest = |hops: &[Option<IpAddr>]| {
+            let mut client = peer;
+            // From us outwards, until somebody whom we have no reason to believe, or whom we do not know.
+            for hop in hops.iter().rev() {
+                let Some(hop) = hop else { break };
+                client = Some(*hop);
+                if !is_trusted(hop) {
+                    break;
+                }
+            }
+            client
+        };
+        let lists = [&self.forwarded[..], &self.forwarded_for];
+        let has_list = lists.iter().any(|hops| !hops.is_empty());
+        // One proxy behind another writes the other one there.
+        let is_inner = has_list && self.real_ip.iter().flatten().any(&is_trusted);
+        let real_ip = if is_inner { &[] } else { &self.real_ip[..] };
+        let named = lists.into_iter().chain([real_ip]);
+        let mut clients = named.filter(|hops| !hops.is_empty()).map(nearest);
+        let client = clients.next().unwrap_or(peer);
+        if clients.all(|other| other == client) {
+            client
+        } else {
+            peer
+        }
     }
 
     /// `for=192.0.2.60;proto=https;host=example.com, for="[2001:db8::1]:4711"`: the first element is the client's side.
     fn forwarded(header: &str) -> Self {
         let mut said = Self::default();
-        for (nth, element) in split_quoted(header, ',').into_iter().take(HOPS).enumerate() {
+        let elements = split_quoted(header, ',');
+        // The nearest are those that we can judge; the first is the client's.
+        let passed_over = 1..elements.len().saturating_sub(HOPS);
+        for (nth, element) in elements.into_iter().enumerate() {
+            if passed_over.contains(&nth) {
+                continue;
+            }
             for pair in split_quoted(element, ';') {
                 let Some((name, value)) = pair.split_once('=') else {
                     continue;
                 };
                 let value = unquoted(value.trim());
                 match name.trim().to_ascii_lowercase().as_str() {
-                    "for" => said.hops.push(address(&value)),
+                    "for" => said.forwarded.push(address(&value)),
                     "proto" if nth == 0 => said.scheme = scheme(&value),
                     "host" if nth == 0 => said.host = Some(value).filter(|host| is_host(host)),
                     _ => {}
@@ -304,7 +328,6 @@ mod tests {
             ),
             ("x-forwarded-proto", "http"),
             ("x-forwarded-host", "other"),
-            ("x-forwarded-for", "192.0.2.7"),
         ];
         expect(
             &via("10.0.0.1:9", &said),
@@ -322,6 +345,45 @@ mod tests {
             "asked:5000",
             "10.0.0.1",
         );
+    }
+
+    /// Who is limited by their address would write another one into the header that the proxy does not know.
+    #[test]
+    fn headers_that_do_not_agree_are_not_believed() {
+        let client = |pairs: &[(&'static str, &str)]| via("10.0.0.1:9", pairs).client.unwrap();
+        let (list, standard, real) = ("x-forwarded-for", "forwarded", "x-real-ip");
+        for pairs in [
+            [(list, "192.0.2.7"), (standard, "for=1.1.1.1")],
+            [(standard, "for=192.0.2.7"), (list, "1.1.1.1")],
+            [(real, "192.0.2.7"), (list, "1.1.1.1")],
+            [(real, "192.0.2.7"), (standard, "for=1.1.1.1")],
+            [(list, "192.0.2.7"), (standard, "for=unknown")],
+        ] {
+            assert_eq!(client(&pairs).to_string(), "10.0.0.1", "{pairs:?}");
+        }
+        for pairs in [
+            [(list, "1.1.1.1, 192.0.2.7"), (standard, "for=192.0.2.7")],
+            [(list, "1.1.1.1, 192.0.2.7"), (real, "192.0.2.7")],
+            // Two proxies, of which the inner one writes both.
+            [(list, "192.0.2.7, 10.0.0.2"), (real, "10.0.0.2")],
+            [(list, "192.0.2.7"), (standard, "proto=https")],
+        ] {
+            assert_eq!(client(&pairs).to_string(), "192.0.2.7", "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn many_hops_do_not_push_out_the_nearest() {
+        for name in ["x-forwarded-for", "forwarded"] {
+            let hop = |address| match name {
+                "forwarded" => format!("for={address}"),
+                _ => address,
+            };
+            let mut hops: Vec<String> = (0..200).map(|n| hop(format!("1.1.1.{n}"))).collect();
+            hops.push(hop("192.0.2.7".to_owned()));
+            let via = via("10.0.0.1:9", &[(name, &hops.join(", "))]);
+            assert_eq!(via.client, Some("192.0.2.7".parse().unwrap()), "{name}");
+        }
     }
 
     #[test]
