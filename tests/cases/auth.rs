@@ -1,5 +1,9 @@
 //! Users with passwords, and what they may do.
 
+mod anonymous;
+mod attack;
+mod tokens;
+
 use std::path::Path;
 
 use roadstead_oci::{Algorithm, Digest};
@@ -17,10 +21,14 @@ struct Guarded {
 }
 
 fn password(user: &str) -> String {
-    format!("secret-of-{user}")
+    user.chars().rev().collect()
 }
 
 fn guarded(users: &[&str], yaml: &str) -> Guarded {
+    guarded_with(users, Options::default().yaml(yaml))
+}
+
+fn guarded_with(users: &[&str], options: Options) -> Guarded {
     let home = scratch();
     let file = home.path().join("htpasswd");
     let lines: Vec<String> = users
@@ -34,11 +42,11 @@ fn guarded(users: &[&str], yaml: &str) -> Guarded {
         .collect();
     std::fs::write(&file, lines.concat()).expect("a file");
     let yaml = format!(
-        "auth:\n  htpasswd:\n    realm: Registry Realm\n    path: {}\n{yaml}",
+        "auth:\n  htpasswd:\n    realm: Registry Realm\n    path: {}\n",
         file.display()
     );
     Guarded {
-        registry: Registry::roadstead(Options::default().yaml(&yaml)),
+        registry: Registry::roadstead(options.yaml(&yaml)),
         home,
     }
 }
@@ -121,24 +129,24 @@ fn a114_a115_every_path_of_the_api_asks_for_a_login() {
 
 #[test]
 fn a119_a413_who_logs_in_pushes_and_pulls() {
-    let guarded = guarded(&["ann", "bob"], "");
+    let guarded = guarded(&["annabel", "bob"], "");
     let image = Image::new(41).layers(2).build();
     let (from, to) = (scratch(), scratch());
     layout::write(from.path(), "v1", &image);
     let [source, target] =
         [&from, &to].map(|dir: &TempDir| format!("oci:{}:v1", Path::new(dir.path()).display()));
     let name = format!("docker://{}", guarded.registry.image("a/image:v1"));
-    copy(&source, &name, &["--dest-creds=ann:secret-of-ann"]);
-    copy(&name, &target, &["--src-creds=bob:secret-of-bob"]);
+    copy(&source, &name, &["--dest-creds=annabel:lebanna"]);
+    copy(&name, &target, &["--src-creds=bob:bob"]);
     layout::assert_holds(to.path(), &image);
-    assert_eq!(guarded.status(Some("ann"), "GET", "/v2/"), 200);
-    let with_login = format!("http://ann:secret-of-ann@{}/v2/", guarded.registry.addr());
+    assert_eq!(guarded.status(Some("annabel"), "GET", "/v2/"), 200);
+    let with_login = format!("http://annabel:lebanna@{}/v2/", guarded.registry.addr());
     assert_eq!(curl(&[&with_login]).answer.status, 200);
-    let wrong = format!("http://ann:guessed@{}/v2/", guarded.registry.addr());
+    let wrong = format!("http://annabel:guessed@{}/v2/", guarded.registry.addr());
     assert_eq!(curl(&[&wrong]).answer.status, 401);
     let log = guarded.registry.log();
     assert!(
-        !log.contains("secret-of") && !log.contains("guessed"),
+        !log.contains("lebanna") && !log.contains("guessed"),
         "{log}"
     );
 }

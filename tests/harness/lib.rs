@@ -8,6 +8,7 @@
 //! | [`run`] | [`Run`]: another program with a deadline, shown with its output when it fails |
 //! | [`tools`], [`docker`], [`podman`] | skopeo, curl and oras; a docker engine and a store of podman's of one's own |
 //! | [`machine`] | [`Machine`]: namespaces with a docker engine that runs containers, for tutorials word by word |
+//! | [`tokens`] | [`TokenServer`], which knows users and signs what they may do; [`Signer`], which signs anything |
 //! | [`wait`] | conditions with a sentence and a deadline |
 //!
 //! What goes wrong here panics, with everything that helps to see why.
@@ -23,6 +24,7 @@ pub mod process;
 pub mod proxy;
 pub mod registry;
 pub mod run;
+pub mod tokens;
 pub mod tools;
 pub mod wait;
 
@@ -33,6 +35,7 @@ pub use machine::Machine;
 pub use podman::Podman;
 pub use registry::{Kind, Options, Registry};
 pub use run::{Output, Run};
+pub use tokens::{Signer, TokenServer};
 pub use wait::{wait_for, wait_until, wait_until_async};
 
 /// A directory of one's own, removed with everything in it when it is dropped.

@@ -32,11 +32,13 @@ impl Podman {
     /// Runs `podman` with these arguments.
     #[track_caller]
     pub fn run(&self, args: &[&str]) -> Output {
-        self.isolated("podman")
-            .arg("--tmpdir")
-            .arg(self.path("tmp"))
-            .args(args)
-            .ok()
+        self.podman(args).ok()
+    }
+
+    /// Runs it where it must fail.
+    #[track_caller]
+    pub fn fails(&self, args: &[&str]) -> Output {
+        self.podman(args).fails()
     }
 
     /// Runs `buildah` with these arguments.
@@ -48,21 +50,25 @@ impl Podman {
     /// Pulls over plain HTTP.
     #[track_caller]
     pub fn pull(&self, image: &str) -> Output {
-        self.run(&[
-            "pull",
-            "--tls-verify=false",
-            "--signature-policy",
-            &self.policy(),
-            image,
-        ])
+        self.plain("pull", &[image]).ok()
+    }
+
+    /// Pulls where that must fail.
+    #[track_caller]
+    pub fn pull_fails(&self, image: &str) -> Output {
+        self.plain("pull", &[image]).fails()
     }
 
     /// Pushes over plain HTTP.
     #[track_caller]
     pub fn push(&self, image: &str, destination: &str) -> Output {
-        let policy = self.policy();
-        let args = ["push", "--tls-verify=false", "--signature-policy", &policy];
-        self.run(&[args.as_slice(), &[image, destination]].concat())
+        self.plain("push", &[image, destination]).ok()
+    }
+
+    /// Pushes where that must fail.
+    #[track_caller]
+    pub fn push_fails(&self, image: &str, destination: &str) -> Output {
+        self.plain("push", &[image, destination]).fails()
     }
 
     /// The digest of the configuration, without its algorithm, by which the store knows an image.
@@ -75,6 +81,17 @@ impl Podman {
     /// The signature policy, for `--signature-policy`.
     pub fn policy(&self) -> String {
         self.path("policy.json").display().to_string()
+    }
+
+    fn podman(&self, args: &[&str]) -> Run {
+        let podman = self.isolated("podman").arg("--tmpdir");
+        podman.arg(self.path("tmp")).args(args)
+    }
+
+    /// Over plain HTTP.
+    fn plain(&self, verb: &str, images: &[&str]) -> Run {
+        let podman = self.podman(&[verb, "--tls-verify=false", "--signature-policy"]);
+        podman.arg(self.policy()).args(images)
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -14,21 +14,29 @@ pub(crate) const POLICY: &str = r#"{"default":[{"type":"insecureAcceptAnything"}
 
 /// Runs `skopeo` with a home of its own: no credentials, no signature policy and no aliases of the machine's.
 /// (As root it keeps hints on where layers were seen under `/var/lib/containers/cache`, and nothing turns that off.)
+#[track_caller]
 pub fn skopeo(args: &[&str]) -> crate::Output {
     let home = crate::scratch();
-    std::fs::write(home.path().join("registries.conf"), "").expect("a configuration file");
+    skopeo_at(home.path(), args).ok()
+}
+
+/// Runs it where it must fail.
+#[track_caller]
+pub fn skopeo_fails(args: &[&str]) -> crate::Output {
+    let home = crate::scratch();
+    skopeo_at(home.path(), args).fails()
+}
+
+fn skopeo_at(home: &Path, args: &[&str]) -> Run {
+    std::fs::write(home.join("registries.conf"), "").expect("a configuration file");
     Run::new("skopeo")
         .arg("--insecure-policy")
         .arg("--tmpdir")
-        .arg(home.path())
+        .arg(home)
         .args(args)
-        .env("HOME", home.path())
-        .env("XDG_RUNTIME_DIR", home.path())
-        .env(
-            "CONTAINERS_REGISTRIES_CONF",
-            home.path().join("registries.conf"),
-        )
-        .ok()
+        .env("HOME", home)
+        .env("XDG_RUNTIME_DIR", home)
+        .env("CONTAINERS_REGISTRIES_CONF", home.join("registries.conf"))
 }
 
 /// What curl got.

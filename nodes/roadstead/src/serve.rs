@@ -91,7 +91,8 @@ async fn serve(config: Config, process: Process) -> Result<ExitCode> {
     let health = Health::default();
     let listeners = entry::listeners(&config.http, process.inherited).await?;
     let notices = wiring::notices_of(&config, &process.instance, &listeners, events.clone());
-    let surface = wiring::surface(&config, health.clone(), told.telling(), notices).await?;
+    let surface =
+        wiring::surface(&config, health.clone(), &registry, told.telling(), notices).await?;
     announce(&config, &listeners);
     if process.has_file {
         remark_on_what_is_shared(&config);

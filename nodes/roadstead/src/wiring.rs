@@ -21,7 +21,7 @@ use roadstead_listen::Listener;
 use roadstead_metadata::{Home, Local, system_clock};
 use roadstead_registry::health::Health;
 use roadstead_registry::http::{Notices, Surface, Telling};
-use roadstead_registry::{Limits, ManifestRules, Options, Platforms};
+use roadstead_registry::{Limits, ManifestRules, Options, Platforms, Registry};
 use roadstead_storage::{Driver, Filesystem, Memory};
 
 /// Where images go when nothing says where.
@@ -146,10 +146,13 @@ fn patterns(texts: &[String]) -> Result<Vec<Regex>> {
 pub(crate) async fn surface(
     config: &Config,
     health: Health,
+    registry: &Registry,
     telling: Telling,
     notices: Option<Notices>,
 ) -> Result<Surface> {
-    let authenticator = Authenticator::build(guard::options(&config.auth, config.access.as_ref()));
+    let token_key = registry.key_for(guard::TOKEN_KEY);
+    let options = guard::options(&config.auth, config.access.as_ref(), token_key);
+    let authenticator = Authenticator::build(options);
     Ok(Surface {
         authenticator: authenticator.await.context("auth")?,
         headers: headers(config)?,

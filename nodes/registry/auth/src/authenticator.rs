@@ -2,17 +2,15 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::Wanted;
-use crate::basic::{self, Shown};
 use crate::challenge;
 use crate::clock::{Clock, system_clock};
 use crate::granted::{Granted, Held};
-use crate::htpasswd::{Refused, Users};
-use crate::options::{HtpasswdOptions, Options};
-use crate::rules::{RuleBook, RuleMistake};
+use crate::login::{Htpasswd, TokenService};
+use crate::options::Options;
+use crate::rules::RuleMistake;
 use crate::token::{Token, TokenMistake};
 use crate::watched::FileError;
 
@@ -28,13 +26,6 @@ enum Kind {
     Token(Box<Token>),
 }
 
-#[derive(Debug)]
-struct Htpasswd {
-    realm: String,
-    users: Users,
-    rules: Option<Arc<RuleBook>>,
-}
-
 /// A request, as far as it matters here.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
@@ -48,6 +39,8 @@ pub struct Asked<'a> {
     pub scheme: &'a str,
     /// Under which name, with the port if it named one.
     pub host: Option<&'a str>,
+    /// The URL at which the client gets tokens of [`TokenService`], where that is known.
+    pub token_service: Option<&'a str>,
 }
 
 /// Why a request is not granted what it wants.
@@ -171,6 +164,14 @@ impl Authenticator {
         }
     }
 
+    /// This registry's own giver of tokens, where there is one.
+    pub fn token_service(&self) -> Option<TokenService<'_>> {
+        match &self.0 {
+            Kind::Htpasswd(htpasswd) => htpasswd.token_service(),
+            Kind::None | Kind::Silly { .. } | Kind::Token(_) => None,
+        }
+    }
+
     /// Whether everybody may do everything: worth a line when the registry starts.
     pub fn is_open(&self) -> bool {
         matches!(self.0, Kind::None)
@@ -192,7 +193,8 @@ impl Kind {
             }
             Options::Htpasswd(options) => {
                 printable(&options.realm)?;
-                Htpasswd::build(options).map(|built| Self::Htpasswd(Box::new(built)))
+                let built = Htpasswd::build(options, clock);
+                built.map(|built| Self::Htpasswd(Box::new(built)))
             }
             Options::Token(options) => {
                 Token::build(options, clock).map(|built| Self::Token(Box::new(built)))
@@ -211,50 +213,6 @@ fn silly(realm: &str, service: &str, asked: Asked<'_>) -> Result<Granted, Denied
     Err(asked.challenge(www_authenticate, Reason::Missing))
 }
 
-impl Htpasswd {
-    fn build(options: HtpasswdOptions) -> Result<Self, BuildError> {
-        let rules = options.rules.as_ref().map(RuleBook::build).transpose();
-        Ok(Self {
-            rules: rules.map_err(BuildError::Rules)?.map(Arc::new),
-            users: Users::open(&options)?,
-            realm: options.realm,
-        })
-    }
-
-    async fn authorize(&self, asked: Asked<'_>) -> Result<Granted, Denied> {
-        let challenge = |reason| asked.challenge(challenge::basic(&self.realm), reason);
-        let user = match basic::parse(asked.authorization) {
-            Shown::Nothing => None,
-            Shown::Malformed => return Err(challenge(Reason::Malformed)),
-            Shown::Credentials(credentials) => {
-                let checked = self.users.check(credentials, asked.client).await;
-                Some(checked.map_err(|refused| match refused {
-                    Refused::Wrong => challenge(Reason::WrongCredentials),
-                    Refused::TooOften { retry_after } => Denied::Throttled { retry_after },
-                    Refused::Busy => Denied::Unavailable(Unavailable::Busy),
-                })?)
-            }
-        };
-        let held = match &self.rules {
-            Some(rules) => Held::Rules(Arc::clone(rules)),
-            None if user.is_some() => Held::Everything,
-            None => return Err(challenge(Reason::Missing)),
-        };
-        let granted = Granted::new(user, held);
-        match granted.user() {
-            // A client that asks for nothing wants to know whether it must log in.
-            None if asked.wanted.is_nothing() || !granted.may(asked.wanted) => {
-                Err(challenge(Reason::Missing))
-            }
-            Some(user) if !granted.may(asked.wanted) => Err(Denied::Forbidden {
-                user: user.to_owned(),
-                wanted: asked.wanted.clone(),
-            }),
-            _ => Ok(granted),
-        }
-    }
-}
-
 /// Without its credentials.
 impl fmt::Debug for Asked<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -263,6 +221,7 @@ impl fmt::Debug for Asked<'_> {
             .field("client", &self.client)
             .field("scheme", &self.scheme)
             .field("host", &self.host)
+            .field("token_service", &self.token_service)
             .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::*;
 use crate::access::Action;
-use crate::options::{Rule, Rules};
+use crate::options::{HtpasswdOptions, Rule, Rules};
 
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
@@ -18,6 +18,7 @@ async fn ask(it: &Authenticator, header: Option<&str>, wanted: &Wanted) -> Resul
         client: CLIENT,
         scheme: "https",
         host: Some("registry.example"),
+        token_service: Some("https://registry.example/auth/token"),
     })
     .await
 }
@@ -178,6 +179,7 @@ fn credentials_do_not_show_in_debug_output() {
         client: CLIENT,
         scheme: "https",
         host: None,
+        token_service: None,
     };
     let plain = format!("{asked:?}");
     // As bytes it would be numbers.

@@ -12,4 +12,5 @@ pub use edit::{EditError, Htpasswd};
 pub use file::{FileMistakes, LineMistake};
 pub use password::{PASSWORD_BYTES, PasswordError};
 
+pub(crate) use password::Hash as StoredHash;
 pub(crate) use users::{Refused, Users};

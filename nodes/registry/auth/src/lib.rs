@@ -10,6 +10,8 @@ mod challenge;
 mod clock;
 mod granted;
 mod htpasswd;
+mod identity;
+mod login;
 mod options;
 mod rules;
 mod token;
@@ -22,8 +24,11 @@ pub use granted::Granted;
 pub use htpasswd::{
     EditError, FileMistakes, Htpasswd as HtpasswdFile, LineMistake, PASSWORD_BYTES, PasswordError,
 };
+pub use identity::IssuedToken;
+pub use login::{Login, TokenService};
 pub use options::{
-    GuessLimits, HtpasswdOptions, Jwks, Options, Realm, Rule, Rules, TokenOptions, VerifyLimits,
+    GuessLimits, HtpasswdOptions, Jwks, Options, Realm, Rule, Rules, TokenKey, TokenOptions,
+    VerifyLimits,
 };
 pub use rules::RuleMistake;
 pub use token::TokenMistake;

@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use crate::access::Action;
 
 /// How requests are told apart. One of four, as in the reference.
@@ -38,6 +40,9 @@ pub struct HtpasswdOptions {
     pub verify: VerifyLimits,
     /// Bounds on guessing.
     pub guesses: GuessLimits,
+    /// Signs the tokens that this registry gives itself, where rules let anonymous requests do something. Nodes that share
+    /// it accept each other's. Without one, each process makes its own.
+    pub token_key: Option<TokenKey>,
 }
 
 impl HtpasswdOptions {
@@ -49,7 +54,36 @@ impl HtpasswdOptions {
             rules: None,
             verify: VerifyLimits::default(),
             guesses: GuessLimits::default(),
+            token_key: None,
         }
+    }
+}
+
+/// A key that tokens of this registry's own are signed with.
+#[derive(Clone)]
+pub struct TokenKey(Zeroizing<[u8; 32]>);
+
+impl TokenKey {
+    pub(crate) fn random() -> Result<Self, getrandom::Error> {
+        let mut key = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *key)?;
+        Ok(Self(key))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &*self.0
+    }
+}
+
+impl From<[u8; 32]> for TokenKey {
+    fn from(key: [u8; 32]) -> Self {
+        Self(Zeroizing::new(key))
+    }
+}
+
+impl fmt::Debug for TokenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenKey")
     }
 }
 

@@ -90,6 +90,11 @@ impl RuleBook {
         }
     }
 
+    /// Whether anything is allowed without a password.
+    pub(crate) fn is_for_anybody(&self) -> bool {
+        self.0.iter().any(|line| line.anonymous)
+    }
+
     pub(crate) fn lists(&self, user: Option<&str>, name: &Name) -> bool {
         self.allows_on(user, name, Action::Pull) || self.allows_on(user, name, Action::Catalog)
     }

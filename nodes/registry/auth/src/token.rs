@@ -30,6 +30,9 @@ use header::{Compact, Header, Malformed, Origin};
 use key::{ALGORITHMS, Key, KeySet};
 use remote::Remote;
 
+/// What the reference has and this room has not: the library knows no P-521.
+const NOT_SUPPORTED: &str = "ES512";
+
 /// Options with which no token could be verified.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenMistake {
@@ -240,15 +243,28 @@ fn check(options: &TokenOptions) -> Result<(), BuildError> {
     Ok(())
 }
 
+/// Those of these names. One that is not supported is passed over where there are others: nothing that it signed is ever
+/// accepted, and lists are copied from where it is known. Whoever names all means all that there are.
 fn algorithms(names: &[String]) -> Result<Vec<Algorithm>, TokenMistake> {
     if names.is_empty() {
         return Ok(ALGORITHMS.to_vec());
     }
-    let parsed = names.iter().map(|name| {
+    let mistake = |name: &String| TokenMistake::Algorithm(name.clone());
+    let (missing, named): (Vec<&String>, Vec<&String>) =
+        names.iter().partition(|name| *name == NOT_SUPPORTED);
+    let parsed = named.into_iter().map(|name| {
         let algorithm = name.parse();
-        algorithm.map_err(|_unknown| TokenMistake::Algorithm(name.clone()))
+        algorithm.map_err(|_unknown| mistake(name))
     });
-    parsed.collect()
+    let parsed: Vec<Algorithm> = parsed.collect::<Result<_, _>>()?;
+    match missing.first() {
+        Some(name) if parsed.is_empty() => return Err(mistake(name)),
+        Some(name) if !ALGORITHMS.iter().all(|one| parsed.contains(one)) => {
+            tracing::warn!("tokens signed with {name} are refused: it is not supported");
+        }
+        Some(_) | None => {}
+    }
+    Ok(parsed)
 }
 
 #[cfg(test)]

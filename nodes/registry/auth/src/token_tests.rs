@@ -87,6 +87,7 @@ fn asked<'a>(authorization: Option<&'a [u8]>, wanted: &'a Wanted) -> Asked<'a> {
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         scheme: "https",
         host: Some("registry.example:5000"),
+        token_service: None,
     }
 }
 
@@ -387,11 +388,29 @@ fn options_that_cannot_be_meant_are_told() {
         options.jwks = Some(Jwks::Url("ftp://user:HIDDEN@x".to_owned()));
     });
     assert!(url.contains("neither an https nor an http") && !url.contains("HIDDEN"));
-    let algorithm = algorithms(&["RS256".to_owned(), "ES512".to_owned()]).unwrap_err();
+    let algorithm = algorithms(&["ES512".to_owned()]).unwrap_err();
     assert!(
         algorithm
             .to_string()
             .contains(r#""ES512" is not supported"#)
     );
     assert!(algorithms(&["none".to_owned()]).is_err());
+}
+
+#[test]
+fn what_is_not_supported_is_passed_over_where_there_are_others() {
+    let names = |list: &[&str]| {
+        list.iter()
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let found = algorithms(&names(&["RS256", "ES512"])).unwrap();
+    assert_eq!(found, [Algorithm::RS256]);
+    assert!(algorithms(&names(&["RS256", "none"])).is_err());
+    // The default, as a configuration has it.
+    let all = names(&[
+        "EdDSA", "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512",
+        "PS256", "PS384", "PS512",
+    ]);
+    assert_eq!(algorithms(&all).unwrap().len(), ALGORITHMS.len());
 }

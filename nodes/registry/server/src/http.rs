@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod listings;
 mod location;
+mod login;
 mod manifests;
 mod query;
 mod referrers;
@@ -99,6 +100,9 @@ async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response<Body>
 async fn respond(api: &Arc<Api>, mut call: Call, route: Route, body: Incoming) -> Response<Body> {
     if api.refuses(&route) {
         return error::unwell();
+    }
+    if login::is_asked(api, &call) {
+        return login::answer(api, call, body).await;
     }
     if let Err(failure) = authorize::admit(api, &mut call, &route).await {
         return failure.into_response();

@@ -83,6 +83,11 @@ impl Registry {
         &self.options
     }
 
+    /// A key for the purpose that the label names, from the secret that all nodes share.
+    pub fn key_for(&self, label: &str) -> [u8; 32] {
+        self.tokens.key_for(label)
+    }
+
     /// Whether everything that writes is refused.
     pub fn is_read_only(&self) -> bool {
         self.options.read_only || self.read_only.load(Ordering::Relaxed)

@@ -63,6 +63,15 @@ impl Tokens {
         Self { ids, states }
     }
 
+    /// A key for another purpose, which the label names. Those of sessions cannot be found from it, nor it from theirs.
+    pub(crate) fn key_for(&self, label: &str) -> [u8; HMAC_LEN] {
+        let mac = self.states.clone().chain_update(b"key for ");
+        mac.chain_update(label.as_bytes())
+            .finalize()
+            .into_bytes()
+            .into()
+    }
+
     /// A new session's origin.
     pub(crate) fn mint(&self, repository: &Name, now: Timestamp) -> Origin {
         let minutes = now.0.saturating_sub(EPOCH.0) / MINUTE;
@@ -255,6 +264,14 @@ mod tests {
             rfc3339(origin.opened)
         );
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn keys_for_other_purposes_differ_by_label_and_secret() {
+        let key = |secret: &[u8], label| Tokens::new(secret).key_for(label);
+        assert_eq!(key(b"secret", "a"), key(b"secret", "a"));
+        assert_ne!(key(b"secret", "a"), key(b"secret", "b"));
+        assert_ne!(key(b"secret", "a"), key(b"other", "a"));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use roadstead_auth::{Action, HtpasswdOptions, Jwks, Options, Realm, Rule, Rules, TokenOptions};
 use roadstead_config::{Access, AccessAction, AccessRule, Auth, Jwks as ConfigJwks, Token};
 
-pub(super) fn options(auth: &Auth, access: Option<&Access>) -> Options {
+/// What the key of this registry's own tokens is derived under.
+pub(super) const TOKEN_KEY: &str = "tokens that say who somebody is, 1";
+
+pub(super) fn options(auth: &Auth, access: Option<&Access>, token_key: [u8; 32]) -> Options {
     match auth {
         Auth::None => Options::None,
         Auth::Silly { realm, service } => Options::Silly {
@@ -12,6 +15,7 @@ pub(super) fn options(auth: &Auth, access: Option<&Access>) -> Options {
         },
         Auth::Htpasswd { realm, path } => Options::Htpasswd(HtpasswdOptions {
             rules: access.map(rules),
+            token_key: Some(token_key.into()),
             ..HtpasswdOptions::new(realm, path)
         }),
         Auth::Token(token) => Options::Token(token_options(token)),

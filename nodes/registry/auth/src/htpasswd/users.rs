@@ -25,8 +25,16 @@ pub(crate) struct Users {
     guesses: GuessLimits,
 }
 
-/// Why somebody is not a user.
+/// Somebody whose password was right.
 #[derive(Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    /// That it was right for: the file may have another by now.
+    pub(crate) hash: Hash,
+}
+
+/// Why somebody is not a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
     Wrong,
     /// Wrong too often. Whether it was right this time was not looked at.
@@ -59,12 +67,12 @@ impl Users {
         &self,
         credentials: Credentials,
         client: IpAddr,
-    ) -> Result<String, Refused> {
+    ) -> Result<User, Refused> {
         let client = Client::from(client);
         let name = credentials.user.clone();
         let user = self.secret.fingerprint(&[&name]);
         let task = self.task(credentials, client, user).await;
-        let fingerprint = task.fingerprint;
+        let (fingerprint, hash) = (task.fingerprint, task.hash.clone());
         let admit = || self.limiter.take(client, user).map_err(too_often);
         let right = match self.verifier.ask(task, admit)? {
             Answer::Right => true,
@@ -76,10 +84,15 @@ impl Users {
             Answer::Coming(coming) => coming.await.map_err(|NotDone| Refused::Busy)?,
         };
         if right {
-            return Ok(name);
+            return Ok(User { name, hash });
         }
         tokio::time::sleep(self.guesses.delay).await;
         Err(Refused::Wrong)
+    }
+
+    /// The hash of a user's password, as the file has it now.
+    pub(crate) async fn stored(&self, user: &str) -> Option<Hash> {
+        self.file.current().await.get(user).cloned()
     }
 
     async fn task(&self, credentials: Credentials, client: Client, user: Fingerprint) -> Task {

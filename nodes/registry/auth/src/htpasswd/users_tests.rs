@@ -68,7 +68,8 @@ impl Fixture {
             user: user.to_owned(),
             password: Zeroizing::new(password.to_owned()),
         };
-        self.users.check(credentials, client.parse().unwrap()).await
+        let checked = self.users.check(credentials, client.parse().unwrap());
+        checked.await.map(|user| user.name)
     }
 
     async fn login(&self, user: &str, password: &str) -> Result<String, Refused> {

@@ -1,6 +1,8 @@
 //! Which access each request needs, and how a denial is answered.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use http::{Method, StatusCode, header};
 use roadstead_auth::{Asked, Denied, Granted, Wanted};
@@ -11,6 +13,7 @@ use tracing::Span;
 
 use super::Api;
 use super::error::Failure;
+use super::login;
 use super::request::Call;
 use super::route::{Route, Target};
 
@@ -40,17 +43,38 @@ pub(super) async fn admit(api: &Api, call: &mut Call, route: &Route) -> Result<(
 }
 
 async fn ask(api: &Api, call: &Call, wanted: &Wanted) -> Result<Granted, Denied> {
+    let (authorization, token_service) = (header(call), login::url(api, call));
     let asked = Asked {
-        authorization: call
-            .headers
-            .get(header::AUTHORIZATION)
-            .map(http::HeaderValue::as_bytes),
+        authorization: authorization.as_deref(),
         wanted,
-        client: call.via.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        client: client(call),
         scheme: call.via.scheme,
         host: call.via.host.as_deref(),
+        token_service: token_service.as_deref(),
     };
     api.surface.authenticator.authorize(asked).await
+}
+
+/// What the request shows. Several headers are one list (RFC 9110, section 5.3), which is no credential of any scheme:
+/// taking one of them, we might take another than a proxy in front of us.
+pub(super) fn header(call: &Call) -> Option<Cow<'_, [u8]>> {
+    let mut values = call.headers.get_all(header::AUTHORIZATION).iter();
+    let first = values.next()?.as_bytes();
+    let rest: Vec<&[u8]> = values.map(http::HeaderValue::as_bytes).collect();
+    if rest.is_empty() {
+        return Some(first.into());
+    }
+    Some([&[first], &rest[..]].concat().join(&b", "[..]).into())
+}
+
+/// Whom wrong passwords are counted for. Whoever comes by a unix socket is one of this machine's.
+pub(super) fn client(call: &Call) -> IpAddr {
+    call.via.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+/// As `Retry-After` says it: a client that comes back a fraction of a second early is refused once more.
+fn whole_seconds(wait: Duration) -> String {
+    wait.as_millis().div_ceil(1000).max(1).to_string()
 }
 
 /// The access that a request needs. `None` for what is open to everybody: probes, and paths that are not the registry's.
@@ -121,16 +145,28 @@ impl From<Denied> for Failure {
                 .with_header(header::WWW_AUTHENTICATE, www_authenticate),
             Denied::Forbidden { wanted, .. } => Self::new(ErrorCode::Denied, details(&wanted)),
             Denied::Throttled { retry_after } => {
-                let seconds = retry_after.as_secs().max(1).to_string();
+                let seconds = whole_seconds(retry_after);
                 Self::new(ErrorCode::TooManyRequests, denied.to_string())
                     .with_header(header::RETRY_AFTER, seconds)
             }
             Denied::Unavailable(reason) => {
-                let seconds = reason.retry_after().as_secs().max(1).to_string();
+                let seconds = whole_seconds(reason.retry_after());
                 Self::new(ErrorCode::Unavailable, reason.to_string())
                     .with_status(StatusCode::SERVICE_UNAVAILABLE)
                     .with_header(header::RETRY_AFTER, seconds)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_is_rounded_up() {
+        for (millis, seconds) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (29_999, "30")] {
+            assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds);
         }
     }
 }
