@@ -105,6 +105,17 @@ impl Machine {
         ));
     }
 
+    /// Builds an image from a Dockerfile of this tree, with the tree as context, by the classic builder.
+    #[track_caller]
+    pub fn build(&self, dockerfile: &str, tag: &str) {
+        let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        self.outside(Path::new("docker"))
+            .args(["build", "--file", dockerfile, "--tag", tag, "."])
+            .env("DOCKER_BUILDKIT", "0")
+            .dir(&tree)
+            .ok();
+    }
+
     /// Runs lines of bash in the home directory of its root, up to the first that fails.
     #[track_caller]
     pub fn run(&self, script: &str) -> Output {

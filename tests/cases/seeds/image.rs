@@ -27,6 +27,7 @@ fn the_image_and_what_is_shipped_beside_it() {
     a013_passwords_are_managed(&machine);
     the_shipped_compose_files_start(&machine);
     a116_the_shipped_haproxy_takes_an_open_registry_out(&machine);
+    the_dockerfile_makes_the_same_image(&machine);
 }
 
 fn a215_the_entry_point_tells_what_is_meant(machine: &Machine) {
@@ -213,6 +214,37 @@ fn a116_the_shipped_haproxy_takes_an_open_registry_out(machine: &Machine) {
     machine.until("the closed registry was up", &format!("{asked} | grep 401"));
     let alice = "-k -u alice:three https://hub.local/v2/";
     assert_eq!(status(machine, alice), "200");
+}
+
+/// Its base images cannot be pulled here. What stands for them has a `cargo` that gives the program as it is, and nothing of
+/// what the Dockerfile is to put in place.
+fn the_dockerfile_makes_the_same_image(machine: &Machine) {
+    machine.run(
+        r#"mkdir base; cd base
+        bare=$(docker create registry:2); docker export $bare | docker import - bare; docker rm --volumes $bare
+        printf '#!/bin/sh\nmkdir -p target/dist\nmv /program target/dist/roadstead\n' > cargo
+        printf '#!/bin/sh\n' > apt-get
+        chmod +x cargo apt-get
+        placed='/bin/registry /usr/bin/htpasswd /entrypoint.sh /etc/docker /etc/distribution /usr/share/roadstead'
+        printf '%s\n' 'FROM bare' "RUN mv /usr/local/bin/roadstead /program; rm -r $placed" \
+          'COPY cargo apt-get /usr/local/bin/' > Dockerfile
+        DOCKER_BUILDKIT=0 docker build --tag rust:1-bookworm --tag debian:bookworm-slim ."#,
+    );
+    machine.build("deploy/image/Dockerfile", "made:by-dockerfile");
+    let fields = ["Entrypoint", "Cmd", "Volumes", "ExposedPorts", "User"];
+    let fields = fields
+        .map(|field| format!("{{{{json .Config.{field}}}}}"))
+        .join(" ");
+    let of = |image: &str| {
+        let inspected = machine.run(&format!("docker image inspect --format '{fields}' {image}"));
+        let placed = machine.run(&format!(
+            "docker run --rm {image} sh -c 'cd /; \
+               find entrypoint.sh etc/docker etc/distribution usr/share/roadstead -type f | sort | xargs sha256sum; \
+               readlink /bin/registry /usr/bin/htpasswd; registry --version; htpasswd -nb a b | cut -c 1-8'"
+        ));
+        (inspected.text(), placed.text())
+    };
+    assert_eq!(of("made:by-dockerfile"), of("registry:2"));
 }
 
 #[test]
