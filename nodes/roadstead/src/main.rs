@@ -76,7 +76,7 @@ enum Command {
     ///   roadstead htpasswd -c auth/htpasswd alice
     #[command(verbatim_doc_comment, disable_help_flag = true)]
     Htpasswd {
-        /// As for Apache's: [-ciBDv] [-C cost] file user, or -n[b] user.
+        /// As for Apache's: `[-ciBDv] [-C cost] file user`, or `-n[b] user`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
