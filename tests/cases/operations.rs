@@ -15,23 +15,18 @@ use crate::uploads::path_of;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// A port that nobody has at the moment.
-fn free() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its number")
-}
-
 /// A registry with a debug address, and a client of that.
 fn observed(yaml: &str) -> (Registry, Client) {
-    let addr = free();
-    let registry = Registry::roadstead(
+    let mut registry = Registry::roadstead(
         Options::default()
-            .env("REGISTRY_HTTP_DEBUG_ADDR", &addr.to_string())
+            .env("REGISTRY_HTTP_DEBUG_ADDR", "127.0.0.1:0")
             .env("REGISTRY_HTTP_DEBUG_PROMETHEUS_ENABLED", "true")
             .yaml(yaml),
     );
-    wait_until("the debug address answers", SOON, || {
-        TcpStream::connect(addr).is_ok()
+    let listens = "its debug address listened";
+    let addr = registry.process().wait_for_log(listens, SOON, |log| {
+        let (_, rest) = log.split_once("debug server listening ")?;
+        rest.split('"').next()?.parse::<SocketAddr>().ok()
     });
     (registry, Client::new(&format!("http://{addr}")))
 }
@@ -176,7 +171,10 @@ fn a117_c7_a_failing_check_is_told_and_refuses_nothing_unless_asked_to() {
         );
     }
     std::fs::remove_file(&file).expect("removed");
-    wait_until("it passes again", SOON, || status(&strict, "/v2/") == 200);
+    wait_until("it passes again", SOON, || {
+        status(&registry, "/readyz") == 200 && status(&strict, "/readyz") == 200
+    });
+    assert_eq!(status(&strict, "/v2/"), 200);
     debug.post("/debug/health/down").expect_status(200);
     assert_eq!(status(&registry, "/readyz"), 503);
     debug.post("/debug/health/up").expect_status(200);
