@@ -87,24 +87,21 @@ async fn join(
     let window = store.parts.copy_concurrency;
     let mut multipart = Multipart::create(store, key, window).await?;
     for part in plan(&lengths, size) {
-        match part.as_slice() {
-            [span] => {
-                let (source, range) = (sources[span.source].clone(), span.range.clone());
-                multipart
-                    .begin(|upload, number| upload.copy(number, source, range))
-                    .await?;
-            }
-            _ => {
-                let room = store.room(size).await?;
-                let used = Arc::clone(sources);
-                multipart
-                    .begin(|upload, number| async move {
-                        let content = joined(&upload.store, &used, part).await?;
-                        upload.send(number, content, room).await
-                    })
-                    .await?;
-            }
+        if let [span] = part.as_slice() {
+            let (source, range) = (sources[span.source].clone(), span.range.clone());
+            multipart
+                .begin(|upload, number| upload.copy(number, source, range))
+                .await?;
+            continue;
         }
+        let room = store.room(size).await?;
+        let used = Arc::clone(sources);
+        multipart
+            .begin(|upload, number| async move {
+                let content = joined(&upload.store, &used, part).await?;
+                upload.send(number, content, room).await
+            })
+            .await?;
     }
     multipart.complete(total).await.map(drop)
 }

@@ -122,20 +122,17 @@ pub(crate) async fn sweep(store: &Arc<Store>, before: SystemTime) -> Result<usiz
             let page = list.send().await;
             let page =
                 page.map_err(|error| Failure::of("ListMultipartUploads", &prefix, &error))?;
-            let old = page
-                .uploads()
-                .iter()
-                .filter(|upload| is_older(upload, before));
+            let uploads = page.uploads.unwrap_or_default().into_iter();
+            let old = uploads.filter(|upload| is_older(upload, before));
             // A store that knows no prefixes must not cost others their uploads.
-            let old = old.filter(|upload| upload.key().is_some_and(|key| key.starts_with(&prefix)));
-            let done = stream::iter(old.cloned().collect::<Vec<_>>());
-            let done = done
-                .map(|upload| abort(store, upload))
-                .buffer_unordered(AT_ONCE);
-            aborted += done
+            let ours =
+                old.filter(|upload| upload.key().is_some_and(|key| key.starts_with(&prefix)));
+            let ended =
+                stream::iter(ours.map(|upload| abort(store, upload))).buffer_unordered(AT_ONCE);
+            aborted += ended
                 .try_fold(0, |sum, ()| std::future::ready(Ok(sum + 1)))
                 .await?;
-            if page.is_truncated() != Some(true) {
+            if page.is_truncated != Some(true) {
                 break;
             }
             (key, id) = (page.next_key_marker, page.next_upload_id_marker);

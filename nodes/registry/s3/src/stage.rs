@@ -81,15 +81,13 @@ impl S3Stage {
             self.send().await?;
         }
         self.written = true;
-        match self.multipart.take() {
-            Some(multipart) => multipart.complete(self.length).await,
-            None => {
-                let content = std::mem::take(&mut self.tail).freeze();
-                let _room = self.store.room(content.len() as u64).await?;
-                let client = &self.store.clients.bulk;
-                self.store.put(client, &self.key, content).await
-            }
+        if let Some(multipart) = self.multipart.take() {
+            return multipart.complete(self.length).await;
         }
+        let content = std::mem::take(&mut self.tail).freeze();
+        let _room = self.store.room(content.len() as u64).await?;
+        let client = &self.store.clients.bulk;
+        self.store.put(client, &self.key, content).await
     }
 }
 

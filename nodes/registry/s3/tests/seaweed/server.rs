@@ -1,8 +1,7 @@
-//! A SeaweedFS of the test's own: started on free ports, gone with its value.
+//! A `SeaweedFS` of the test's own: started on free ports, gone with its value.
 
-use std::fmt::Write as _;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -11,8 +10,10 @@ use roadstead_storage::{Driver as _, Put};
 use tempfile::TempDir;
 
 const BUCKET: &str = "images";
-const ACCESS: &str = "roadstead";
-const SECRET: &str = "a-secret-of-the-tests";
+/// Who may do everything.
+pub(crate) const ADMIN: (&str, &str) = ("admins-key", "a-secret-of-the-tests");
+/// Who may only read.
+pub(crate) const READER: (&str, &str) = ("readers-key", "another-secret-of-the-tests");
 /// A cold start takes three seconds on an idle machine.
 const START: Duration = Duration::from_mins(2);
 
@@ -111,13 +112,13 @@ impl Seaweed {
             endpoint: Some(self.endpoint.clone()),
             force_path_style: true,
             root: root.to_owned(),
-            credentials: Some(Credentials {
-                access_key: ACCESS.to_owned(),
-                secret_key: SECRET.to_owned(),
-                session_token: None,
-            }),
+            credentials: Some(credentials(ADMIN)),
             ..Options::new(BUCKET)
         }
+    }
+
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     pub(crate) async fn driver(&self, root: &str) -> S3 {
@@ -140,15 +141,22 @@ impl Drop for Seaweed {
     }
 }
 
+pub(crate) fn credentials((access, secret): (&str, &str)) -> Credentials {
+    Credentials {
+        access_key: access.to_owned(),
+        secret_key: secret.to_owned(),
+        session_token: None,
+    }
+}
+
 fn identities() -> String {
-    let mut text = String::new();
-    write!(
-        text,
-        r#"{{"identities":[{{"name":"admin","credentials":[{{"accessKey":"{ACCESS}","secretKey":"{SECRET}"}}],
-        "actions":["Admin","Read","Write","List","Tagging"]}}]}}"#
-    )
-    .expect("a text takes anything");
-    text
+    let identity = |(access, secret): (&str, &str), actions: &str| {
+        let keys = format!(r#"{{"accessKey":"{access}","secretKey":"{secret}"}}"#);
+        format!(r#"{{"name":"{access}","credentials":[{keys}],"actions":[{actions}]}}"#)
+    };
+    let admin = identity(ADMIN, r#""Admin","Read","Write","List","Tagging""#);
+    let reader = identity(READER, r#""Read","List""#);
+    format!(r#"{{"identities":[{admin},{reader}]}}"#)
 }
 
 /// Free ones; held together, so that they differ.
@@ -162,8 +170,6 @@ fn program() -> PathBuf {
     let test = std::env::current_exe().expect("this program");
     let target = test.ancestors().find(|at| at.join("test-tools").is_dir());
     let program = target.map(|target| target.join("test-tools/venv/bin/weed"));
-    match program {
-        Some(program) if Path::is_file(&program) => program,
-        _ => panic!("SeaweedFS is not installed beside the build: run tests/setup"),
-    }
+    let program = program.filter(|program| program.is_file());
+    program.expect("SeaweedFS is installed beside the build: run tests/setup")
 }
