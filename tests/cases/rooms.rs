@@ -18,6 +18,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &["roadstead-machine", "roadstead-oci"],
     ),
     ("roadstead-storage", &["roadstead-oci"]),
+    ("roadstead-s3", &["roadstead-storage"]),
     ("roadstead-auth", &["roadstead-oci"]),
     ("roadstead-events", &["roadstead-oci"]),
     (
@@ -53,8 +54,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("axum", &["roadstead-registry"]),
     ("hyper", &["roadstead-registry", "roadstead-events"]),
-    ("hyper-util", &["roadstead-registry", "roadstead-events"]),
-    ("hyper-rustls", &["roadstead-events"]),
+    (
+        "hyper-util",
+        &["roadstead-registry", "roadstead-events", "roadstead-s3"],
+    ),
+    ("hyper-rustls", &["roadstead-events", "roadstead-s3"]),
+    ("aws-sdk-s3", &["roadstead-s3"]),
+    ("aws-config", &["roadstead-s3"]),
     ("redb", &["roadstead-metadata", "roadstead-events"]),
     ("bcrypt", &["roadstead-auth"]),
     ("jsonwebtoken", &["roadstead-auth"]),
@@ -77,6 +83,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "roadstead-auth",
             "roadstead-events",
             "roadstead-listen",
+            "roadstead-s3",
             "roadstead",
         ],
     ),

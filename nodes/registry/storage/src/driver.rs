@@ -28,7 +28,8 @@ pub trait Driver: Send + Sync + fmt::Debug {
     /// A small file, whole.
     async fn get(&self, path: &StorePath, limit: usize) -> Result<Bytes, Error>;
 
-    /// A file to read from; stays what it was while it is read, also when it is replaced or removed.
+    /// A file to read from. What is read is what it was, also when it is replaced or removed meanwhile; where the store
+    /// keeps nothing for its readers, the stream then ends with an error, never with other bytes or too few.
     async fn open(&self, path: &StorePath) -> Result<Opened, Error>;
 
     /// Writes small files, replacing what is there; each is atomic, all are durable at the end, in no order: after a

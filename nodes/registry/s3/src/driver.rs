@@ -1,0 +1,196 @@
+//! The driver, as a table of contents.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use roadstead_storage::{
+    Driver, Entry, Error, Opened, Publication, Put, Stage, Staged, Stat, StorePath,
+};
+
+use crate::connect::{Clients, ConnectError};
+use crate::failure::Failure;
+use crate::presign::{self, Method};
+use crate::read::{self, Found};
+use crate::stage::S3Stage;
+use crate::store::{AT_ONCE, Store};
+use crate::{Options, list, publish, remove};
+
+const MIB: u64 = 1 << 20;
+/// What S3 takes for a part, the last of an object apart, and for a copy.
+const LEAST: u64 = 5 * MIB;
+const MOST: u64 = 5 << 30;
+
+/// A bucket of S3, or of a store that speaks as it does.
+#[derive(Clone, Debug)]
+pub struct S3 {
+    store: Arc<Store>,
+}
+
+impl S3 {
+    /// Sends nothing to the bucket; where no keys are given, it looks for them.
+    pub async fn connect(options: &Options) -> Result<Self, ConnectError> {
+        let parts = &options.parts;
+        for (key, size, least) in [
+            ("chunksize", parts.chunk, LEAST),
+            ("multipartcopychunksize", parts.copy_chunk, LEAST),
+            ("multipartcopythresholdsize", parts.copy_threshold, 0),
+        ] {
+            if !(least..=MOST).contains(&size) {
+                let most = MOST;
+                return Err(ConnectError::Size { key, least, most });
+            }
+        }
+        let clients = Clients::new(options).await?;
+        Ok(Self {
+            store: Arc::new(Store::new(clients, options)),
+        })
+    }
+
+    /// A URL with which anybody reads the file, for at most a week, whether it is there or not.
+    pub async fn presign(
+        &self,
+        path: &StorePath,
+        method: Method,
+        valid: Duration,
+    ) -> Result<String, Error> {
+        presign::presign(&self.store, path, method, valid).await
+    }
+
+    /// Requests sent so far, each try counted.
+    pub fn requests(&self) -> u64 {
+        self.store.clients.http.requests()
+    }
+
+    async fn opened(&self, key: String) -> Result<Opened, Failure> {
+        let head = self.store.head(&key).await?;
+        Ok(Opened {
+            size: head.size,
+            modified: head.modified,
+            object: Box::new(Found {
+                store: Arc::clone(&self.store),
+                key,
+                head,
+            }),
+        })
+    }
+}
+
+#[async_trait]
+impl Driver for S3 {
+    fn name(&self) -> &'static str {
+        "s3aws"
+    }
+
+    async fn stat(&self, path: &StorePath) -> Result<Stat, Error> {
+        let reading = |failure: Failure| failure.reading(path);
+        match self.store.head(&self.store.keys.file(path)).await {
+            Ok(head) => {
+                return Ok(Stat {
+                    size: head.size,
+                    is_directory: false,
+                    modified: head.modified,
+                });
+            }
+            Err(failure) if failure.is_absent() => {}
+            Err(failure) => return Err(reading(failure)),
+        }
+        let prefix = self.store.keys.directory(path);
+        let is_directory = list::is_directory(&self.store, &prefix).await;
+        if !is_directory.map_err(reading)? {
+            return Err(Error::NotFound(path.clone()));
+        }
+        Ok(Stat {
+            size: 0,
+            is_directory: true,
+            modified: None,
+        })
+    }
+
+    async fn get(&self, path: &StorePath, limit: usize) -> Result<Bytes, Error> {
+        read::whole(&self.store, path, limit).await
+    }
+
+    async fn open(&self, path: &StorePath) -> Result<Opened, Error> {
+        let opened = self.opened(self.store.keys.file(path)).await;
+        opened.map_err(|failure| failure.reading(path))
+    }
+
+    async fn put(&self, writes: Vec<Put>) -> Result<(), Error> {
+        let client = &self.store.clients.quick;
+        let write = |Put { path, content }| async move {
+            let key = self.store.keys.file(&path);
+            self.store.put(client, &key, content).await
+        };
+        let written = stream::iter(writes).map(write).buffer_unordered(AT_ONCE);
+        let written = written.try_for_each(|_etag| std::future::ready(Ok(())));
+        written.await.map_err(Failure::writing)
+    }
+
+    /// What the store answered for is durable: it is enough that it is there.
+    async fn settle(&self, paths: &[StorePath]) -> Result<(), Error> {
+        let look = |path: &StorePath| {
+            let (path, key) = (path.clone(), self.store.keys.file(path));
+            async move {
+                let head = self.store.head(&key).await;
+                head.map(drop).map_err(|failure| failure.reading(&path))
+            }
+        };
+        let looks: Vec<_> = paths.iter().map(look).collect();
+        let looked = stream::iter(looks).buffer_unordered(AT_ONCE);
+        looked.try_collect().await
+    }
+
+    async fn list(
+        &self,
+        directory: &StorePath,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        list::list(&self.store, directory, after, limit).await
+    }
+
+    async fn remove(&self, path: &StorePath) -> Result<(), Error> {
+        remove::remove(&self.store, path).await
+    }
+
+    async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error> {
+        Ok(Box::new(S3Stage::new(&self.store, hint)?))
+    }
+
+    async fn open_staged(&self, place: &str) -> Result<Opened, Error> {
+        let key = self.store.keys.place(place).ok_or(Error::Damaged)?;
+        self.opened(key).await.map_err(|failure| {
+            if failure.is_absent() {
+                return Error::Damaged;
+            }
+            failure.other()
+        })
+    }
+
+    async fn publish(&self, places: &[Staged], target: &StorePath) -> Result<Publication, Error> {
+        publish::publish(&self.store, places, target).await
+    }
+
+    async fn discard(&self, places: &[String]) -> Result<(), Error> {
+        let discarded = remove::discard(&self.store, places).await;
+        discarded.map_err(Failure::writing)
+    }
+
+    async fn staged(
+        &self,
+        before: SystemTime,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, Error> {
+        let staged = list::staged(&self.store, before, after, limit).await;
+        staged.map_err(Failure::other)
+    }
+
+    async fn sweep(&self, before: SystemTime) -> Result<usize, Error> {
+        let swept = remove::sweep(&self.store, before).await;
+        swept.map_err(Failure::writing)
+    }
+}

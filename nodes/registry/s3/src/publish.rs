@@ -1,0 +1,117 @@
+//! From places to the object that the layout wants, on the store's side.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use roadstead_storage::{Error, Publication, Staged, StorePath};
+
+use crate::failure::Failure;
+use crate::keys;
+use crate::multipart::Multipart;
+use crate::plan::{Part, plan};
+use crate::read;
+use crate::store::{AT_ONCE, CONTENT_TYPE, Head, Store, dressed};
+
+/// What one copy, and one part of one, may be at most.
+const MOST_COPY: u64 = 5 << 30;
+
+/// A place: its key, and what is known of it.
+type Source = (String, Head);
+
+pub(crate) async fn publish(
+    store: &Arc<Store>,
+    places: &[Staged],
+    target: &StorePath,
+) -> Result<Publication, Error> {
+    let total = places.iter().map(|staged| staged.length).sum();
+    let key = store.keys.file(target);
+    match store.head(&key).await {
+        Ok(head) if head.size == total => return Ok(Publication::Existed),
+        Ok(_torn) => {}
+        Err(failure) if failure.is_absent() => {}
+        Err(failure) => return Err(failure.other()),
+    }
+    let lookups: Vec<_> = places.iter().map(|staged| store.place(staged)).collect();
+    let sources: Arc<[Source]> = stream::iter(lookups)
+        .buffered(AT_ONCE)
+        .try_filter(|(_, head)| std::future::ready(head.size > 0))
+        .try_collect::<Vec<_>>()
+        .await?
+        .into();
+    let published = match &*sources {
+        [source] if total <= store.parts.copy_threshold.min(MOST_COPY) => {
+            copy(store, source, &key).await
+        }
+        [_] => join(store, &sources, total, store.parts.copy_chunk, &key).await,
+        _ if total <= store.parts.chunk => gather(store, &sources, &key).await,
+        _ => join(store, &sources, total, store.parts.chunk, &key).await,
+    };
+    published.map_err(Failure::joining)?;
+    Ok(Publication::New)
+}
+
+async fn copy(store: &Store, (from, head): &Source, key: &str) -> Result<(), Failure> {
+    let copy = store.clients.patient.copy_object();
+    let copy = copy.bucket(&store.bucket).key(key);
+    let copy = copy.copy_source(keys::source(&store.bucket, from));
+    let copy = copy.set_copy_source_if_match(head.etag.clone());
+    let copy = copy.content_type(CONTENT_TYPE);
+    let copied = dressed!(copy, store.dress).send().await;
+    copied
+        .map(drop)
+        .map_err(|error| Failure::of("CopyObject", from, &error))
+}
+
+/// Few bytes of several places, or none: read, and written as one object.
+async fn gather(store: &Store, sources: &[Source], key: &str) -> Result<(), Failure> {
+    let lengths: Vec<u64> = sources.iter().map(|(_, head)| head.size).collect();
+    let total = lengths.iter().sum();
+    let _room = store.room(total).await?;
+    let all = match plan(&lengths, total).pop() {
+        Some(part) => joined(store, sources, part).await?,
+        None => Bytes::new(),
+    };
+    store.put(&store.clients.bulk, key, all).await.map(drop)
+}
+
+/// Parts that the store copies, and between two places one that is joined here.
+async fn join(
+    store: &Arc<Store>,
+    sources: &Arc<[Source]>,
+    total: u64,
+    size: u64,
+    key: &str,
+) -> Result<(), Failure> {
+    let lengths: Vec<u64> = sources.iter().map(|(_, head)| head.size).collect();
+    let window = store.parts.copy_concurrency;
+    let mut multipart = Multipart::create(store, key, window).await?;
+    for part in plan(&lengths, size) {
+        if let [span] = part.as_slice() {
+            let (source, range) = (sources[span.source].clone(), span.range.clone());
+            multipart
+                .begin(|upload, number| upload.copy(number, source, range))
+                .await?;
+            continue;
+        }
+        let room = store.room(size).await?;
+        let used = Arc::clone(sources);
+        multipart
+            .begin(|upload, number| async move {
+                let content = joined(&upload.store, &used, part).await?;
+                upload.send(number, content, room).await
+            })
+            .await?;
+    }
+    multipart.complete(total).await.map(drop)
+}
+
+async fn joined(store: &Store, sources: &[Source], part: Part) -> Result<Bytes, Failure> {
+    let mut all = BytesMut::new();
+    for span in part {
+        let (key, head) = &sources[span.source];
+        let read = read::part(store, key, head, span.range).await?;
+        all.extend_from_slice(&read);
+    }
+    Ok(all.freeze())
+}
