@@ -1,9 +1,12 @@
-//! The driver against a real `SeaweedFS`: the contract of all drivers, and what only an object store can show.
+//! The driver against stores: a strict one in this process, and a real `SeaweedFS`. The contract of all drivers, and what
+//! only an object store can show.
 
 mod cases;
 mod faults;
+mod insisting;
 mod proxy;
 mod server;
+mod strict;
 
 use server::Seaweed;
 
@@ -11,16 +14,21 @@ use server::Seaweed;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_seaweedfs() {
     let seaweed = Seaweed::start().await;
-    cases::contract(&seaweed).await;
-    cases::keys(&seaweed).await;
-    cases::requests_of_a_push(&seaweed).await;
-    cases::joining(&seaweed).await;
+    let options = |root: &str| seaweed.options(root);
+    cases::contract(&options).await;
+    cases::keys(&options).await;
+    cases::requests_of_a_push(&options).await;
+    cases::joining(&options).await;
     cases::abandoned_uploads(&seaweed).await;
-    cases::large_directories(&seaweed).await;
+    cases::large_directories(&options).await;
     cases::presigned(&seaweed).await;
     faults::downloads_go_on(&seaweed).await;
     faults::replaced_while_read(&seaweed).await;
     faults::slow_down(&seaweed).await;
     faults::refusals(&seaweed).await;
+}
+
+#[tokio::test]
+async fn nobody_there() {
     faults::nobody_there().await;
 }

@@ -35,8 +35,11 @@ pub(crate) async fn read(opened: Opened) -> Result<Vec<u8>, Error> {
     Ok(all)
 }
 
+/// Options for a part of a bucket.
+pub(crate) type Make<'a> = &'a (dyn Fn(&str) -> Options + Sync);
+
 /// Parts as small as S3 allows, so that little makes many.
-fn small_parts(seaweed: &Seaweed, root: &str) -> Options {
+fn small_parts(make: Make<'_>, root: &str) -> Options {
     Options {
         parts: Parts {
             chunk: 5 << 20,
@@ -44,7 +47,7 @@ fn small_parts(seaweed: &Seaweed, root: &str) -> Options {
             copy_threshold: 5 << 20,
             copy_concurrency: 4,
         },
-        ..seaweed.options(root)
+        ..make(root)
     }
 }
 
@@ -76,25 +79,22 @@ fn far() -> SystemTime {
 /// More than the suite asks for.
 const STORES: usize = 20;
 
-pub(crate) async fn contract(seaweed: &Seaweed) {
+pub(crate) async fn contract(make: Make<'_>) {
     let mut drivers = Vec::new();
     for n in 0..STORES {
-        drivers.push(seaweed.driver(&format!("contract/{n}")).await);
+        drivers.push(connect(make(&format!("contract/{n}"))).await);
     }
     let drivers = Mutex::new(drivers);
-    let make = || -> Box<dyn Driver> {
+    let next = || -> Box<dyn Driver> {
         let driver = drivers.lock().expect("not poisoned").pop();
         Box::new(driver.expect("enough"))
     };
-    contract::check_with(&make, Removed::MayBreak).await;
+    contract::check_with(&next, Removed::MayBreak).await;
 }
 
 /// Keys are the reference's, so that either finds what the other wrote.
-pub(crate) async fn keys(seaweed: &Seaweed) {
-    let (bucket, driver) = (
-        seaweed.driver("").await,
-        seaweed.driver("/some/where/").await,
-    );
+pub(crate) async fn keys(make: Make<'_>) {
+    let (bucket, driver) = (connect(make("")).await, connect(make("/some/where/")).await);
     let link = "/docker/registry/v2/repositories/a/_layers/sha256/00/link";
     put(&driver, link, "x".into()).await;
     let key = path(&format!("/some/where{link}"));
@@ -107,8 +107,8 @@ pub(crate) async fn keys(seaweed: &Seaweed) {
 }
 
 /// What a push costs: nothing looks for what it knows.
-pub(crate) async fn requests_of_a_push(seaweed: &Seaweed) {
-    let driver = connect(small_parts(seaweed, "requests")).await;
+pub(crate) async fn requests_of_a_push(make: Make<'_>) {
+    let driver = connect(small_parts(make, "requests")).await;
     let push = async |name: &str, length: usize| {
         let before = driver.requests();
         let staged = stage(&driver, pattern(0, length)).await;
@@ -135,8 +135,8 @@ pub(crate) async fn requests_of_a_push(seaweed: &Seaweed) {
 }
 
 /// Several places become one blob: equal parts, copied where a place holds one, joined where two meet.
-pub(crate) async fn joining(seaweed: &Seaweed) {
-    let driver = connect(small_parts(seaweed, "joining")).await;
+pub(crate) async fn joining(make: Make<'_>) {
+    let driver = connect(small_parts(make, "joining")).await;
     for (n, lengths) in [
         vec![12 * MIB, 7 * MIB, 3, 0, 5 * MIB],
         vec![5 * MIB, 5 * MIB],
@@ -153,7 +153,7 @@ pub(crate) async fn joining(seaweed: &Seaweed) {
             total += length;
         }
         // As a node would that did not write them.
-        let elsewhere = connect(small_parts(seaweed, "joining")).await;
+        let elsewhere = connect(small_parts(make, "joining")).await;
         let target = path(&format!("/{n}/data"));
         let published = elsewhere.publish(&places, &target).await;
         assert_eq!(published.expect("published"), Publication::New);
@@ -167,7 +167,7 @@ pub(crate) async fn joining(seaweed: &Seaweed) {
         stage(&driver, pattern(0, 6 * MIB)).await,
     );
     // Gone behind this driver's back: it remembers the place and finds out when it copies.
-    let elsewhere = connect(small_parts(seaweed, "joining")).await;
+    let elsewhere = connect(small_parts(make, "joining")).await;
     let gone = [second.place.clone()];
     elsewhere.discard(&gone).await.expect("discarded");
     let target = path("/lost/data");
@@ -182,7 +182,8 @@ pub(crate) async fn joining(seaweed: &Seaweed) {
 
 /// Who goes away takes parts along; who is killed leaves them to be swept.
 pub(crate) async fn abandoned_uploads(seaweed: &Seaweed) {
-    let driver = connect(small_parts(seaweed, "abandoned")).await;
+    let make = |root: &str| seaweed.options(root);
+    let driver = connect(small_parts(&make, "abandoned")).await;
     let begin = async || {
         let mut stage = driver.stage("case").await.expect("a stage");
         let written = stage.write(vec![pattern(0, 11 * MIB)]).await;
@@ -193,7 +194,7 @@ pub(crate) async fn abandoned_uploads(seaweed: &Seaweed) {
     // Who may not abort fails as long as there is something to abort.
     let reader = connect(Options {
         credentials: Some(credentials(READER)),
-        ..small_parts(seaweed, "abandoned")
+        ..small_parts(&make, "abandoned")
     });
     let reader = reader.await;
     let aborted = tokio::time::timeout(SOON, async {
@@ -215,8 +216,8 @@ pub(crate) async fn abandoned_uploads(seaweed: &Seaweed) {
 }
 
 /// More than one answer holds.
-pub(crate) async fn large_directories(seaweed: &Seaweed) {
-    let driver = seaweed.driver("many").await;
+pub(crate) async fn large_directories(make: Make<'_>) {
+    let driver = connect(make("many")).await;
     let name = |n: usize| format!("1.{}.{}-x", n / 50, n % 50);
     let writes = (0..1150).map(|n| Put {
         path: path(&format!("/tags/{}/link", name(n))),
