@@ -175,17 +175,22 @@ mod tests {
 
     #[test]
     fn what_is_young_is_known_only_while_it_is_open() {
-        let known = KnownDurable::default();
-        let handle = tempfile::tempfile().unwrap();
-        for inode in 0..2 * KEPT_OPEN as u64 {
-            known.insert(identity(inode), handle.try_clone().unwrap().into());
+        let mut known = Known::default();
+        let (within_a_tick, handle) = (Instant::now(), tempfile::tempfile().unwrap());
+        let count = 2 * KEPT_OPEN as u64;
+        for inode in 0..count {
+            known.insert(Young {
+                identity: identity(inode),
+                kept_since: within_a_tick,
+                _handle: handle.try_clone().unwrap().into(),
+            });
         }
-        let known = known.0.lock().unwrap();
-        assert!(known.young.len() <= KEPT_OPEN);
-        // Unless all this took longer than a tick, some were forgotten with their handles.
-        let remembered = known.generations[0].len();
-        let took = known.young.back().unwrap().kept_since - known.young.front().unwrap().kept_since;
-        assert!(took >= SURELY_TICKED || remembered == known.young.len());
+        assert_eq!(known.young.len(), KEPT_OPEN);
+        let still_open = count - KEPT_OPEN as u64;
+        for inode in 0..count {
+            let remembered = known.generations[0].contains(&identity(inode));
+            assert_eq!(remembered, inode >= still_open, "{inode}");
+        }
     }
 
     /// Which of 1000 files, each made, known and removed, passes for the one before it.
