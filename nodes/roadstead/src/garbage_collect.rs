@@ -5,15 +5,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use roadstead_config::DriverKind;
+use roadstead_config::{DriverKind, Storage};
 use roadstead_registry::{CollectOptions, collect};
 
 use crate::{log, wiring};
 
 pub(crate) fn run(path: Option<PathBuf>, options: CollectOptions, quiet: bool) -> Result<ExitCode> {
     let loaded = wiring::load(path)?;
-    let _traces = log::start(&loaded.config.log, &uuid::Uuid::new_v4().to_string())?;
-    let storage = &loaded.config.storage;
+    let logging = log::start(&loaded.config.log, &uuid::Uuid::new_v4().to_string())?;
+    let ended = run_logged(&loaded.config.storage, options, quiet);
+    logging.finish();
+    ended
+}
+
+fn run_logged(storage: &Storage, options: CollectOptions, quiet: bool) -> Result<ExitCode> {
     if matches!(storage.driver, DriverKind::InMemory) {
         bail!(
             "storage.inmemory: what is in memory is gone with its process; there is nothing to collect"
