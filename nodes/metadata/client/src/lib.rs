@@ -9,7 +9,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 pub use roadstead_machine::{
-    Command, FRESH_FOR, Origin, Outcome, Receiving, Segment, SessionId, Standing, Timestamp,
+    ClusterCommand, ClusterOutcome, Command, FRESH_FOR, Fingerprint, Node, NodeId, Origin, Outcome,
+    Receiving, Segment, SessionId, Standing, Timestamp,
 };
 
 pub use local::{Clock, Home, Local, OpenError, system_clock};
