@@ -2,9 +2,13 @@
 //!
 //! [`Metadata`] is the whole surface. [`Local`] is the machine in this process, with its log on the local disk.
 
+mod elapsed;
 mod journal;
+mod lease;
 mod local;
+mod membership;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -13,7 +17,10 @@ pub use roadstead_machine::{
     Receiving, Segment, SessionId, Standing, Timestamp,
 };
 
+pub use elapsed::{Elapsed, boot_time};
+pub use lease::Lease;
 pub use local::{Clock, Home, Local, OpenError, system_clock};
+pub use membership::{JoinError, Joining, LEASE, LEASE_MARGIN, Membership, Renewal};
 
 /// The metadata service, as the rooms above see it.
 #[async_trait]
@@ -35,6 +42,13 @@ pub trait Metadata: Send + Sync + fmt::Debug {
 
     /// Those of `places` that no session holds.
     async fn unheld(&self, places: Vec<String>) -> Result<Vec<String>, Unavailable>;
+
+    /// Asks for another [`LEASE`], and to be taken for alive for as long. Answered only by one who leads the service,
+    /// and was confirmed in that after the question came.
+    async fn renew(&self, node: NodeId, epoch: u64) -> Result<Renewal, Unavailable>;
+
+    /// The nodes of the cluster, as the log knows them.
+    async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable>;
 
     /// The present, as the log would have it.
     fn now(&self) -> Timestamp;

@@ -92,13 +92,15 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::SystemTime;
 
     use async_trait::async_trait;
     use roadstead_metadata::{
-        Home, Local, Metadata, SessionId, Standing, Timestamp, Unavailable, system_clock,
+        Home, Local, Metadata, Node, NodeId, Renewal, SessionId, Standing, Timestamp, Unavailable,
+        system_clock,
     };
     use roadstead_oci::{Algorithm, Name};
     use roadstead_storage::{Driver as _, Memory};
@@ -142,6 +144,12 @@ mod tests {
         }
         async fn unheld(&self, places: Vec<String>) -> Result<Vec<String>, Unavailable> {
             self.local.unheld(places).await
+        }
+        async fn renew(&self, node: NodeId, epoch: u64) -> Result<Renewal, Unavailable> {
+            self.local.renew(node, epoch).await
+        }
+        async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable> {
+            self.local.nodes().await
         }
         fn now(&self) -> Timestamp {
             self.local.now()
