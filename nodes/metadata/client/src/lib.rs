@@ -13,8 +13,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 pub use roadstead_machine::{
-    ClusterCommand, ClusterOutcome, Command, FRESH_FOR, Fingerprint, Node, NodeId, Origin, Outcome,
-    Receiving, Segment, SessionId, Standing, Timestamp,
+    ClusterCommand, ClusterId, ClusterOutcome, Command, FRESH_FOR, Fingerprint, Node, NodeId,
+    Origin, Outcome, Receiving, Segment, SessionId, Standing, Timestamp,
 };
 
 pub use elapsed::{Elapsed, boot_time};

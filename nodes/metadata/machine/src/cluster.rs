@@ -37,6 +37,22 @@ impl fmt::Debug for NodeId {
     }
 }
 
+/// A cluster, told from all others: what is written into its store, so that no other uses it.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterId(pub [u8; 16]);
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// What nodes must share to be one registry. None of it is a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
@@ -92,6 +108,8 @@ pub enum ClusterCommand {
     Drain { address: String, on: bool },
     /// Signs with another secret from now on. The one before it is still good for a while.
     RotateSecret { secret: Vec<u8> },
+    /// Proposes the cluster's name; the first one proposed stays.
+    Identify { id: ClusterId },
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,15 +120,24 @@ pub enum ClusterOutcome {
         remarks: Vec<String>,
     },
     /// These settings are not what the nodes of the cluster share.
-    Refused { settings: Vec<String> },
+    Refused {
+        settings: Vec<String>,
+    },
     /// There are [`MAX_NODES`].
     Full,
     /// Whether the lease was there to end.
-    Left { was_member: bool },
+    Left {
+        was_member: bool,
+    },
     /// How many nodes are at that address.
-    Told { nodes: usize },
+    Told {
+        nodes: usize,
+    },
     /// The secret is another one now.
     Rotated,
+    Identified {
+        id: ClusterId,
+    },
 }
 
 /// A secret that was replaced.
@@ -123,6 +150,7 @@ struct Former {
 /// The cluster's part of what is agreed on.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cluster {
+    id: Option<ClusterId>,
     nodes: BTreeMap<NodeId, Node>,
     /// What the nodes share; the first one to join an empty cluster says it.
     shared: Option<Fingerprint>,
@@ -169,6 +197,9 @@ impl Cluster {
                 self.rotate(secret.replace(new), now);
                 ClusterOutcome::Rotated
             }
+            ClusterCommand::Identify { id } => ClusterOutcome::Identified {
+                id: *self.id.get_or_insert(id),
+            },
         }
     }
 
@@ -234,6 +265,7 @@ impl fmt::Debug for ClusterCommand {
             Self::Leave { node, epoch } => write!(f, "Leave({node}, epoch {epoch})"),
             Self::Drain { address, on } => write!(f, "Drain({address}: {on})"),
             Self::RotateSecret { .. } => f.write_str("RotateSecret"),
+            Self::Identify { id } => write!(f, "Identify({id})"),
         }
     }
 }
@@ -247,6 +279,7 @@ impl fmt::Debug for ClusterOutcome {
             Self::Left { was_member } => write!(f, "Left({was_member})"),
             Self::Told { nodes } => write!(f, "Told({nodes})"),
             Self::Rotated => f.write_str("Rotated"),
+            Self::Identified { id } => write!(f, "Identified({id})"),
         }
     }
 }

@@ -182,3 +182,14 @@ fn a_secret_that_was_replaced_is_good_for_a_while() {
     log.apply(Command::AdoptSecret { secret: vec![3] });
     assert_eq!(former(&log), Vec::<Vec<u8>>::new());
 }
+
+#[test]
+fn a_cluster_has_one_name() {
+    let mut log = Log::default();
+    let identify = |n| ClusterCommand::Identify {
+        id: ClusterId([n; 16]),
+    };
+    let id = ClusterId([1; 16]);
+    assert_eq!(log.cluster(identify(1)), ClusterOutcome::Identified { id });
+    assert_eq!(log.cluster(identify(2)), ClusterOutcome::Identified { id });
+}

@@ -12,7 +12,7 @@ mod snapshot;
 mod time;
 
 pub use cluster::{
-    ClusterCommand, ClusterOutcome, Fingerprint, MAX_NODES, Node, NodeId, SECRET_OVERLAP,
+    ClusterCommand, ClusterId, ClusterOutcome, Fingerprint, MAX_NODES, Node, NodeId, SECRET_OVERLAP,
 };
 pub use command::{Command, Entry, Outcome};
 pub use machine::{FRESH_FOR, MAX_SEGMENTS, Machine, REMEMBER_FOR};

@@ -69,7 +69,7 @@ fn split(bytes: &[u8], known: u8) -> Result<(u8, &[u8]), FormatError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{ClusterCommand, Fingerprint, NodeId};
+    use crate::cluster::{ClusterCommand, ClusterId, Fingerprint, NodeId};
     use crate::session::{Origin, Segment, SessionId};
     use crate::time::Timestamp;
     use roadstead_oci::{Algorithm, Digest, Hasher};
@@ -182,6 +182,9 @@ mod tests {
             Command::Renounce {
                 places: vec!["p".to_owned()],
             },
+            Command::Cluster(ClusterCommand::Identify {
+                id: ClusterId([5; 16]),
+            }),
         ];
         let at = |(command, at)| Entry {
             at: Timestamp(at),
