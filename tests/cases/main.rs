@@ -11,6 +11,7 @@ mod operations;
 mod proxies;
 mod reference;
 mod rooms;
+mod s3;
 mod samples;
 mod seeds;
 mod start;

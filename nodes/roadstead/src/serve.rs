@@ -26,8 +26,13 @@ use uuid::Uuid;
 use crate::debug::{self, Subject};
 use crate::log::{LAST_LINES_WITHIN, Logging};
 use crate::signals::{self, Signals};
+use crate::wiring::store::{self, Store};
 use crate::wiring::{self, entry};
 use crate::{descriptors, log};
+
+mod claimed;
+
+use claimed::Claimed;
 
 /// The first purge comes at a random time within this, so that many registries do not purge at once.
 const FIRST_PURGE_WITHIN: Duration = Duration::from_hours(1);
@@ -90,11 +95,17 @@ async fn serve(config: Config, process: Process, log: Log) -> Result<ExitCode> {
     let drain = signals.drain.clone();
     let tls = entry::tls(&config.http)?;
     let told = Told::build(&config)?;
-    let (store, metadata) = wiring::open(&config.storage)?;
-    let store = told.metered(&config, store);
+    let Store {
+        driver,
+        metadata,
+        claim,
+        events,
+    } = store::open(&config, &process.instance).await?;
+    let claim = claim.map(|claim| Claimed::keep(claim, drain.clone()));
+    let store = told.metered(&config, driver);
     let metadata = Arc::new(metadata);
     let registry = build(&config, Arc::clone(&store), Arc::clone(&metadata)).await?;
-    let (deliveries, events) = wiring::notices::build(&config.notifications, &config.storage)?;
+    let (deliveries, events) = wiring::notices::build(&config.notifications, events)?;
     let health = Health::default();
     let listeners = entry::listeners(&config.http, process.inherited).await?;
     let notices = wiring::notices_of(&config, &process.instance, &listeners, events.clone());
@@ -133,11 +144,15 @@ async fn serve(config: Config, process: Process, log: Log) -> Result<ExitCode> {
     if let Err(error) = deliveries.await {
         tracing::error!(%error, "notifications were not brought to an end");
     }
+    let code = match claim {
+        Some(claim) => claim.release().await,
+        None => ExitCode::SUCCESS,
+    };
     told.finish().await;
     if drained == Drained::Whole {
         tracing::info!("stopped: nothing was cut off");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 /// What a registry does beside answering requests, until the drain.
