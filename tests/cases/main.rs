@@ -4,6 +4,7 @@ mod api;
 mod auth;
 mod clients;
 mod durability;
+mod ending;
 mod htpasswd;
 mod load;
 mod operations;

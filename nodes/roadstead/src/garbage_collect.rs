@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use roadstead_config::DriverKind;
+use roadstead_config::{Config, DriverKind};
 use roadstead_registry::{CollectError, CollectOptions, Collected, collect};
 use roadstead_storage::claim::Claim;
 
@@ -15,8 +15,19 @@ use crate::{log, wiring};
 pub(crate) fn run(path: Option<PathBuf>, options: CollectOptions, quiet: bool) -> Result<ExitCode> {
     let loaded = wiring::load(path)?;
     let instance = uuid::Uuid::new_v4().to_string();
-    let _traces = log::start(&loaded.config.log, &instance)?;
-    let storage = &loaded.config.storage;
+    let logging = log::start(&loaded.config.log, &instance)?;
+    let ended = run_logged(&loaded.config, &instance, options, quiet);
+    logging.finish();
+    ended
+}
+
+fn run_logged(
+    config: &Config,
+    instance: &str,
+    options: CollectOptions,
+    quiet: bool,
+) -> Result<ExitCode> {
+    let storage = &config.storage;
     if matches!(storage.driver, DriverKind::InMemory) {
         bail!(
             "storage.inmemory: what is in memory is gone with its process; there is nothing to collect"
@@ -31,7 +42,7 @@ pub(crate) fn run(path: Option<PathBuf>, options: CollectOptions, quiet: bool) -
         .enable_all()
         .build()?;
     // Holding the log of upload sessions, and the claim on a bucket, keeps a registry from starting meanwhile.
-    let opened = runtime.block_on(store::open(&loaded.config, &instance));
+    let opened = runtime.block_on(store::open(config, instance));
     let Store {
         driver,
         metadata: _sessions,

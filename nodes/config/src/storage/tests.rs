@@ -89,7 +89,10 @@ fn where_clients_of_a_bucket_are_sent_is_not_left_out() {
         loaded.map(drop).map_err(|mistakes| mistakes.to_string())
     };
     let refused = told("{name: cloudfront, options: {baseurl: 'https://a.example'}}").unwrap_err();
-    assert!(refused.contains("middleware.storage[0].name (line 5): is not supported with a bucket"), "{refused}");
+    assert!(
+        refused.contains("middleware.storage[0].name (line 5): is not supported with a bucket"),
+        "{refused}"
+    );
     assert_eq!(told("{name: cloudfront, disabled: true}"), Ok(()));
 }
 
