@@ -59,6 +59,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         &["roadstead-registry", "roadstead-events", "roadstead-s3"],
     ),
     ("hyper-rustls", &["roadstead-events", "roadstead-s3"]),
+    ("aws-lc-rs", &["roadstead-auth"]),
     ("aws-sdk-s3", &["roadstead-s3"]),
     ("aws-config", &["roadstead-s3"]),
     ("redb", &["roadstead-metadata", "roadstead-events"]),
