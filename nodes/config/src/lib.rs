@@ -13,9 +13,11 @@ mod http;
 mod limits;
 mod listen;
 mod log;
+mod middleware;
 mod mistake;
 mod node;
 mod notifications;
+mod object_stores;
 mod place;
 mod proxies;
 mod proxy;
@@ -205,6 +207,7 @@ impl Config {
             let reason = "redis needs redis.addrs; write them, or inmemory here";
             reader.mistake("storage.cache.blobdescriptor", reason);
         }
+        middleware::look_at(reader);
         let _schema1: Option<bool> = reader.read("compatibility.schema1.enabled", scalar::boolean);
         Self {
             log,
