@@ -85,6 +85,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "roadstead-events",
             "roadstead-listen",
             "roadstead-s3",
+            "roadstead-telemetry",
             "roadstead",
         ],
     ),

@@ -37,7 +37,7 @@ use std::path::PathBuf;
 
 pub use access::{Access, AccessAction, AccessRule};
 pub use auth::{Auth, Jwks, Token};
-pub use environment::{from_process, socket_activation, trace_endpoint};
+pub use environment::{TraceCollector, from_process, socket_activation, trace_collector};
 pub use health::{FileCheck, Health, HttpCheck, Rhythm, TcpCheck};
 pub use http::{DebugServer, Http};
 pub use limits::Limits;

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use anyhow::{Context as _, Error, Result};
-use roadstead_config::{Formatter, Log, LogLevel, trace_endpoint};
+use roadstead_config::{Formatter, Log, LogLevel, trace_collector};
 use roadstead_telemetry::log::{Format, Identity, Level, Options, start as start_log};
 use roadstead_telemetry::traces::{Options as TraceOptions, Traces};
 
@@ -13,13 +13,14 @@ pub(crate) fn start(log: &Log, instance: &str) -> Result<Option<Traces>> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instance: instance.to_owned(),
     };
-    let traced = trace_endpoint().map(|endpoint| {
+    let traced = trace_collector().map(|collector| {
         let options = TraceOptions {
-            endpoint,
+            endpoint: collector.endpoint,
+            certificate: collector.certificate,
             service: "roadstead".to_owned(),
             identity: identity.clone(),
         };
-        Traces::start(&options).context("OTEL_EXPORTER_OTLP_ENDPOINT")
+        Traces::start(&options).context("OpenTelemetry")
     });
     let traces = traced.transpose()?;
     let options = Options {
