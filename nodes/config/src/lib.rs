@@ -45,7 +45,7 @@ pub use listen::{Listen, ListenAddr, NotAListenAddr};
 pub use log::{Formatter, HookLevel, Log, LogLevel, MailHook};
 pub use mistake::{Mistake, Mistakes, Origin, Warning};
 pub use notifications::{Endpoint, EventAction, Notifications};
-pub use place::{CalledAs, config_path};
+pub use place::{CalledAs, Lies, TwoConfigurations, config_path};
 pub use proxies::{Probe, Probes, Proxies};
 pub use proxy::{Proxy, ProxyCredentials};
 pub use redis::{
