@@ -77,7 +77,8 @@ fn a_driver_that_is_not_there_yet_is_refused() {
             "storage.{driver} (line 2): this storage driver is not supported by this version yet"
         );
         let told = mistakes(driver, &[]);
-        assert_eq!(told.lines().next(), Some(expected.as_str()));
+        let first = told.lines().next().unwrap_or_default();
+        assert!(first.starts_with(&expected), "{first}");
     }
 }
 
