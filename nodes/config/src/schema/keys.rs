@@ -8,9 +8,8 @@ use super::{Row, Status};
 const ACME: &str = "certificates by ACME come with the gateway; write certificate and key instead";
 const PROXY: &str =
     "mirroring another registry is not supported by this version yet; refusing to serve without it";
-const DRIVER: &str = "this storage driver is not supported by this version yet";
-const OBJECTS: &str = "this storage driver is not supported by this version yet; write filesystem, and copy what lies \
-     under docker/registry/v2 into its directory";
+const OBJECTS: &str = "this storage driver is not supported by this version yet; write filesystem or s3, and \
+     copy what lies under docker/registry/v2 there";
 
 pub(super) const KEYS: &[Row] = &[
     used("version"),
@@ -30,19 +29,17 @@ pub(super) const KEYS: &[Row] = &[
     used("storage.maintenance.readonly.enabled"),
     used("storage.maintenance.uploadpurging.{enabled,age,interval,dryrun}"),
     not_yet("storage.cache.{blobdescriptor,blobdescriptorsize,layerinfo}"),
-    refused("storage.{s3,s3aws}", DRIVER),
     refused("storage.{gcs,azure,swift,oss}", OBJECTS),
-    not_yet(
+    used(
         "storage.s3.{region,regionendpoint,forcepathstyle,bucket,encrypt,keyid,secure,skipverify,v4auth}",
     ),
-    not_yet(
-        "storage.s3.{chunksize,rootdirectory,storageclass,objectacl,useragent,loglevel,redirectendpoint}",
-    ),
-    not_yet(
+    used("storage.s3.{chunksize,rootdirectory,storageclass,objectacl,useragent,redirectendpoint}"),
+    used(
         "storage.s3.{multipartcopychunksize,multipartcopymaxconcurrency,multipartcopythresholdsize}",
     ),
-    not_yet("storage.s3.{usedualstack,accelerate,usefipsendpoint}"),
-    not_yet("storage.s3.{accesskey,secretkey,sessiontoken}").secret(),
+    used("storage.s3.{usedualstack,accelerate,usefipsendpoint}"),
+    used("storage.s3.{accesskey,secretkey,sessiontoken}").secret(),
+    not_yet("storage.s3.loglevel"),
     not_yet("storage.gcs.{bucket,rootdirectory,keyfile,chunksize,maxconcurrency,useragent}"),
     not_yet("storage.gcs.credentials.**").secret(),
     not_yet("storage.azure.{accountname,container,realm,serviceurl,rootdirectory}"),
@@ -118,6 +115,7 @@ pub(super) const KEYS: &[Row] = &[
     used("limits.{manifestsize,bodyidle}"),
     not_yet("cluster.{metadata[],advertise,tls.**}"),
     not_yet("cluster.secret").secret(),
+    used("metadata.dir"),
     not_yet("metadata.**"),
     not_yet("gateway.**"),
     not_yet("gc.{interval,grace,window}"),

@@ -1,16 +1,20 @@
 //! Pulling: what a name and a reference lead to, and its bytes.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 use roadstead_oci::{Digest, Manifest, Name, Reference};
-use roadstead_storage::{Error as StoreError, Opened, layout};
+use roadstead_storage::{Error as StoreError, Fetch, Opened, layout};
 
 use crate::Registry;
 use crate::error::Error;
 
 /// Manifests larger than what may be pushed today can have been pushed under another limit.
 const READ_LIMIT: usize = 64 << 20;
+
+/// How long a client may begin to read where it was sent: the reference's.
+const REDIRECT_FOR: Duration = Duration::from_mins(20);
 
 /// A stored manifest, its bytes exactly as they were pushed.
 #[derive(Debug)]
@@ -52,7 +56,12 @@ impl Registry {
         }
     }
 
-    pub(crate) async fn blob(&self, name: &Name, digest: &Digest) -> Result<Opened, Error> {
+    /// A blob that the repository has, and under which digest it is stored.
+    pub(crate) async fn blob(
+        &self,
+        name: &Name,
+        digest: &Digest,
+    ) -> Result<(Digest, Opened), Error> {
         let unknown = || Error::BlobUnknown {
             name: name.clone(),
             digest: digest.clone(),
@@ -60,8 +69,21 @@ impl Registry {
         let linked = self.linked_blob(name, digest).await?.ok_or_else(unknown)?;
         match self.store.open(&layout::blob_data(&linked)).await {
             Err(StoreError::NotFound(_)) => Err(unknown()),
-            opened => Ok(opened?),
+            opened => Ok((linked, opened?)),
         }
+    }
+
+    /// Where the store itself gives a blob's bytes to a client, if it does and clients are to be sent there.
+    pub(crate) async fn elsewhere(
+        &self,
+        digest: &Digest,
+        fetch: Fetch,
+    ) -> Result<Option<String>, Error> {
+        if !self.options.redirects {
+            return Ok(None);
+        }
+        let data = layout::blob_data(digest);
+        Ok(self.store.redirect(&data, fetch, REDIRECT_FOR).await?)
     }
 
     /// Bytes of a blob that is stored.

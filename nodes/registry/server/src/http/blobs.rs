@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::{Method, Response, StatusCode, header};
 use roadstead_oci::{ByteRange, ErrorCode, Name};
-use roadstead_storage::Opened;
+use roadstead_storage::{Fetch, Opened};
 
 use super::answer::{empty, set};
 use super::error::Failure;
@@ -35,12 +35,21 @@ async fn get(
     name: &Name,
     digest: &roadstead_oci::Digest,
 ) -> Result<Response<Body>, Failure> {
-    let opened = api.registry.blob(name, digest).await?;
+    let (stored, opened) = api.registry.blob(name, digest).await?;
     let text = digest.to_string();
     let mut response = if is_held(call, &text) {
         empty(StatusCode::NOT_MODIFIED)
     } else {
         let size = opened.size;
+        let fetch = if call.is_head() {
+            Fetch::Head
+        } else {
+            Fetch::Get
+        };
+        if let Some(url) = api.registry.elsewhere(&stored, fetch).await? {
+            api.tell_blob_pulled(call, name, digest, size);
+            return Ok(elsewhere(url, text));
+        }
         let response = content(call, &text, opened)?;
         api.tell_blob_pulled(call, name, digest, size);
         response
@@ -49,6 +58,15 @@ async fn get(
     set(&mut response, header::CACHE_CONTROL, FOR_EVER);
     set(&mut response, CONTENT_DIGEST, text);
     Ok(response)
+}
+
+/// To where the store gives the bytes, ranges included. The URL is good for a while: nobody is to keep the answer.
+fn elsewhere(url: String, digest: String) -> Response<Body> {
+    let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
+    set(&mut response, header::LOCATION, url);
+    set(&mut response, header::CACHE_CONTROL, "no-store");
+    set(&mut response, CONTENT_DIGEST, digest);
+    response
 }
 
 fn content(call: &Call, digest: &str, opened: Opened) -> Result<Response<Body>, Failure> {
