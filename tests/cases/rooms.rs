@@ -73,6 +73,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     (
         "rustix",
         &[
+            "roadstead-auth",
             "roadstead-listen",
             "roadstead-storage",
             "roadstead-telemetry",

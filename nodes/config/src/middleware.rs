@@ -12,7 +12,7 @@ const OF_STORAGE: &[&str] = &["cloudfront", "redirect", "rewrite"];
 const FILTERS: &[(&str, ())] = &[("none", ()), ("aws", ()), ("awsregion", ())];
 
 const NO_OTHER_HOST: &str =
-    "clients are not sent to another host for blobs; remove it, or write disabled: true";
+    "clients are not sent to its baseurl for blobs; remove it, or write disabled: true";
 const NO_REWRITING: &str = "the URLs that clients are redirected to are not rewritten; write disabled: true, and \
      storage.redirect.disable: true if clients do not reach the store by its own name";
 const BUILT_IN: &str = "cannot be had: no middleware of this sort is built in, and to serve without it could be unsafe; remove it, \

@@ -63,8 +63,8 @@ pub(crate) fn look_at_azure(azure: &mut Reader<'_>) {
             }
         }
     }
-    let has_key = azure.text("accountkey").or(azure.text("connectionstring"));
-    if login == Some(AzureLogin::SharedKey) && has_key.is_none() {
+    let keys = [azure.text("accountkey"), azure.text("connectionstring")];
+    if login == Some(AzureLogin::SharedKey) && keys.iter().all(Option::is_none) {
         azure.missing("accountkey", "a login by shared_key needs it");
     }
 }

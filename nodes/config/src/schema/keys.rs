@@ -8,8 +8,8 @@ use super::{Row, Status};
 const ACME: &str = "certificates by ACME come with the gateway; write certificate and key instead";
 const PROXY: &str =
     "mirroring another registry is not supported by this version yet; refusing to serve without it";
-const OBJECTS: &str = "this storage driver is not supported by this version yet; write filesystem, and copy what lies \
-     under docker/registry/v2 into its directory";
+const OBJECTS: &str = "this storage driver is not supported by this version yet; write filesystem or s3, and \
+     copy what lies under docker/registry/v2 there";
 
 pub(super) const KEYS: &[Row] = &[
     used("version"),

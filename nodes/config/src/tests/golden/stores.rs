@@ -96,8 +96,8 @@ fn s3() {
     assert_eq!(config.storage.driver, DriverKind::S3(Box::new(s3)));
 }
 
-const OBJECTS: &str = "this storage driver is not supported by this version yet; write filesystem, and copy what lies \
-     under docker/registry/v2 into its directory";
+const OBJECTS: &str = "this storage driver is not supported by this version yet; write filesystem or s3, and \
+     copy what lies under docker/registry/v2 there";
 
 #[test]
 fn gcs() {
