@@ -86,7 +86,9 @@ async fn serve(config: Config, process: Process) -> Result<ExitCode> {
     let (store, metadata) = wiring::open(&config.storage)?;
     let store = told.metered(&config, store);
     let metadata = Arc::new(metadata);
+    let cache = wiring::cache::build(&config, told.metrics.clone()).await?;
     let registry = build(&config, Arc::clone(&store), Arc::clone(&metadata)).await?;
+    let registry = Arc::new(registry.with_cache(cache.clone()));
     let (deliveries, events) = wiring::notices::build(&config.notifications, &config.storage)?;
     let health = Health::default();
     let listeners = entry::listeners(&config.http, process.inherited).await?;
@@ -106,6 +108,7 @@ async fn serve(config: Config, process: Process) -> Result<ExitCode> {
             health,
             metrics: told.metrics.clone(),
             events,
+            cache,
         };
         debug::serve(address, subject, drain.clone()).await?;
     }
@@ -207,15 +210,9 @@ impl Told {
     }
 }
 
-async fn build(
-    config: &Config,
-    store: Arc<dyn Driver>,
-    metadata: Arc<Local>,
-) -> Result<Arc<Registry>> {
+async fn build(config: &Config, store: Arc<dyn Driver>, metadata: Arc<Local>) -> Result<Registry> {
     let metadata: Arc<dyn Metadata> = metadata;
-    Ok(Arc::new(
-        Registry::build(store, metadata, wiring::registry_options(config)?).await?,
-    ))
+    Ok(Registry::build(store, metadata, wiring::registry_options(config)?).await?)
 }
 
 /// What the reference says of the settings that several registries have to share.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use roadstead_cache::{Descriptor, Key};
 use roadstead_oci::{Digest, Manifest, Name, Reference};
 use roadstead_storage::{Error as StoreError, Opened, layout};
 
@@ -20,6 +21,17 @@ pub(crate) struct StoredManifest {
     pub(crate) bytes: Bytes,
 }
 
+impl StoredManifest {
+    fn of(digest: Digest, bytes: Bytes) -> Self {
+        let media_type = Manifest::content_type(&bytes);
+        Self {
+            digest,
+            media_type,
+            bytes,
+        }
+    }
+}
+
 impl Registry {
     pub(crate) async fn manifest(
         &self,
@@ -30,20 +42,53 @@ impl Registry {
             name: name.clone(),
             reference: reference.to_string(),
         };
-        let digest = match reference {
-            Reference::Tag(tag) => self.tagged(name, tag).await?,
-            Reference::Digest(digest) => self.linked_manifest(name, digest).await?,
+        // Where a tag points is never remembered.
+        let asked = match reference {
+            Reference::Tag(tag) => self.follow(&layout::tag_current(name, tag)).await?,
+            Reference::Digest(digest) => Some(digest.clone()),
         };
-        let digest = digest.ok_or_else(unknown)?;
-        let bytes = self.manifest_bytes(&digest).await?.ok_or_else(unknown)?;
-        let media_type = Manifest::content_type(&bytes);
-        Ok(StoredManifest {
-            digest,
-            media_type,
-            bytes,
-        })
+        let asked = asked.ok_or_else(unknown)?;
+        let key = Key::manifest(name, &asked);
+        if self.cache.find(&key).await.is_some() {
+            if let Some(bytes) = self.manifest_content(&asked).await? {
+                return Ok(StoredManifest::of(asked, bytes));
+            }
+            self.forget(&key).await;
+        }
+        let ticket = self.cache.begin();
+        let linked = self.linked_manifest(name, &asked).await?;
+        let digest = linked.ok_or_else(unknown)?;
+        let bytes = self.manifest_content(&digest).await?.ok_or_else(unknown)?;
+        let stored = StoredManifest::of(digest, bytes);
+        if stored.digest == asked {
+            let descriptor = Descriptor {
+                size: stored.bytes.len() as u64,
+                media_type: stored.media_type.clone(),
+            };
+            self.cache.learn(ticket, &key, &descriptor);
+        }
+        Ok(stored)
     }
 
+    /// A manifest's bytes, from memory or the store: they never change.
+    pub(crate) async fn manifest_content(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
+        if let Some(bytes) = self.cache.manifest(digest) {
+            return Ok(Some(bytes));
+        }
+        let bytes = self.manifest_bytes(digest).await?;
+        if let Some(bytes) = &bytes {
+            self.cache.keep_manifest(digest, bytes);
+        }
+        Ok(bytes)
+    }
+
+    /// What was known is not so: somebody else had a hand in the store.
+    async fn forget(&self, key: &Key) {
+        tracing::warn!(name = %key.name, digest = %key.digest, "known to exist, and not in the storage: forgotten");
+        self.cache.removing(key).await.end().await;
+    }
+
+    /// What the store has under the digest, which may be torn.
     pub(crate) async fn manifest_bytes(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
         match self.store.get(&layout::blob_data(digest), READ_LIMIT).await {
             Ok(bytes) => Ok(Some(bytes)),
@@ -57,16 +102,40 @@ impl Registry {
             name: name.clone(),
             digest: digest.clone(),
         };
+        let key = Key::blob(name, digest);
+        if self.cache.find(&key).await.is_some() {
+            match self.store.open(&layout::blob_data(digest)).await {
+                Err(StoreError::NotFound(_)) => self.forget(&key).await,
+                opened => return Ok(opened?),
+            }
+        }
+        let ticket = self.cache.begin();
         let linked = self.linked_blob(name, digest).await?.ok_or_else(unknown)?;
-        match self.store.open(&layout::blob_data(&linked)).await {
-            Err(StoreError::NotFound(_)) => Err(unknown()),
-            opened => Ok(opened?),
+        let opened = match self.store.open(&layout::blob_data(&linked)).await {
+            Err(StoreError::NotFound(_)) => return Err(unknown()),
+            opened => opened?,
+        };
+        if linked == *digest {
+            self.cache
+                .learn(ticket, &key, &Descriptor::of_blob(opened.size));
+        }
+        Ok(opened)
+    }
+
+    /// Bytes of a blob of the repository, for who does not read it.
+    pub(crate) async fn blob_size(&self, name: &Name, digest: &Digest) -> Result<u64, Error> {
+        match self.cache.find(&Key::blob(name, digest)).await {
+            Some(known) => Ok(known.size),
+            None => Ok(self.blob(name, digest).await?.size),
         }
     }
 
-    /// Bytes of a blob that is stored.
-    pub(crate) async fn blob_size(&self, digest: &Digest) -> Result<u64, Error> {
-        Ok(self.store.stat(&layout::blob_data(digest)).await?.size)
+    /// Bytes of a blob that was just seen to be there.
+    pub(crate) async fn stored_size(&self, name: &Name, digest: &Digest) -> Result<u64, Error> {
+        match self.cache.describe(&Key::blob(name, digest)).await {
+            Some(known) => Ok(known.size),
+            None => Ok(self.store.stat(&layout::blob_data(digest)).await?.size),
+        }
     }
 
     /// Whether the repository has ever held a manifest.

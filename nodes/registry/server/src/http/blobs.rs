@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::{Method, Response, StatusCode, header};
 use roadstead_oci::{ByteRange, ErrorCode, Name};
-use roadstead_storage::Opened;
+use roadstead_storage::{Object, Opened};
 
 use super::answer::{empty, set};
 use super::error::Failure;
@@ -35,13 +35,18 @@ async fn get(
     name: &Name,
     digest: &roadstead_oci::Digest,
 ) -> Result<Response<Body>, Failure> {
-    let opened = api.registry.blob(name, digest).await?;
     let text = digest.to_string();
-    let mut response = if is_held(call, &text) {
+    let is_held = is_held(call, &text);
+    let (size, object) = if is_held || call.is_head() {
+        (api.registry.blob_size(name, digest).await?, None)
+    } else {
+        let Opened { size, object, .. } = api.registry.blob(name, digest).await?;
+        (size, Some(object))
+    };
+    let mut response = if is_held {
         empty(StatusCode::NOT_MODIFIED)
     } else {
-        let size = opened.size;
-        let response = content(call, &text, opened)?;
+        let response = content(call, &text, size, object)?;
         api.tell_blob_pulled(call, name, digest, size);
         response
     };
@@ -51,8 +56,12 @@ async fn get(
     Ok(response)
 }
 
-fn content(call: &Call, digest: &str, opened: Opened) -> Result<Response<Body>, Failure> {
-    let size = opened.size;
+fn content(
+    call: &Call,
+    digest: &str,
+    size: u64,
+    object: Option<Box<dyn Object>>,
+) -> Result<Response<Body>, Failure> {
     let (status, range) = match wanted(call, digest, size) {
         ByteRange::Whole => (StatusCode::OK, 0..size),
         ByteRange::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
@@ -65,10 +74,9 @@ fn content(call: &Call, digest: &str, opened: Opened) -> Result<Response<Body>, 
         }
     };
     let length = range.end - range.start;
-    let body = if call.is_head() || range.is_empty() {
-        Body::empty()
-    } else {
-        Body::from_stream(opened.object.read(range.clone()))
+    let body = match object {
+        Some(object) if !range.is_empty() => Body::from_stream(object.read(range.clone())),
+        _ => Body::empty(),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
