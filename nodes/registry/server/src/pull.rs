@@ -98,10 +98,6 @@ impl Registry {
     }
 
     pub(crate) async fn blob(&self, name: &Name, digest: &Digest) -> Result<Opened, Error> {
-        let unknown = || Error::BlobUnknown {
-            name: name.clone(),
-            digest: digest.clone(),
-        };
         let key = Key::blob(name, digest);
         if self.cache.find(&key).await.is_some() {
             match self.store.open(&layout::blob_data(digest)).await {
@@ -109,6 +105,16 @@ impl Registry {
                 opened => return Ok(opened?),
             }
         }
+        self.stored_blob(&key).await
+    }
+
+    /// As the store says it, which is remembered.
+    async fn stored_blob(&self, key: &Key) -> Result<Opened, Error> {
+        let Key { name, digest, .. } = key;
+        let unknown = || Error::BlobUnknown {
+            name: name.clone(),
+            digest: digest.clone(),
+        };
         let ticket = self.cache.begin();
         let linked = self.linked_blob(name, digest).await?.ok_or_else(unknown)?;
         let opened = match self.store.open(&layout::blob_data(&linked)).await {
@@ -117,16 +123,17 @@ impl Registry {
         };
         if linked == *digest {
             self.cache
-                .learn(ticket, &key, &Descriptor::of_blob(opened.size));
+                .learn(ticket, key, &Descriptor::of_blob(opened.size));
         }
         Ok(opened)
     }
 
     /// Bytes of a blob of the repository, for who does not read it.
     pub(crate) async fn blob_size(&self, name: &Name, digest: &Digest) -> Result<u64, Error> {
-        match self.cache.find(&Key::blob(name, digest)).await {
+        let key = Key::blob(name, digest);
+        match self.cache.find(&key).await {
             Some(known) => Ok(known.size),
-            None => Ok(self.blob(name, digest).await?.size),
+            None => Ok(self.stored_blob(&key).await?.size),
         }
     }
 
@@ -147,3 +154,7 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "cached_tests.rs"]
+mod tests;

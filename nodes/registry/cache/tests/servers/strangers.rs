@@ -1,6 +1,8 @@
 //! Passwords, users, TLS.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+};
 use roadstead_cache::{Cache, Credentials, EpochSource, RedisOptions, Tls};
 use tempfile::TempDir;
 
@@ -48,7 +50,6 @@ async fn a_user_with_few_rights_is_enough() {
         "-@all",
         "+ping",
         "+client|setname",
-        "+client|setinfo",
         "+hello",
         "+select",
         "+sismember",
@@ -88,18 +89,18 @@ struct Authority {
 }
 
 impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    fn new(name: &str) -> Self {
+        let mut root = params(name, Vec::new());
+        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
-        let issuer = CertifiedIssuer::self_signed(params, key).expect("a root");
-        let signed = || {
+        let issuer = CertifiedIssuer::self_signed(root, key).expect("a root");
+        let signed = |subject: &str| {
             let key = KeyPair::generate().expect("a key");
-            let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+            let params = params(subject, vec!["localhost".to_owned()]);
             let certificate = params.signed_by(&key, &issuer).expect("a certificate");
             (certificate.pem(), key.serialize_pem())
         };
-        let (server, client) = (signed(), signed());
+        let (server, client) = (signed("server"), signed("client"));
         let directory = TempDir::new().expect("a directory");
         let root = issuer.pem();
         for (name, pem) in [
@@ -121,10 +122,18 @@ impl Authority {
     }
 }
 
+/// A subject of its own: one that is its issuer's passes for signed by itself.
+fn params(subject: &str, names: Vec<String>) -> CertificateParams {
+    let mut params = CertificateParams::new(names).expect("names");
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, subject);
+    params
+}
+
 /// With a certificate of ours and without, and never with a server that somebody else vouches for.
 #[tokio::test]
 async fn tls_is_checked_on_both_sides() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (authority, stranger) = (Authority::new("ours"), Authority::new("others"));
     let port = free_port();
     let port_text = port.to_string();
     let arguments = |clients: &'static str| {
