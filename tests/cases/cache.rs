@@ -26,9 +26,11 @@ fn digest(bytes: &[u8]) -> Digest {
 fn exists(repository: &Repository, digest: &Digest) -> bool {
     let path = repository.path(&format!("blobs/{digest}"));
     match repository.client().head(&path).status {
-        200 => true,
         404 => false,
-        status => panic!("HEAD {path}: {status}"),
+        status => {
+            assert_eq!(status, 200, "HEAD {path}");
+            true
+        }
     }
 }
 

@@ -125,11 +125,11 @@ mod tests {
     }
 
     fn texts(texts: &[Option<&str>]) -> Value {
-        let value = |text: &Option<&str>| match text {
+        let value = |text: Option<&str>| match text {
             Some(text) => Value::BulkString(text.as_bytes().to_vec()),
             None => Value::Nil,
         };
-        Value::Array(texts.iter().map(value).collect())
+        Value::Array(texts.iter().copied().map(value).collect())
     }
 
     fn read(

@@ -7,7 +7,7 @@ use super::{at, cache, key, learn, node, redis, seven};
 
 #[tokio::test]
 async fn an_entry_is_the_references_and_a_field() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[]).await;
     let (cache, key) = (node(redis(at(server.port)), 0x1f).await, key("a blob"));
     learn(&cache, &key).await;
     let digest = &key.digest;
@@ -43,7 +43,7 @@ async fn an_entry_is_the_references_and_a_field() {
 
 #[tokio::test]
 async fn an_entry_proves_existence_in_its_epoch_only() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[]).await;
     let (one, key) = (node(redis(at(server.port)), 7).await, key("a blob"));
     learn(&one, &key).await;
     let other = node(redis(at(server.port)), 7).await;
@@ -66,7 +66,7 @@ async fn an_entry_proves_existence_in_its_epoch_only() {
 /// C36: what was evicted in part is a miss.
 #[tokio::test]
 async fn an_entry_that_lost_a_part_is_no_entry() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[]).await;
     let (cache, key) = (node(redis(at(server.port)), 7).await, key("a blob"));
     let digest = &key.digest;
     for lost in [
@@ -89,7 +89,7 @@ async fn an_entry_that_lost_a_part_is_no_entry() {
 
 #[tokio::test]
 async fn without_trust_redis_proves_nothing() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[]).await;
     let (cache, key) = (node(redis(at(server.port)), 7).await, key("a blob"));
     learn(&cache, &key).await;
     cache.trust(false);
@@ -100,7 +100,7 @@ async fn without_trust_redis_proves_nothing() {
 
 #[tokio::test]
 async fn a_full_redis_is_asked_and_not_given_up() {
-    let server = Server::start(&["--maxmemory-policy", "noeviction"]);
+    let server = Server::start(&["--maxmemory-policy", "noeviction"]).await;
     let (cache, kept) = (node(redis(at(server.port)), 7).await, key("kept"));
     learn(&cache, &kept).await;
     assert_eq!(server.says(&["CONFIG", "SET", "maxmemory", "1"]), "OK");
@@ -119,7 +119,7 @@ async fn a_full_redis_is_asked_and_not_given_up() {
 
 #[tokio::test]
 async fn what_is_evicted_is_a_miss() {
-    let server = Server::start(&["--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru"]);
+    let server = Server::start(&["--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru"]).await;
     let cache = node(redis(at(server.port)), 7).await;
     let first = key("first");
     learn(&cache, &first).await;

@@ -26,7 +26,7 @@ async fn one_that_was_never_there_costs_nothing_and_is_used_when_it_comes() {
     is_unknown(&cache, "a blob").await;
     cache.learn(cache.begin(), &key("a blob"), &seven());
     assert!(!cache.removing(&key("a blob")).await.end().await);
-    let _server = Server::start_on(port, &[]);
+    let _server = Server::start_on(port, &[]).await;
     up(&cache).await;
     learn(&cache, &key("a blob")).await;
 }
@@ -34,7 +34,7 @@ async fn one_that_was_never_there_costs_nothing_and_is_used_when_it_comes() {
 /// The removal never reached it, and it comes back with the entry.
 #[tokio::test]
 async fn what_was_removed_while_it_was_dead_stays_removed() {
-    let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]).await;
     let (cache, blob) = (
         cache(redis(at(server.port)), EpochSource::Own).await,
         key("a blob"),
@@ -47,7 +47,7 @@ async fn what_was_removed_while_it_was_dead_stays_removed() {
         !cache.removing(&blob).await.end().await,
         "it was not reached"
     );
-    server.restart();
+    server.restart().await;
     let set = server.says(&["SMEMBERS", "repository::team/app::blobs"]);
     assert_eq!(set, blob.digest.to_string(), "it has the entry");
     up(&cache).await;
@@ -59,7 +59,7 @@ async fn what_was_removed_while_it_was_dead_stays_removed() {
 /// It lost what it had not saved: a removal that it had confirmed.
 #[tokio::test]
 async fn a_removal_that_it_forgot_is_not_forgotten_here() {
-    let mut server = Server::start(&[]);
+    let mut server = Server::start(&[]).await;
     let (cache, blob) = (
         cache(redis(at(server.port)), EpochSource::Own).await,
         key("a blob"),
@@ -68,7 +68,7 @@ async fn a_removal_that_it_forgot_is_not_forgotten_here() {
     assert_eq!(server.says(&["SAVE"]), "OK");
     assert!(cache.removing(&blob).await.end().await);
     server.kill();
-    server.restart();
+    server.restart().await;
     let set = server.says(&["SMEMBERS", "repository::team/app::blobs"]);
     assert_eq!(set, blob.digest.to_string(), "it has the entry");
     // The next question may be the one that finds out that the connection is gone.
@@ -80,7 +80,7 @@ async fn a_removal_that_it_forgot_is_not_forgotten_here() {
 /// What was sent before the pause is carried out after it, behind the removal's back.
 #[tokio::test]
 async fn a_paused_one_is_given_up_and_what_it_does_late_is_not_believed() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[]).await;
     let (cache, blob) = (
         cache(impatient(server.port), EpochSource::Own).await,
         key("a blob"),
@@ -107,7 +107,7 @@ async fn a_paused_one_is_given_up_and_what_it_does_late_is_not_believed() {
 /// What the store said before a removal, told while it goes on and after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_hears_of_what_was_removed() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[]).await;
     let cache = cache(redis(at(server.port)), EpochSource::Own).await;
     up(&cache).await;
     let blob = key("a blob");

@@ -20,26 +20,27 @@ pub(crate) struct Server {
 
 impl Server {
     /// With these arguments besides its port and directory.
-    pub(crate) fn start(arguments: &[&str]) -> Self {
-        Self::start_on(free_port(), arguments)
+    pub(crate) async fn start(arguments: &[&str]) -> Self {
+        Self::start_on(free_port(), arguments).await
     }
 
-    pub(crate) fn start_on(port: u16, arguments: &[&str]) -> Self {
+    pub(crate) async fn start_on(port: u16, arguments: &[&str]) -> Self {
         let directory = TempDir::new().expect("a directory");
         let arguments = arguments.iter().map(|&argument| argument.to_owned());
         let arguments: Vec<String> = arguments.collect();
         let child = spawn(directory.path(), port, &arguments);
-        Self {
+        let server = Self {
             child,
             directory,
             arguments,
             port,
-        }
-        .ready()
+        };
+        server.answers().await;
+        server
     }
 
     /// A sentinel, which writes to its configuration.
-    pub(crate) fn sentinel(configuration: &str) -> Self {
+    pub(crate) async fn sentinel(configuration: &str) -> Self {
         let (directory, port) = (TempDir::new().expect("a directory"), free_port());
         let file = directory.path().join("sentinel.conf");
         let text = format!("port {port}\nbind 127.0.0.1\n{configuration}\n");
@@ -52,26 +53,21 @@ impl Server {
             .arg(&log)
             .spawn()
             .expect("redis-server is installed: run tests/setup");
-        Self {
+        let server = Self {
             child,
             directory,
             arguments: Vec::new(),
             port,
-        }
-        .ready()
+        };
+        server.answers().await;
+        server
     }
 
-    fn ready(self) -> Self {
-        let deadline = std::time::Instant::now() + SOON;
-        while !self.says(&["PING"]).starts_with("PONG") {
-            assert!(
-                std::time::Instant::now() < deadline,
-                "redis-server does not answer:\n{}",
-                std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        self
+    async fn answers(&self) {
+        wait_for("redis-server answers", || async {
+            self.says(&["PING"]).starts_with("PONG").then_some(())
+        })
+        .await;
     }
 
     /// What `redis-cli` shows for a command, without the last line's end.
@@ -106,16 +102,9 @@ impl Server {
     }
 
     /// After [`kill`](Self::kill), with what it had saved.
-    pub(crate) fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.child = spawn(self.directory.path(), self.port, &self.arguments);
-        let deadline = std::time::Instant::now() + SOON;
-        while !self.says(&["PING"]).starts_with("PONG") {
-            assert!(
-                std::time::Instant::now() < deadline,
-                "it does not come back"
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        self.answers().await;
     }
 }
 
@@ -162,8 +151,6 @@ pub(crate) async fn wait_for<T, F: Future<Output = Option<T>>>(
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    match tokio::time::timeout(SOON, looking).await {
-        Ok(answer) => answer,
-        Err(_elapsed) => panic!("within {SOON:?} it did not come about that {sentence}"),
-    }
+    let answer = tokio::time::timeout(SOON, looking).await;
+    answer.unwrap_or_else(|_| panic!("within {SOON:?} it did not come about that {sentence}"))
 }

@@ -8,14 +8,15 @@ use super::{addr, cache, down, key, learn, redis, seven, up};
 /// A failover: the replica becomes the master, without what it was not told.
 #[tokio::test]
 async fn a_sentinel_leads_to_the_new_master() {
-    let mut master = Server::start(&[]);
+    let mut master = Server::start(&[]).await;
     let port = master.port;
-    let replica = Server::start(&["--replicaof", "127.0.0.1", &port.to_string()]);
+    let replica = Server::start(&["--replicaof", "127.0.0.1", &port.to_string()]).await;
     let sentinel = Server::sentinel(&format!(
         "sentinel monitor main 127.0.0.1 {port} 1\n\
          sentinel down-after-milliseconds main 1000\n\
          sentinel failover-timeout main 5000"
-    ));
+    ))
+    .await;
     let options = RedisOptions {
         servers: Servers::Sentinel {
             master: "main".to_owned(),
@@ -55,8 +56,11 @@ async fn a_cluster_tells_sizes() {
     let arguments = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes"];
     // The port of the cluster's own traffic is given: the default lies 10000 above, perhaps beyond 65535.
     let buses: [String; 3] = [(); 3].map(|()| free_port().to_string());
-    let start = |bus: &String| Server::start(&[&arguments[..], &["--cluster-port", bus]].concat());
-    let nodes = buses.each_ref().map(start);
+    let mut nodes = Vec::new();
+    for bus in &buses {
+        let arguments = [&arguments[..], &["--cluster-port", bus]].concat();
+        nodes.push(Server::start(&arguments).await);
+    }
     let named = nodes.iter().zip(&buses);
     let addrs: Vec<String> = named
         .map(|(node, bus)| format!("127.0.0.1:{}@{bus}", node.port))

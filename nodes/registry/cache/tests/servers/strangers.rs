@@ -26,7 +26,7 @@ async fn with(server: &Server, credentials: Credentials) -> Cache {
 
 #[tokio::test]
 async fn a_password_is_needed_and_given() {
-    let server = Server::start(&["--requirepass", "of-the-tests"]);
+    let server = Server::start(&["--requirepass", "of-the-tests"]).await;
     let wrong = with(&server, credentials(None, "wrong")).await;
     assert_eq!(wrong.redis_is_up(), Some(false));
     assert_eq!(wrong.find(&key("a blob")).await, None);
@@ -38,7 +38,7 @@ async fn a_password_is_needed_and_given() {
 /// The commands that an operator has to allow.
 #[tokio::test]
 async fn a_user_with_few_rights_is_enough() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[]).await;
     let allowed = [
         "ACL",
         "SETUSER",
@@ -172,7 +172,7 @@ async fn tls_is_checked_on_both_sides() {
             .flat_map(|(name, value)| [*name, value.as_str()])
             .collect();
         // Its plain port is for the test alone.
-        let _server = Server::start(&arguments);
+        let _server = Server::start(&arguments).await;
         let cache = used(identity, root).await;
         if works {
             super::up(&cache).await;
