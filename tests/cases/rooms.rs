@@ -45,6 +45,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "roadstead-listen",
             "roadstead-metadata",
             "roadstead-registry",
+            "roadstead-s3",
             "roadstead-storage",
             "roadstead-telemetry",
         ],

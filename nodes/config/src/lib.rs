@@ -49,7 +49,7 @@ pub use proxy::{Proxy, ProxyCredentials};
 pub use redis::{
     Redis, RedisIdentity, RedisPatience, RedisPool, RedisReplicas, RedisServers, RedisTls,
 };
-pub use s3::{S3, S3Credentials, S3Encryption, S3LogLevel, S3Parts, S3Signature, S3Variants};
+pub use s3::{S3, S3Credentials, S3Encryption, S3LogLevel, S3Parts, S3Variants};
 pub use secret::Secret;
 pub use storage::{CacheKind, DriverKind, Storage, UploadPurging};
 pub use tls::{CipherSuite, ClientAuth, ClientCertificates, Tls, TlsVersion};
@@ -98,6 +98,9 @@ pub struct Config {
     pub validation: Validation,
     /// How much a request may ask for.
     pub limits: Limits,
+    /// Where a server that stores elsewhere than on its own disk keeps what must survive its restart: `metadata.dir`.
+    /// Default: beside where it was started.
+    pub metadata_dir: Option<PathBuf>,
 }
 
 /// A configuration that can be used, and what the operator should know about it.
@@ -136,6 +139,7 @@ impl Config {
             tags_max: limits::PAGE,
             validation: Validation::default(),
             limits: Limits::default(),
+            metadata_dir: None,
         }
     }
 
@@ -223,6 +227,7 @@ impl Config {
             tags_max: limits::tags_max(reader),
             validation: Validation::read(reader),
             limits: Limits::read(reader),
+            metadata_dir: reader.text("metadata.dir").map(PathBuf::from),
         }
     }
 }

@@ -8,6 +8,7 @@ mod garbage_collect;
 mod htpasswd;
 mod log;
 mod serve;
+mod signals;
 mod wiring;
 
 use std::ffi::OsString;

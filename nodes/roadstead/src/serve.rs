@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use roadstead_config::{
-    Auth, Config, DriverKind, Loaded, Storage, UploadPurging, socket_activation,
+    Auth, Config, DriverKind, Loaded, Storage, UploadPurging, Warning, socket_activation,
 };
 use roadstead_listen::{Inherited, Listener, Tls};
 use roadstead_metadata::{Local, Metadata};
@@ -15,17 +15,25 @@ use roadstead_registry::health::Health;
 use roadstead_registry::http::Telling;
 use roadstead_registry::serve::{self as http_server, Drained};
 use roadstead_registry::{Purging, Registry, http};
+use roadstead_storage::claim::Claim;
 use roadstead_storage::{Driver, Meter, Metered};
 use roadstead_telemetry::access::AccessLog;
+use roadstead_telemetry::log::Log;
 use roadstead_telemetry::metrics::Metrics;
 use roadstead_telemetry::startup;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::debug::{self, Subject};
+use crate::log::{LAST_LINES_WITHIN, Logging};
+use crate::signals::{self, Signals};
+use crate::wiring::store::{self, Store};
 use crate::wiring::{self, entry};
 use crate::{descriptors, log};
+
+mod claimed;
+
+use claimed::Claimed;
 
 /// The first purge comes at a random time within this, so that many registries do not purge at once.
 const FIRST_PURGE_WITHIN: Duration = Duration::from_hours(1);
@@ -35,9 +43,6 @@ const DISK_THREADS: u32 = 100;
 
 /// How often it is looked whether the certificate's files have changed.
 const RELOAD_EVERY: Duration = Duration::from_secs(5);
-
-/// A standard output, or a collector, that takes nothing any more gets this long for the last of it.
-const LAST_LINES_WITHIN: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
     // Before there are threads: it changes the environment.
@@ -49,7 +54,18 @@ pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         inherited,
         has_file,
     };
-    let traces = log::start(&config.log, &process.instance)?;
+    let logging = log::start(&config.log, &process.instance)?;
+    let ended = run_logged(config, warnings, process, &logging);
+    logging.finish();
+    ended
+}
+
+fn run_logged(
+    config: Config,
+    warnings: Vec<Warning>,
+    process: Process,
+    logging: &Logging,
+) -> Result<ExitCode> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -62,11 +78,7 @@ pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         .enable_all()
         .max_blocking_threads(usize::try_from(disk_threads)?)
         .build()?;
-    let ended = runtime.block_on(serve(config, process));
-    if let Some(traces) = traces {
-        traces.finish(LAST_LINES_WITHIN);
-    }
-    ended
+    runtime.block_on(serve(config, process, logging.lines.clone()))
 }
 
 /// What is known of this process before it serves.
@@ -79,17 +91,25 @@ struct Process {
     has_file: bool,
 }
 
-async fn serve(config: Config, process: Process) -> Result<ExitCode> {
-    let drain = drain_on_signals()?;
+async fn serve(config: Config, process: Process, log: Log) -> Result<ExitCode> {
+    let signals = signals::listen(log)?;
+    let drain = signals.drain.clone();
     let tls = entry::tls(&config.http)?;
     let told = Told::build(&config)?;
-    let (store, metadata) = wiring::open(&config.storage)?;
-    let store = told.metered(&config, store);
+    let Store {
+        driver,
+        metadata,
+        claim,
+        events,
+    } = store::open(&config, &process.instance).await?;
+    let lease = claim.as_ref().map(Claim::lease);
+    let claim = claim.map(|claim| Claimed::keep(claim, drain.clone()));
+    let store = told.metered(&config, driver);
     let metadata = Arc::new(metadata);
-    let cache = wiring::cache::build(&config, told.metrics.clone()).await?;
+    let cache = wiring::cache::build(&config, told.metrics.clone(), lease).await?;
     let registry = build(&config, Arc::clone(&store), Arc::clone(&metadata)).await?;
     let registry = Arc::new(registry.with_cache(cache.clone()));
-    let (deliveries, events) = wiring::notices::build(&config.notifications, &config.storage)?;
+    let (deliveries, events) = wiring::notices::build(&config.notifications, events)?;
     let health = Health::default();
     let listeners = entry::listeners(&config.http, process.inherited).await?;
     let notices = wiring::notices_of(&config, &process.instance, &listeners, events.clone());
@@ -99,7 +119,8 @@ async fn serve(config: Config, process: Process) -> Result<ExitCode> {
     if process.has_file {
         remark_on_what_is_shared(&config);
     }
-    keep_house(&config, &registry, tls.as_ref(), &told.metrics, &drain).await?;
+    keep_house(&config, &registry, &told.metrics, &drain).await;
+    keep_certificate(&config, tls.as_ref(), &told.metrics, signals);
     let checks = wiring::checks::of(&config.health, store);
     tokio::spawn(health.clone().watch(checks, drain.clone()));
     if let Some(address) = &config.http.debug {
@@ -128,25 +149,24 @@ async fn serve(config: Config, process: Process) -> Result<ExitCode> {
     if let Err(error) = deliveries.await {
         tracing::error!(%error, "notifications were not brought to an end");
     }
+    let code = match claim {
+        Some(claim) => claim.release().await,
+        None => ExitCode::SUCCESS,
+    };
     told.finish().await;
     if drained == Drained::Whole {
         tracing::info!("stopped: nothing was cut off");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 /// What a registry does beside answering requests, until the drain.
 async fn keep_house(
     config: &Config,
     registry: &Arc<Registry>,
-    tls: Option<&Tls>,
     metrics: &Metrics,
     drain: &CancellationToken,
-) -> Result<()> {
-    if let (Some(tls), Some(files)) = (tls, &config.http.tls) {
-        keep_reloading(tls.clone(), drain)?;
-        metrics.certificate_expires(&files.certificate.display().to_string(), tls.not_after());
-    }
+) {
     if !config.storage.read_only {
         clean_up(registry).await;
         keep_purging(registry, &config.storage.upload_purging, drain);
@@ -155,7 +175,6 @@ async fn keep_house(
         let (counting, metrics, until) = (Arc::clone(registry), metrics.clone(), drain.clone());
         tokio::spawn(async move { counting.keep_counting(metrics, until).await });
     }
-    Ok(())
 }
 
 /// Metrics and the access log.
@@ -245,19 +264,27 @@ fn announce(config: &Config, listeners: &[Listener]) {
 }
 
 /// The certificate is read again when its files change, and on SIGHUP.
-fn keep_reloading(tls: Tls, drain: &CancellationToken) -> Result<()> {
-    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
+fn keep_certificate(config: &Config, tls: Option<&Tls>, metrics: &Metrics, signals: Signals) {
+    let Signals { drain, mut hangup } = signals;
+    let (Some(tls), Some(files)) = (tls, &config.http.tls) else {
+        tokio::spawn(async move {
+            while let Some(Some(())) = drain.run_until_cancelled(hangup.recv()).await {
+                tracing::info!("SIGHUP: there is no certificate to read again");
+            }
+        });
+        return;
+    };
+    metrics.certificate_expires(&files.certificate.display().to_string(), tls.not_after());
     let (watched, until) = (tls.clone(), drain.clone());
     tokio::spawn(async move { until.run_until_cancelled(watched.watch(RELOAD_EVERY)).await });
-    let until = drain.clone();
+    let tls = tls.clone();
     tokio::spawn(async move {
-        while let Some(Some(())) = until.run_until_cancelled(hangup.recv()).await {
+        while let Some(Some(())) = drain.run_until_cancelled(hangup.recv()).await {
             if tls.reload_now().await.is_ok() {
                 tracing::info!("the certificate was read again");
             }
         }
     });
-    Ok(())
 }
 
 fn place(storage: &Storage) -> String {
@@ -311,24 +338,6 @@ fn server_options(config: &Config, metrics: &Metrics) -> http_server::Options {
         connections: descriptors::connections(),
         metrics: Some(metrics.clone()),
     }
-}
-
-/// The first signal begins the drain; an interrupt after it ends the process at once.
-fn drain_on_signals() -> Result<CancellationToken> {
-    let drain = CancellationToken::new();
-    let begun = drain.clone();
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    tokio::spawn(async move {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        tracing::info!("draining: no new connections, what is under way finishes");
-        begun.cancel();
-        interrupt.recv().await;
-        tracing::warn!("stopped at once: interrupted again");
-        #[expect(clippy::exit, reason = "the operator asked twice")]
-        std::process::exit(1);
-    });
-    Ok(drain)
 }
 
 /// What goes on behind requests that were answered ends before the log is closed.

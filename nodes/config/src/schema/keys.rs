@@ -28,18 +28,17 @@ pub(super) const KEYS: &[Row] = &[
     used("storage.maintenance.readonly.enabled"),
     used("storage.maintenance.uploadpurging.{enabled,age,interval,dryrun}"),
     used("storage.cache.{blobdescriptor,blobdescriptorsize,layerinfo}"),
-    refused("storage.{s3,s3aws,gcs,azure,swift,oss}", DRIVER),
-    not_yet(
+    refused("storage.{gcs,azure,swift,oss}", DRIVER),
+    used(
         "storage.s3.{region,regionendpoint,forcepathstyle,bucket,encrypt,keyid,secure,skipverify,v4auth}",
     ),
-    not_yet(
-        "storage.s3.{chunksize,rootdirectory,storageclass,objectacl,useragent,loglevel,redirectendpoint}",
-    ),
-    not_yet(
+    used("storage.s3.{chunksize,rootdirectory,storageclass,objectacl,useragent,redirectendpoint}"),
+    used(
         "storage.s3.{multipartcopychunksize,multipartcopymaxconcurrency,multipartcopythresholdsize}",
     ),
-    not_yet("storage.s3.{usedualstack,accelerate,usefipsendpoint}"),
-    not_yet("storage.s3.{accesskey,secretkey,sessiontoken}").secret(),
+    used("storage.s3.{usedualstack,accelerate,usefipsendpoint}"),
+    used("storage.s3.{accesskey,secretkey,sessiontoken}").secret(),
+    not_yet("storage.s3.loglevel"),
     not_yet("storage.gcs.{bucket,rootdirectory,keyfile,chunksize,maxconcurrency,useragent}"),
     not_yet("storage.gcs.credentials.**").secret(),
     not_yet("storage.azure.{accountname,container,realm,serviceurl,rootdirectory}"),
@@ -108,6 +107,7 @@ pub(super) const KEYS: &[Row] = &[
     used("limits.{manifestsize,bodyidle}"),
     not_yet("cluster.{metadata[],advertise,tls.**}"),
     not_yet("cluster.secret").secret(),
+    used("metadata.dir"),
     not_yet("metadata.**"),
     not_yet("gateway.**"),
     not_yet("gc.{interval,grace,window}"),

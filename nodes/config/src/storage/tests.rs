@@ -72,7 +72,7 @@ fn two_drivers_are_a_mistake_that_says_how_to_replace_one() {
 
 #[test]
 fn a_driver_that_is_not_there_yet_is_refused() {
-    for driver in ["s3", "s3aws", "gcs", "azure", "swift", "oss"] {
+    for driver in ["gcs", "azure", "swift", "oss"] {
         let expected = format!(
             "storage.{driver} (line 2): this storage driver is not supported by this version yet"
         );

@@ -2,17 +2,25 @@
 //!
 //! [`Metadata`] is the whole surface. [`Local`] is the machine in this process, with its log on the local disk.
 
+mod elapsed;
 mod journal;
+mod lease;
 mod local;
+mod membership;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
 pub use roadstead_machine::{
-    Command, FRESH_FOR, Origin, Outcome, Receiving, Segment, SessionId, Standing, Timestamp,
+    ClusterCommand, ClusterId, ClusterOutcome, Command, FRESH_FOR, Fingerprint, Node, NodeId,
+    Origin, Outcome, Receiving, Segment, SessionId, Standing, Timestamp,
 };
 
+pub use elapsed::{Elapsed, boot_time};
+pub use lease::Lease;
 pub use local::{Clock, Home, Local, OpenError, system_clock};
+pub use membership::{JoinError, Joining, LEASE, LEASE_MARGIN, Membership, Renewal};
 
 /// The metadata service, as the rooms above see it.
 #[async_trait]
@@ -34,6 +42,13 @@ pub trait Metadata: Send + Sync + fmt::Debug {
 
     /// Those of `places` that no session holds.
     async fn unheld(&self, places: Vec<String>) -> Result<Vec<String>, Unavailable>;
+
+    /// Asks for another [`LEASE`], and to be taken for alive for as long. Answered only by one who leads the service,
+    /// and was confirmed in that after the question came.
+    async fn renew(&self, node: NodeId, epoch: u64) -> Result<Renewal, Unavailable>;
+
+    /// The nodes of the cluster, as the log knows them.
+    async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable>;
 
     /// The present, as the log would have it.
     fn now(&self) -> Timestamp;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::epoch::Epoch;
 use crate::fact::{Descriptor, Key, Kind};
 use crate::memory::{Memory, Stats, Ticket};
-use crate::options::Options;
+use crate::options::{Options, TrustedWhile};
 use crate::redis::{Found, Redis};
 use crate::watch::{Answer, Seen, Tier, Watch};
 
@@ -22,6 +22,7 @@ struct Inner {
     memory: Arc<Memory>,
     redis: Option<Arc<Redis>>,
     epoch: Arc<Epoch>,
+    trusted_while: TrustedWhile,
     /// Descriptors are kept at all.
     describes: bool,
     watch: Watch,
@@ -44,6 +45,7 @@ impl Cache {
             describes: options.descriptors.is_some() || redis.is_some(),
             redis,
             epoch,
+            trusted_while: options.trusted_while,
             watch,
         }))
     }
@@ -55,6 +57,7 @@ impl Cache {
             memory: Arc::new(Memory::new(None, bytes, true)),
             redis: None,
             epoch: Arc::new(epoch),
+            trusted_while: TrustedWhile::default(),
             describes: false,
             watch: Watch::default(),
         }))
@@ -73,7 +76,7 @@ impl Cache {
             watch,
             ..
         } = &*self.0;
-        if !self.0.describes || !memory.is_trusted() {
+        if !self.0.describes || !memory.is_trusted() || !self.0.trusted_while.holds() {
             return None;
         }
         let began = Instant::now();
@@ -88,7 +91,10 @@ impl Cache {
                 let ticket = memory.begin();
                 match redis.find(key).await {
                     // Not if it was removed since Redis was asked.
-                    Found::Proven(descriptor) if memory.learn(ticket, key, &descriptor) => {
+                    Found::Proven(descriptor)
+                        if self.0.trusted_while.holds()
+                            && memory.learn(ticket, key, &descriptor) =>
+                    {
                         Ok(Some(descriptor))
                     }
                     Found::Failed => Err(()),
@@ -120,7 +126,10 @@ impl Cache {
     /// The store said, or was made to say, that this exists. Redis is told in the background.
     pub fn learn(&self, ticket: Ticket, key: &Key, descriptor: &Descriptor) {
         let Inner { memory, redis, .. } = &*self.0;
-        if !self.0.describes || !memory.learn(ticket, key, descriptor) {
+        if !self.0.describes
+            || !self.0.trusted_while.holds()
+            || !memory.learn(ticket, key, descriptor)
+        {
             return;
         }
         if let Some(redis) = redis

@@ -18,5 +18,6 @@ pub use fact::{Descriptor, Key, Kind};
 pub use memory::{Stats, Ticket};
 pub use options::{
     Addr, Credentials, Descriptors, Identity, Options, Patience, RedisOptions, Servers, Tls,
+    TrustedWhile,
 };
 pub use watch::{Answer, Seen, Tier, Watch};

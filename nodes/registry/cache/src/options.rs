@@ -1,6 +1,7 @@
 //! What a cache can be told.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::epoch::EpochSource;
@@ -17,7 +18,37 @@ pub struct Options {
     /// This process knows of every deletion in the store: only then does it believe that something exists because it
     /// did a while ago. Can be changed while it runs.
     pub trusted: bool,
+    /// Asked each time, besides.
+    pub trusted_while: TrustedWhile,
     pub epoch: EpochSource,
+}
+
+/// Tells whether this process still has the store for itself, at once. What was learnt before it said no counts again when
+/// it says yes; if somebody may have deleted meanwhile, `Cache::trust` is the way.
+#[derive(Clone)]
+pub struct TrustedWhile(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl TrustedWhile {
+    pub fn new(holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(holds))
+    }
+
+    pub(crate) fn holds(&self) -> bool {
+        (self.0)()
+    }
+}
+
+/// Always.
+impl Default for TrustedWhile {
+    fn default() -> Self {
+        Self::new(|| true)
+    }
+}
+
+impl fmt::Debug for TrustedWhile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TrustedWhile")
+    }
 }
 
 /// Room for descriptors in memory.
@@ -45,6 +76,7 @@ impl Default for Options {
             manifest_bytes: 16 << 20,
             redis: None,
             trusted: true,
+            trusted_while: TrustedWhile::default(),
             epoch: EpochSource::Own,
         }
     }

@@ -101,15 +101,6 @@ async fn many(store: &Store, keys: &[String]) -> Result<(), Failure> {
     }
 }
 
-/// Gives up places.
-pub(crate) async fn discard(store: &Store, places: &[String]) -> Result<(), Failure> {
-    for place in places {
-        store.forget(place);
-    }
-    let keys = places.iter().filter_map(|place| store.keys.place(place));
-    objects(store, keys.collect()).await
-}
-
 /// Aborts multipart uploads of ours that began before. Answers with their number.
 pub(crate) async fn sweep(store: &Arc<Store>, before: SystemTime) -> Result<usize, Failure> {
     let mut aborted = 0;

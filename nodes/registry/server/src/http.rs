@@ -137,6 +137,9 @@ async fn dispatch(api: &Arc<Api>, call: Call, target: Target, body: Incoming) ->
     if writes && api.registry.is_read_only() {
         return error::read_only();
     }
+    if writes && !api.registry.lease().is_held() {
+        return error::no_lease();
+    }
     if !writes {
         return handle(api, call, target, body).await;
     }

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use roadstead_cache::Cache;
-use roadstead_metadata::{Command, Metadata, Outcome, Unavailable};
+use roadstead_metadata::{Command, Lease, Metadata, Outcome, Unavailable};
 use roadstead_storage::Driver;
 use tokio_util::task::TaskTracker;
 
@@ -52,6 +52,7 @@ pub struct Registry {
     doubtful: doubtful::Doubtful,
     /// Refuses writes since somebody asked for it.
     read_only: AtomicBool,
+    lease: Lease,
     /// Work that goes on after its request was answered, or its client went away.
     background: TaskTracker,
 }
@@ -78,6 +79,7 @@ impl Registry {
             deletions: remove::Deletions::default(),
             doubtful: doubtful::Doubtful::default(),
             read_only: AtomicBool::new(false),
+            lease: Lease::unlimited(),
             background: TaskTracker::new(),
         })
     }
@@ -86,6 +88,18 @@ impl Registry {
     #[must_use]
     pub fn with_cache(self, cache: Cache) -> Self {
         Self { cache, ..self }
+    }
+
+    /// One of several nodes that serve the same store: it writes only while it holds this lease.
+    #[must_use]
+    pub fn with_lease(mut self, lease: Lease) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// Whether this process may write, and should be sent requests.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
     }
 
     pub fn options(&self) -> &Options {

@@ -48,7 +48,12 @@ impl Registry {
             let places = self.store.staged(before, after.as_deref(), PAGE).await?;
             let Some(last) = places.last() else { break };
             after = Some(last.clone());
+            // Looked at first: a commit for what is held would be a large one.
             let orphans = self.metadata.unheld(places).await?;
+            if orphans.is_empty() {
+                continue;
+            }
+            let orphans = self.renounce(orphans).await?;
             staged_places += orphans.len();
             self.store.discard(&orphans).await?;
         }

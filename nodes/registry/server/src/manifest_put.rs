@@ -118,26 +118,15 @@ impl Registry {
         tags: &[Tag],
         bytes: Bytes,
     ) -> Result<(), Error> {
-        let data = layout::blob_data(digest);
-        let mut writes = Vec::new();
-        // Written again in all other cases: what lies there may be torn, if another registry left it.
-        let is_whole = self
-            .manifest_bytes(digest)
-            .await?
-            .is_some_and(|stored| stored == bytes);
-        if !is_whole {
-            writes.push(Put {
-                path: data.clone(),
-                content: bytes,
-            });
-        }
+        // What lies there may be torn, if another registry left it; then it is written again.
+        let data = self.store.ensure(vec![Put {
+            path: layout::blob_data(digest),
+            content: bytes,
+        }]);
         let links = std::iter::once(layout::revision_link(name, digest))
             .chain(tags.iter().map(|tag| layout::tag_index(name, tag, digest)));
-        writes.extend(links.map(|link| link_to(link, digest)));
-        self.store.put(writes).await?;
-        if is_whole {
-            self.store.settle(&[data]).await?;
-        }
+        let links = links.map(|link| link_to(link, digest)).collect();
+        tokio::try_join!(data, self.store.put(links))?;
         Ok(())
     }
 
@@ -196,24 +185,18 @@ impl Registry {
     }
 
     pub(crate) async fn settle_blob(&self, name: &Name, digest: &Digest) -> Result<bool, Error> {
-        match self.linked_blob(name, digest).await? {
-            Some(found) => {
-                self.settled(&[layout::layer_link(name, digest), layout::blob_data(&found)])
-                    .await
-            }
-            None => Ok(false),
-        }
+        self.settle_linked(layout::layer_link(name, digest)).await
     }
 
     async fn settle_manifest(&self, name: &Name, digest: &Digest) -> Result<bool, Error> {
-        match self.linked_manifest(name, digest).await? {
-            Some(found) => {
-                self.settled(&[
-                    layout::revision_link(name, digest),
-                    layout::blob_data(&found),
-                ])
-                .await
-            }
+        self.settle_linked(layout::revision_link(name, digest))
+            .await
+    }
+
+    /// Whether a link is there, and what it points to; if so, both are durable.
+    async fn settle_linked(&self, link: StorePath) -> Result<bool, Error> {
+        match self.follow_settled(&link).await? {
+            Some(found) => self.settled(&[layout::blob_data(&found)]).await,
             None => Ok(false),
         }
     }

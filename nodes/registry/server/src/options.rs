@@ -13,6 +13,8 @@ pub struct Options {
     pub delete_enabled: bool,
     /// Refuses everything that writes.
     pub read_only: bool,
+    /// Sends clients to the store for the bytes of blobs, where it gives URLs for them.
+    pub redirects: bool,
     /// Scheme and host that clients are sent to, as in `https://registry.example.com`; else what they asked for.
     pub host: Option<String>,
     /// What all routes lie under: `/`, or `/path/`.
@@ -75,6 +77,7 @@ impl Default for Options {
         Self {
             delete_enabled: false,
             read_only: false,
+            redirects: true,
             host: None,
             prefix: "/".to_owned(),
             relative_urls: false,

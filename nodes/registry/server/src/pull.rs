@@ -1,11 +1,12 @@
 //! Pulling: what a name and a reference lead to, and its bytes.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 use roadstead_cache::{Descriptor, Key};
 use roadstead_oci::{Digest, Manifest, Name, Reference};
-use roadstead_storage::{Error as StoreError, Opened, layout};
+use roadstead_storage::{Error as StoreError, Fetch, Opened, layout};
 
 use crate::Registry;
 use crate::error::Error;
@@ -13,12 +14,26 @@ use crate::error::Error;
 /// Manifests larger than what may be pushed today can have been pushed under another limit.
 const READ_LIMIT: usize = 64 << 20;
 
+/// How long a client may begin to read where it was sent: the reference's.
+const REDIRECT_FOR: Duration = Duration::from_mins(20);
+
 /// A stored manifest, its bytes exactly as they were pushed.
 #[derive(Debug)]
 pub(crate) struct StoredManifest {
     pub(crate) digest: Digest,
     pub(crate) media_type: Cow<'static, str>,
     pub(crate) bytes: Bytes,
+}
+
+/// A blob of a repository.
+#[derive(Debug)]
+pub(crate) struct FoundBlob {
+    /// Under which it is stored.
+    pub(crate) digest: Digest,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// If the store was asked.
+    opened: Option<Opened>,
 }
 
 impl StoredManifest {
@@ -97,19 +112,42 @@ impl Registry {
         }
     }
 
-    pub(crate) async fn blob(&self, name: &Name, digest: &Digest) -> Result<Opened, Error> {
+    /// A blob that the repository has.
+    pub(crate) async fn blob(&self, name: &Name, digest: &Digest) -> Result<FoundBlob, Error> {
         let key = Key::blob(name, digest);
-        if self.cache.find(&key).await.is_some() {
-            match self.store.open(&layout::blob_data(digest)).await {
-                Err(StoreError::NotFound(_)) => self.forget(&key).await,
-                opened => return Ok(opened?),
-            }
+        if let Some(known) = self.cache.find(&key).await {
+            return Ok(FoundBlob {
+                digest: digest.clone(),
+                size: known.size,
+                opened: None,
+            });
         }
-        self.stored_blob(&key).await
+        let (digest, opened) = self.stored_blob(&key).await?;
+        Ok(FoundBlob {
+            digest,
+            size: opened.size,
+            opened: Some(opened),
+        })
     }
 
-    /// As the store says it, which is remembered.
-    async fn stored_blob(&self, key: &Key) -> Result<Opened, Error> {
+    /// A blob's bytes.
+    pub(crate) async fn open(&self, name: &Name, found: FoundBlob) -> Result<Opened, Error> {
+        if let Some(opened) = found.opened {
+            return Ok(opened);
+        }
+        match self.store.open(&layout::blob_data(&found.digest)).await {
+            Err(StoreError::NotFound(_)) => {
+                let key = Key::blob(name, &found.digest);
+                self.forget(&key).await;
+                let (_, opened) = self.stored_blob(&key).await?;
+                Ok(opened)
+            }
+            opened => Ok(opened?),
+        }
+    }
+
+    /// As the store says it, which is remembered: the digest under which it is stored, and its bytes.
+    async fn stored_blob(&self, key: &Key) -> Result<(Digest, Opened), Error> {
         let Key { name, digest, .. } = key;
         let unknown = || Error::BlobUnknown {
             name: name.clone(),
@@ -125,20 +163,24 @@ impl Registry {
             self.cache
                 .learn(ticket, key, &Descriptor::of_blob(opened.size));
         }
-        Ok(opened)
+        Ok((linked, opened))
     }
 
-    /// Bytes of a blob of the repository, for who does not read it.
-    pub(crate) async fn blob_size(&self, name: &Name, digest: &Digest) -> Result<u64, Error> {
-        let key = Key::blob(name, digest);
-        match self.cache.find(&key).await {
-            Some(known) => Ok(known.size),
-            None => Ok(self.stored_blob(&key).await?.size),
+    /// Where the store itself gives a blob's bytes to a client, if it does and clients are to be sent there.
+    pub(crate) async fn elsewhere(
+        &self,
+        digest: &Digest,
+        fetch: Fetch,
+    ) -> Result<Option<String>, Error> {
+        if !self.options.redirects {
+            return Ok(None);
         }
+        let data = layout::blob_data(digest);
+        Ok(self.store.redirect(&data, fetch, REDIRECT_FOR).await?)
     }
 
     /// Bytes of a blob that was just seen to be there.
-    pub(crate) async fn stored_size(&self, name: &Name, digest: &Digest) -> Result<u64, Error> {
+    pub(crate) async fn blob_size(&self, name: &Name, digest: &Digest) -> Result<u64, Error> {
         match self.cache.describe(&Key::blob(name, digest)).await {
             Some(known) => Ok(known.size),
             None => Ok(self.store.stat(&layout::blob_data(digest)).await?.size),

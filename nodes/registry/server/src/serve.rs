@@ -43,6 +43,9 @@ const HANDSHAKE_WITHIN: Duration = Duration::from_secs(20);
 /// How often it is looked whether a connection that should leave has nothing under way.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
+/// A request that a client sent before it knew of a drain arrives within this, or the client asks again elsewhere.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(1);
+
 /// After an error that is not about one connection (out of file descriptors, say).
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
@@ -242,9 +245,11 @@ impl Connection {
             () = asked_to_leave(&seat) => return,
             () = end.drain.cancelled() => {
                 serving.as_mut().graceful_shutdown();
-                match end.cut_off.run_until_cancelled(serving).await {
-                    Some(ended) => ended,
-                    None => return,
+                tokio::select! {
+                    ended = &mut serving => ended,
+                    () = end.cut_off.cancelled() => return,
+                    () = seat.answers.all_stalled(options.stalled_after) => return,
+                    () = has_nothing_under_way(&seat) => return,
                 }
             }
         };
@@ -258,6 +263,19 @@ impl Connection {
 async fn asked_to_leave(seat: &Seat) {
     seat.leave.cancelled().await;
     while seat.answers.idle_for().is_none() {
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+    }
+}
+
+/// Ends when, in a drain, the client asks for nothing: it may have sent half of a request's head, or speak HTTP/2 and say
+/// nothing. What it sent before the drain began has time to arrive.
+async fn has_nothing_under_way(seat: &Seat) {
+    tokio::time::sleep(ARRIVES_WITHIN).await;
+    while seat
+        .answers
+        .idle_for()
+        .is_none_or(|idle| idle < ARRIVES_WITHIN)
+    {
         tokio::time::sleep(LOOK_AGAIN_AFTER).await;
     }
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use roadstead_cache::{Descriptor, Key};
-use roadstead_metadata::{Command, FRESH_FOR, Origin, Outcome, Segment, SessionId};
+use roadstead_metadata::{Command, FRESH_FOR, Origin, Outcome, Segment, SessionId, Unavailable};
 use roadstead_oci::{Algorithm, ContentRange, Digest, Hasher, Name};
 use roadstead_storage::{Error as StoreError, Staged, layout};
 
@@ -437,6 +437,9 @@ fn check_digest(content: &Digest, said: &Digest) -> Result<(), Error> {
 fn refusal(outcome: Outcome) -> Error {
     match outcome {
         Outcome::Conflict { offset } => Error::RangeInvalid { offset },
+        Outcome::Renounced => {
+            Unavailable::because("the upload's bytes were given up meanwhile").into()
+        }
         Outcome::TooManySegments => {
             Error::UploadInvalid("the upload has too many chunks: send larger ones")
         }

@@ -5,15 +5,24 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use roadstead_cache::{
     Addr, Answer, Cache, Credentials, Descriptors, Identity, Options, Patience, RedisOptions, Seen,
-    Servers, Tier, Tls, Watch,
+    Servers, Tier, Tls, TrustedWhile, Watch,
 };
 use roadstead_config::{CacheKind, Config, Redis, RedisIdentity, RedisServers, RedisTls, Secret};
+use roadstead_storage::claim::Lease;
 use roadstead_telemetry::metrics::{Cache as CacheLabel, CacheEvent, Metrics};
 use roadstead_telemetry::startup;
 
 /// The cache that a configuration asks for, and the one for manifests that needs no asking.
-pub(crate) async fn build(config: &Config, metrics: Metrics) -> Result<Cache> {
-    let options = options(config)?;
+/// With a lease, what exists is said from memory while the lease is held: otherwise another server may delete.
+pub(crate) async fn build(
+    config: &Config,
+    metrics: Metrics,
+    lease: Option<Lease>,
+) -> Result<Cache> {
+    let mut options = options(config)?;
+    if let Some(lease) = lease {
+        options.trusted_while = TrustedWhile::new(move || lease.is_held());
+    }
     match config.storage.cache {
         Some(CacheKind::InMemory { .. }) => startup::descriptor_cache("inmemory"),
         Some(CacheKind::Redis) => startup::descriptor_cache("redis"),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::{in_memory, plain, read};
 use crate::{
     CacheKind, DriverKind, Http, Redis, RedisIdentity, RedisPatience, RedisPool, RedisReplicas,
-    RedisServers, RedisTls, S3, S3Credentials, S3Encryption, S3LogLevel, S3Parts, S3Signature,
-    S3Variants, Secret, Storage, UploadPurging,
+    RedisServers, RedisTls, S3, S3Credentials, S3Encryption, S3LogLevel, S3Parts, S3Variants,
+    Secret, Storage, UploadPurging,
 };
 
 fn secret(text: &str) -> Secret {
@@ -56,7 +56,8 @@ fn inmemory() {
 #[test]
 fn s3() {
     let (config, told) = read(include_str!("../../../samples/s3.yml"));
-    let expected = "storage.s3 (line 4): this storage driver is not supported by this version yet";
+    let expected =
+        "warning: these settings have no effect in this version yet: storage.s3.loglevel";
     assert_eq!(told, [expected]);
     let s3 = S3 {
         bucket: "images".to_owned(),
@@ -69,9 +70,7 @@ fn s3() {
             secret_key: secret("hunter2"),
             session_token: Some(secret("hunter3")),
         }),
-        secure: true,
         skip_verify: false,
-        signature: S3Signature::V4,
         encryption: S3Encryption::Kms("key-1".to_owned()),
         storage_class: Some("STANDARD_IA".to_owned()),
         object_acl: "bucket-owner-full-control".to_owned(),

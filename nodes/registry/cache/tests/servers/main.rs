@@ -67,8 +67,8 @@ async fn cache(redis: RedisOptions, epoch: EpochSource) -> Cache {
         }),
         manifest_bytes: 0,
         redis: Some(redis),
-        trusted: true,
         epoch,
+        ..Options::default()
     };
     Cache::build(options, Watch::default()).await
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
-use roadstead_s3::{Method, Options, Parts, S3};
+use roadstead_s3::{Options, Parts, S3};
 use roadstead_storage::contract::{self, Removed};
-use roadstead_storage::{Driver, Error, Opened, Publication, Put, Staged, StorePath};
+use roadstead_storage::{Driver, Error, Fetch, Opened, Publication, Put, Staged, StorePath};
 
 use crate::server::{READER, Seaweed, credentials};
 
@@ -252,12 +252,14 @@ pub(crate) async fn presigned(seaweed: &Seaweed) {
     put(&driver, "/a/data", "content".into()).await;
     let (at, valid) = (path("/a/data"), Duration::from_mins(5));
     let url = driver
-        .presign(&at, Method::Get, valid)
+        .redirect(&at, Fetch::Get, valid)
         .await
+        .expect("signed")
         .expect("a URL");
     let head = driver
-        .presign(&at, Method::Head, valid)
+        .redirect(&at, Fetch::Head, valid)
         .await
+        .expect("signed")
         .expect("a URL");
     let forged = url.replace("/a/data", "/b/data");
     let (got, known, refused) = tokio::task::spawn_blocking(move || {
@@ -281,8 +283,8 @@ pub(crate) async fn presigned(seaweed: &Seaweed) {
         redirect_endpoint: Some("https://images.example.com".to_owned()),
         ..seaweed.options("presigned")
     });
-    let url = outside.await.presign(&at, Method::Get, valid).await;
-    let url = url.expect("a URL");
+    let url = outside.await.redirect(&at, Fetch::Get, valid).await;
+    let url = url.expect("signed").expect("a URL");
     assert!(
         url.starts_with("https://images.example.com/images/presigned/a/data?"),
         "{url}"

@@ -26,7 +26,10 @@ pub(super) fn live() -> Response<Body> {
 
 /// Whether it should be sent requests. Names what fails, and no more: details are on the debug address.
 pub(super) fn ready(api: &Api) -> Response<Body> {
-    let failures: Vec<String> = api.surface.health.failures().into_keys().collect();
+    let mut failures: Vec<String> = api.surface.health.failures().into_keys().collect();
+    if api.registry.lease().is_draining() {
+        failures.push("draining".to_owned());
+    }
     if failures.is_empty() {
         return told(&json!({ "status": "ready" }), StatusCode::OK);
     }

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::{Method, Response, StatusCode, header};
 use roadstead_oci::{ByteRange, ErrorCode, Name};
-use roadstead_storage::{Object, Opened};
+use roadstead_storage::{Fetch, Opened};
 
 use super::answer::{empty, set};
 use super::error::Failure;
@@ -36,17 +36,26 @@ async fn get(
     digest: &roadstead_oci::Digest,
 ) -> Result<Response<Body>, Failure> {
     let text = digest.to_string();
-    let is_held = is_held(call, &text);
-    let (size, object) = if is_held || call.is_head() {
-        (api.registry.blob_size(name, digest).await?, None)
-    } else {
-        let Opened { size, object, .. } = api.registry.blob(name, digest).await?;
-        (size, Some(object))
-    };
-    let mut response = if is_held {
+    let found = api.registry.blob(name, digest).await?;
+    let mut response = if is_held(call, &text) {
         empty(StatusCode::NOT_MODIFIED)
     } else {
-        let response = content(call, &text, size, object)?;
+        let size = found.size;
+        let fetch = if call.is_head() {
+            Fetch::Head
+        } else {
+            Fetch::Get
+        };
+        if let Some(url) = api.registry.elsewhere(&found.digest, fetch).await? {
+            api.tell_blob_pulled(call, name, digest, size);
+            return Ok(elsewhere(url, text));
+        }
+        let opened = if call.is_head() {
+            None
+        } else {
+            Some(api.registry.open(name, found).await?)
+        };
+        let response = content(call, &text, size, opened)?;
         api.tell_blob_pulled(call, name, digest, size);
         response
     };
@@ -56,11 +65,20 @@ async fn get(
     Ok(response)
 }
 
+/// To where the store gives the bytes, ranges included. The URL is good for a while: nobody is to keep the answer.
+fn elsewhere(url: String, digest: String) -> Response<Body> {
+    let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
+    set(&mut response, header::LOCATION, url);
+    set(&mut response, header::CACHE_CONTROL, "no-store");
+    set(&mut response, CONTENT_DIGEST, digest);
+    response
+}
+
 fn content(
     call: &Call,
     digest: &str,
     size: u64,
-    object: Option<Box<dyn Object>>,
+    opened: Option<Opened>,
 ) -> Result<Response<Body>, Failure> {
     let (status, range) = match wanted(call, digest, size) {
         ByteRange::Whole => (StatusCode::OK, 0..size),
@@ -74,8 +92,8 @@ fn content(
         }
     };
     let length = range.end - range.start;
-    let body = match object {
-        Some(object) if !range.is_empty() => Body::from_stream(object.read(range.clone())),
+    let body = match opened {
+        Some(opened) if !range.is_empty() => Body::from_stream(opened.object.read(range.clone())),
         _ => Body::empty(),
     };
     let mut response = Response::new(body);
