@@ -2,6 +2,7 @@
 
 mod api;
 mod auth;
+mod cache;
 mod clients;
 mod durability;
 mod ending;

@@ -19,12 +19,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("roadstead-storage", &["roadstead-oci"]),
     ("roadstead-s3", &["roadstead-storage"]),
+    ("roadstead-cache", &["roadstead-oci"]),
     ("roadstead-auth", &["roadstead-oci"]),
     ("roadstead-events", &["roadstead-oci"]),
     (
         "roadstead-registry",
         &[
             "roadstead-auth",
+            "roadstead-cache",
             "roadstead-events",
             "roadstead-listen",
             "roadstead-metadata",
@@ -37,6 +39,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "roadstead",
         &[
             "roadstead-auth",
+            "roadstead-cache",
             "roadstead-config",
             "roadstead-events",
             "roadstead-listen",
@@ -63,6 +66,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("aws-lc-rs", &["roadstead-auth"]),
     ("aws-sdk-s3", &["roadstead-s3"]),
     ("aws-config", &["roadstead-s3"]),
+    ("redis", &["roadstead-cache"]),
     ("redb", &["roadstead-metadata", "roadstead-events"]),
     ("bcrypt", &["roadstead-auth"]),
     ("jsonwebtoken", &["roadstead-auth"]),

@@ -8,6 +8,7 @@
 //! | [`run`] | [`Run`]: another program with a deadline, shown with its output when it fails |
 //! | [`tools`], [`docker`], [`podman`] | skopeo, curl and oras; a docker engine and a store of podman's of one's own |
 //! | [`machine`] | [`Machine`]: namespaces with a docker engine that runs containers, for tutorials word by word |
+//! | [`redis`] | [`Redis`]: a server that can be killed, paused and asked what it holds |
 //! | [`seaweed`], [`link`] | an object store that speaks S3; a way to it that shows requests, and may be bad |
 //! | [`tokens`] | [`TokenServer`], which knows users and signs what they may do; [`Signer`], which signs anything |
 //! | [`wait`] | conditions with a sentence and a deadline |
@@ -24,6 +25,7 @@ pub mod machine;
 pub mod podman;
 pub mod process;
 pub mod proxy;
+pub mod redis;
 pub mod registry;
 pub mod run;
 pub mod seaweed;
@@ -37,6 +39,7 @@ pub use image::{Content, Document, Family, Image};
 pub use link::{Link, Weather};
 pub use machine::Machine;
 pub use podman::Podman;
+pub use redis::Redis;
 pub use registry::{Kind, Options, Registry};
 pub use run::{Output, Run};
 pub use seaweed::Seaweed;

@@ -36,7 +36,7 @@ pub struct Storage {
     /// Tags of one repository looked up at a time: `tag.concurrencylimit`. 0, the default, means one for each
     /// processor.
     pub tag_concurrency: usize,
-    /// Where descriptors of blobs are remembered; has no effect yet. Default: nowhere.
+    /// Where descriptors of blobs are remembered. Default: nowhere.
     pub cache: Option<CacheKind>,
 }
 

@@ -111,7 +111,6 @@ fn unknown_keys_are_warned_of_with_line_and_suggestion() {
         "http.Prefix (line 5): ignoring a key that the configuration format does not have; did you mean prefix?",
         "redis.adrs (line 7): ignoring a key that the configuration format does not have; did you mean addrs?",
         "zebra (line 8): ignoring a key that the configuration format does not have",
-        "these settings have no effect in this version yet: redis",
         "redis (line 6): without redis.addrs nothing of this is used",
     ];
     assert_eq!(warnings(&loaded), expected);
@@ -129,7 +128,7 @@ fn roadsteads_own_keys_are_known() {
 fn settings_of_other_releases_are_known() {
     let text = "version: 0.1\nstorage: inmemory\nredis: {addr: 'a:1', pool: {maxidle: 1}, tls: {enabled: true}}\n\
                 compatibility: {schema1: {enabled: true}}\nreporting: {bugsnag: {apikey: k}}\n";
-    let told = "these settings have no effect in this version yet: redis, compatibility, reporting";
+    let told = "these settings have no effect in this version yet: compatibility, reporting";
     assert_eq!(warnings(&Config::load(text, []).unwrap()), [told]);
 }
 

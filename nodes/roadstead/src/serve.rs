@@ -15,6 +15,7 @@ use roadstead_registry::health::Health;
 use roadstead_registry::http::Telling;
 use roadstead_registry::serve::{self as http_server, Drained};
 use roadstead_registry::{Purging, Registry, http};
+use roadstead_storage::claim::{Claim, Lease};
 use roadstead_storage::{Driver, Meter, Metered};
 use roadstead_telemetry::access::AccessLog;
 use roadstead_telemetry::log::Log;
@@ -96,8 +97,9 @@ async fn serve(config: Config, process: Process, log: Log) -> Result<ExitCode> {
     let told = Told::build(&config)?;
     let mut store = store::open(&config, &process.instance).await?;
     let claim = store.claim.take();
+    let lease = claim.as_ref().map(Claim::lease);
     let claim = claim.map(|claim| Claimed::keep(claim, signals.drain.clone()));
-    let served = serve_from(store, &config, process, tls, &told, signals).await;
+    let served = serve_from(store, lease, &config, process, tls, &told, signals).await;
     // Also when it could not be served: who starts next need not wait.
     let code = match claim {
         Some(claim) => claim.release().await,
@@ -112,6 +114,7 @@ async fn serve(config: Config, process: Process, log: Log) -> Result<ExitCode> {
 
 async fn serve_from(
     store: Store,
+    lease: Option<Lease>,
     config: &Config,
     process: Process,
     tls: Option<Tls>,
@@ -121,7 +124,9 @@ async fn serve_from(
     let drain = signals.drain.clone();
     let driver = told.metered(config, store.driver);
     let metadata = Arc::new(store.metadata);
+    let cache = wiring::cache::build(config, told.metrics.clone(), lease).await?;
     let registry = build(config, Arc::clone(&driver), Arc::clone(&metadata)).await?;
+    let registry = Arc::new(registry.with_cache(cache.clone()));
     let (deliveries, events) = wiring::notices::build(&config.notifications, store.events)?;
     let health = Health::default();
     let listeners = entry::listeners(&config.http, process.inherited).await?;
@@ -142,6 +147,7 @@ async fn serve_from(
             health,
             metrics: told.metrics.clone(),
             events,
+            cache,
         };
         debug::serve(address, subject, drain.clone()).await?;
     }
@@ -227,15 +233,9 @@ impl Told {
     }
 }
 
-async fn build(
-    config: &Config,
-    store: Arc<dyn Driver>,
-    metadata: Arc<Local>,
-) -> Result<Arc<Registry>> {
+async fn build(config: &Config, store: Arc<dyn Driver>, metadata: Arc<Local>) -> Result<Registry> {
     let metadata: Arc<dyn Metadata> = metadata;
-    Ok(Arc::new(
-        Registry::build(store, metadata, wiring::registry_options(config)?).await?,
-    ))
+    Ok(Registry::build(store, metadata, wiring::registry_options(config)?).await?)
 }
 
 /// What the reference says of the settings that several registries have to share.

@@ -1,5 +1,6 @@
 //! From a configuration to the rooms' own options.
 
+pub(crate) mod cache;
 pub(crate) mod checks;
 pub(crate) mod entry;
 mod guard;

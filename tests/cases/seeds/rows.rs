@@ -95,7 +95,6 @@ const ROWS: &[(&str, Shown)] = &[
     ("A204", Here),
     ("A205", Here),
     ("A206", Here),
-    // Without the sentence on the cache in memory: there is none.
     ("A207", Here),
     ("A212", Here),
     ("A213", Here),

@@ -29,6 +29,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use roadstead_cache::Cache;
 use roadstead_metadata::{Command, Lease, Metadata, Outcome, Unavailable};
 use roadstead_storage::Driver;
 use tokio_util::task::TaskTracker;
@@ -43,6 +44,7 @@ pub use options::{Limits, ManifestRules, Options, Platforms, REDIRECT_FOR};
 pub struct Registry {
     store: Arc<dyn Driver>,
     metadata: Arc<dyn Metadata>,
+    cache: Cache,
     options: Options,
     tokens: token::Tokens,
     referrers: referrers::Knowledge,
@@ -70,6 +72,7 @@ impl Registry {
         Ok(Self {
             store,
             metadata,
+            cache: Cache::of_manifests(roadstead_cache::Options::default().manifest_bytes),
             options,
             tokens: token::Tokens::new(&secret),
             referrers: referrers::Knowledge::default(),
@@ -79,6 +82,12 @@ impl Registry {
             lease: Lease::unlimited(),
             background: TaskTracker::new(),
         })
+    }
+
+    /// With this cache, instead of one that keeps manifests' bytes and nothing else.
+    #[must_use]
+    pub fn with_cache(self, cache: Cache) -> Self {
+        Self { cache, ..self }
     }
 
     /// One of several nodes that serve the same store: it writes only while it holds this lease.

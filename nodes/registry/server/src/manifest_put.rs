@@ -1,6 +1,9 @@
 //! Pushing a manifest: check what it names, store it, then let tags point to it.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
+use roadstead_cache::{Descriptor as Known, Key};
 use roadstead_metadata::Unavailable;
 use roadstead_oci::{
     Algorithm, Child, Descriptor, Digest, Manifest, MediaType, Name, Reference, Tag,
@@ -76,7 +79,16 @@ impl Registry {
         tags.sort_unstable();
         tags.dedup();
         self.check_children(name, &manifest).await?;
-        self.store_tagged(name, &digest, &tags, bytes).await?;
+        let ticket = self.cache.begin();
+        self.store_tagged(name, &digest, &tags, bytes.clone())
+            .await?;
+        self.cache.keep_manifest(&digest, &bytes);
+        let known = Known {
+            size: bytes.len() as u64,
+            media_type: Cow::Owned(manifest.media_type.as_str().to_owned()),
+        };
+        let key = Key::manifest(name, &digest);
+        self.cache.learn(ticket, &key, &known);
         Ok(Pushed {
             digest,
             media_type: manifest.media_type,

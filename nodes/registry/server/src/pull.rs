@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use roadstead_cache::{Descriptor, Key};
 use roadstead_oci::{Digest, Manifest, Name, Reference};
 use roadstead_storage::{Error as StoreError, Fetch, Opened, layout};
 
@@ -20,6 +21,28 @@ pub(crate) struct StoredManifest {
     pub(crate) bytes: Bytes,
 }
 
+/// A blob of a repository.
+#[derive(Debug)]
+pub(crate) struct FoundBlob {
+    /// Under which it is stored.
+    pub(crate) digest: Digest,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// If the store was asked.
+    opened: Option<Opened>,
+}
+
+impl StoredManifest {
+    fn of(digest: Digest, bytes: Bytes) -> Self {
+        let media_type = Manifest::content_type(&bytes);
+        Self {
+            digest,
+            media_type,
+            bytes,
+        }
+    }
+}
+
 impl Registry {
     pub(crate) async fn manifest(
         &self,
@@ -30,20 +53,53 @@ impl Registry {
             name: name.clone(),
             reference: reference.to_string(),
         };
-        let digest = match reference {
-            Reference::Tag(tag) => self.tagged(name, tag).await?,
-            Reference::Digest(digest) => self.linked_manifest(name, digest).await?,
+        // Where a tag points is never remembered.
+        let asked = match reference {
+            Reference::Tag(tag) => self.follow(&layout::tag_current(name, tag)).await?,
+            Reference::Digest(digest) => Some(digest.clone()),
         };
-        let digest = digest.ok_or_else(unknown)?;
-        let bytes = self.manifest_bytes(&digest).await?.ok_or_else(unknown)?;
-        let media_type = Manifest::content_type(&bytes);
-        Ok(StoredManifest {
-            digest,
-            media_type,
-            bytes,
-        })
+        let asked = asked.ok_or_else(unknown)?;
+        let key = Key::manifest(name, &asked);
+        if self.cache.find(&key).await.is_some() {
+            if let Some(bytes) = self.manifest_content(&asked).await? {
+                return Ok(StoredManifest::of(asked, bytes));
+            }
+            self.forget(&key).await;
+        }
+        let ticket = self.cache.begin();
+        let linked = self.linked_manifest(name, &asked).await?;
+        let digest = linked.ok_or_else(unknown)?;
+        let bytes = self.manifest_content(&digest).await?.ok_or_else(unknown)?;
+        let stored = StoredManifest::of(digest, bytes);
+        if stored.digest == asked {
+            let descriptor = Descriptor {
+                size: stored.bytes.len() as u64,
+                media_type: stored.media_type.clone(),
+            };
+            self.cache.learn(ticket, &key, &descriptor);
+        }
+        Ok(stored)
     }
 
+    /// A manifest's bytes, from memory or the store: they never change.
+    pub(crate) async fn manifest_content(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
+        if let Some(bytes) = self.cache.manifest(digest) {
+            return Ok(Some(bytes));
+        }
+        let bytes = self.manifest_bytes(digest).await?;
+        if let Some(bytes) = &bytes {
+            self.cache.keep_manifest(digest, bytes);
+        }
+        Ok(bytes)
+    }
+
+    /// What was known is not so: somebody else had a hand in the store.
+    async fn forget(&self, key: &Key) {
+        tracing::warn!(name = %key.name, digest = %key.digest, "known to exist, and not in the storage: forgotten");
+        self.cache.removing(key).await.end().await;
+    }
+
+    /// What the store has under the digest, which may be torn.
     pub(crate) async fn manifest_bytes(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
         match self.store.get(&layout::blob_data(digest), READ_LIMIT).await {
             Ok(bytes) => Ok(Some(bytes)),
@@ -52,21 +108,58 @@ impl Registry {
         }
     }
 
-    /// A blob that the repository has, and under which digest it is stored.
-    pub(crate) async fn blob(
-        &self,
-        name: &Name,
-        digest: &Digest,
-    ) -> Result<(Digest, Opened), Error> {
+    /// A blob that the repository has.
+    pub(crate) async fn blob(&self, name: &Name, digest: &Digest) -> Result<FoundBlob, Error> {
+        let key = Key::blob(name, digest);
+        if let Some(known) = self.cache.find(&key).await {
+            return Ok(FoundBlob {
+                digest: digest.clone(),
+                size: known.size,
+                opened: None,
+            });
+        }
+        let (digest, opened) = self.stored_blob(&key).await?;
+        Ok(FoundBlob {
+            digest,
+            size: opened.size,
+            opened: Some(opened),
+        })
+    }
+
+    /// A blob's bytes.
+    pub(crate) async fn open(&self, name: &Name, found: FoundBlob) -> Result<Opened, Error> {
+        if let Some(opened) = found.opened {
+            return Ok(opened);
+        }
+        match self.store.open(&layout::blob_data(&found.digest)).await {
+            Err(StoreError::NotFound(_)) => {
+                let key = Key::blob(name, &found.digest);
+                self.forget(&key).await;
+                let (_, opened) = self.stored_blob(&key).await?;
+                Ok(opened)
+            }
+            opened => Ok(opened?),
+        }
+    }
+
+    /// As the store says it, which is remembered: the digest under which it is stored, and its bytes.
+    async fn stored_blob(&self, key: &Key) -> Result<(Digest, Opened), Error> {
+        let Key { name, digest, .. } = key;
         let unknown = || Error::BlobUnknown {
             name: name.clone(),
             digest: digest.clone(),
         };
+        let ticket = self.cache.begin();
         let linked = self.linked_blob(name, digest).await?.ok_or_else(unknown)?;
-        match self.store.open(&layout::blob_data(&linked)).await {
-            Err(StoreError::NotFound(_)) => Err(unknown()),
-            opened => Ok((linked, opened?)),
+        let opened = match self.store.open(&layout::blob_data(&linked)).await {
+            Err(StoreError::NotFound(_)) => return Err(unknown()),
+            opened => opened?,
+        };
+        if linked == *digest {
+            self.cache
+                .learn(ticket, key, &Descriptor::of_blob(opened.size));
         }
+        Ok((linked, opened))
     }
 
     /// Where the store itself gives a blob's bytes to a client, if it does and clients are to be sent there.
@@ -82,9 +175,12 @@ impl Registry {
         Ok(self.store.redirect(&data, fetch, valid).await?)
     }
 
-    /// Bytes of a blob that is stored.
-    pub(crate) async fn blob_size(&self, digest: &Digest) -> Result<u64, Error> {
-        Ok(self.store.stat(&layout::blob_data(digest)).await?.size)
+    /// Bytes of a blob that was just seen to be there.
+    pub(crate) async fn blob_size(&self, name: &Name, digest: &Digest) -> Result<u64, Error> {
+        match self.cache.describe(&Key::blob(name, digest)).await {
+            Some(known) => Ok(known.size),
+            None => Ok(self.store.stat(&layout::blob_data(digest)).await?.size),
+        }
     }
 
     /// Whether the repository has ever held a manifest.
@@ -96,3 +192,7 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "cached_tests.rs"]
+mod tests;

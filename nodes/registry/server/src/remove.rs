@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use roadstead_cache::Key;
 use roadstead_oci::{Digest, Name, Tag};
 use roadstead_storage::{Error as StoreError, StorePath, layout};
 use tokio::sync::{RwLock, RwLockReadGuard};
@@ -121,7 +122,7 @@ impl Registry {
         for tag in pushed_since {
             self.remove_if_tag_of(name, digest, &tag).await?;
         }
-        match self.store.remove(&link).await {
+        match self.remove_known(&Key::manifest(name, digest), &link).await {
             Err(StoreError::NotFound(_)) => return Err(unknown()),
             removed => removed?,
         }
@@ -131,6 +132,14 @@ impl Registry {
             self.remove_tags_of(name, digest).await?;
         }
         Ok(())
+    }
+
+    /// Removes a link. Whatever comes of it, nothing that was known of what it led to is believed afterwards.
+    async fn remove_known(&self, key: &Key, link: &StorePath) -> Result<(), StoreError> {
+        let removal = self.cache.removing(key).await;
+        let removed = self.store.remove(link).await;
+        removal.end().await;
+        removed
     }
 
     async fn remove_tags_of(&self, name: &Name, digest: &Digest) -> Result<(), Error> {
@@ -215,7 +224,8 @@ impl Registry {
 
     pub(crate) async fn remove_blob(&self, name: &Name, digest: &Digest) -> Result<(), Error> {
         self.check_deletion()?;
-        match self.store.remove(&layout::layer_link(name, digest)).await {
+        let link = layout::layer_link(name, digest);
+        match self.remove_known(&Key::blob(name, digest), &link).await {
             Err(StoreError::NotFound(_)) => Err(Error::BlobUnknown {
                 name: name.clone(),
                 digest: digest.clone(),

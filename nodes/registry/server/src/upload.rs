@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use roadstead_cache::{Descriptor, Key};
 use roadstead_metadata::{Command, FRESH_FOR, Origin, Outcome, Segment, SessionId, Unavailable};
 use roadstead_oci::{Algorithm, ContentRange, Digest, Hasher, Name};
 use roadstead_storage::{Error as StoreError, Staged, layout};
@@ -360,6 +361,7 @@ impl Registry {
         digest: &Digest,
         segments: &[Segment],
     ) -> Result<(), Error> {
+        let ticket = self.cache.begin();
         let staged: Vec<Staged> = segments
             .iter()
             .map(|Segment { place, length }| Staged {
@@ -370,7 +372,11 @@ impl Registry {
         self.store
             .publish(&staged, &layout::blob_data(digest))
             .await?;
-        self.link_blob(name, digest).await
+        self.link_blob(name, digest).await?;
+        let size = segments.iter().map(|segment| segment.length).sum();
+        let key = Key::blob(name, digest);
+        self.cache.learn(ticket, &key, &Descriptor::of_blob(size));
+        Ok(())
     }
 
     /// Records that the session is over. Nobody waits for it: until it is recorded, asking again finds the blob.
