@@ -19,7 +19,7 @@ use roadstead_events::{Events, Source};
 use roadstead_listen::Listener;
 use roadstead_registry::health::Health;
 use roadstead_registry::http::{Notices, Surface, Telling};
-use roadstead_registry::{Limits, ManifestRules, Options, Platforms, Registry};
+use roadstead_registry::{Limits, ManifestRules, Options, Platforms, REDIRECT_FOR, Registry};
 
 /// Where images go when nothing says where.
 const DEFAULT_ROOT: &str = "data";
@@ -101,7 +101,7 @@ pub(crate) fn registry_options(config: &Config) -> Result<Options> {
     Ok(Options {
         delete_enabled: storage.delete_enabled,
         read_only: storage.read_only,
-        redirects: !storage.redirect_disabled,
+        redirects: (!storage.redirect_disabled).then_some(REDIRECT_FOR),
         host: http.host.clone(),
         prefix: http.prefix.clone(),
         relative_urls: http.relative_urls,

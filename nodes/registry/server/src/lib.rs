@@ -37,7 +37,7 @@ pub use body::{Body, BodyError};
 pub use collect::{CollectError, CollectOptions, Collected, collect};
 pub use error::Error;
 pub use maintenance::{Purging, Reclaimed};
-pub use options::{Limits, ManifestRules, Options, Platforms};
+pub use options::{Limits, ManifestRules, Options, Platforms, REDIRECT_FOR};
 
 /// One registry. Cheap to share behind an `Arc`.
 pub struct Registry {
