@@ -5,6 +5,7 @@
     reason = "a suite of assertions, which only tests compile"
 )]
 
+mod ensured;
 mod removing;
 
 use std::future::Future;
@@ -45,7 +46,7 @@ pub async fn check(make: &(dyn Fn() -> Box<dyn Driver> + Sync)) {
 /// Runs the whole suite against a store of that kind.
 pub async fn check_with(make: &(dyn Fn() -> Box<dyn Driver> + Sync), promises: Promises) {
     small_files(&*make()).await;
-    small_files_that_may_be_there(&*make()).await;
+    ensured::small_files(&*make()).await;
     absence(&*make()).await;
     listing(&*make()).await;
     removing::removal(&*make()).await;
@@ -134,32 +135,6 @@ async fn small_files(driver: &dyn Driver) {
         .collect();
     driver.put(many).await.expect("many at once");
     assert_eq!(get(driver, "/many/19/x").await, "x");
-}
-
-async fn small_files_that_may_be_there(driver: &dyn Driver) {
-    let write = |at: &str, content: &'static [u8]| Put {
-        path: path(at),
-        content: content.into(),
-    };
-    put(driver, "/there/same", b"same").await;
-    put(driver, "/there/longer", b"longer than it should be").await;
-    put(driver, "/there/other", b"other").await;
-    let writes = [
-        ("/there/same", b"same"),
-        ("/there/longer", b"1234"),
-        ("/there/other", b"5678"),
-        ("/absent", b"9abc"),
-    ];
-    let all = writes.iter().map(|(at, content)| write(at, *content));
-    let ensured = driver.ensure(all.collect()).await;
-    ensured.expect("small files are ensured");
-    for (at, content) in writes {
-        let settled = driver.get_settled(&path(at), 4).await;
-        assert_eq!(settled.expect("a file"), content.as_slice(), "{at}");
-    }
-    is_absent(driver.get_settled(&path("/nowhere"), 4)).await;
-    let limited = driver.get_settled(&path("/absent"), 3).await;
-    assert!(matches!(limited, Err(Error::TooLarge { limit: 3, .. })));
 }
 
 async fn absence(driver: &dyn Driver) {
