@@ -79,6 +79,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         &[
             "roadstead-auth",
             "roadstead-listen",
+            "roadstead-metadata",
             "roadstead-storage",
             "roadstead-telemetry",
             "roadstead",

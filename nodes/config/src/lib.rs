@@ -211,7 +211,7 @@ impl Config {
             let reason = "redis needs redis.addrs; write them, or inmemory here";
             reader.mistake("storage.cache.blobdescriptor", reason);
         }
-        middleware::look_at(reader);
+        middleware::look_at(reader, &storage.driver);
         let _schema1: Option<bool> = reader.read("compatibility.schema1.enabled", scalar::boolean);
         Self {
             log,

@@ -1,9 +1,11 @@
 //! `middleware`: what the reference lets stand between clients and content. None of it is supported yet.
 //!
-//! Those of `storage` change where clients are sent for the bytes of a blob: without them the bytes come as they would
-//! without the entry, so it is enough to say so. Those of `registry` and `repository` are programs that somebody built
-//! into the reference, and may have guarded something: to go on without them would be unsafe.
+//! Those of `storage` change where clients are sent for the bytes of a blob. Content in files comes from this process either
+//! way, so it is enough to say so; clients of a bucket would be sent elsewhere than the operator wants, which is refused.
+//! Those of `registry` and `repository` are programs that somebody built into the reference, and may have guarded
+//! something: to go on without them would be unsafe.
 
+use crate::DriverKind;
 use crate::reader::Reader;
 use crate::scalar;
 use crate::suggest;
@@ -15,13 +17,21 @@ const NO_OTHER_HOST: &str =
     "clients are not sent to its baseurl for blobs; remove it, or write disabled: true";
 const NO_REWRITING: &str = "the URLs that clients are redirected to are not rewritten; write disabled: true, and \
      storage.redirect.disable: true if clients do not reach the store by its own name";
+const BUCKET: &str = "is not supported with a bucket yet: clients would be sent to the bucket instead; take it out, or \
+     write disabled: true and storage.redirect.disable: true";
 const BUILT_IN: &str = "cannot be had: no middleware of this sort is built in, and to serve without it could be unsafe; remove it, \
      or write disabled: true";
 
 /// Notes the mistakes, and what becomes of the rest.
-pub(crate) fn look_at(reader: &mut Reader<'_>) {
+pub(crate) fn look_at(reader: &mut Reader<'_>, driver: &DriverKind) {
+    let on_bucket = matches!(driver, DriverKind::S3(_));
     let _nothing: Vec<()> = reader.each("middleware.storage", |entry| {
-        storage(entry);
+        let state = match is_disabled(entry) {
+            true => State::Disabled,
+            false if on_bucket => State::OnBucket,
+            false => State::OnFiles,
+        };
+        storage(entry, state);
         None
     });
     for list in ["middleware.registry", "middleware.repository"] {
@@ -38,19 +48,26 @@ fn is_disabled(entry: &mut Reader<'_>) -> bool {
     entry.read("disabled", scalar::boolean) == Some(true)
 }
 
+/// What an entry of `middleware.storage` would work on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Disabled,
+    OnFiles,
+    OnBucket,
+}
+
 /// Refuses the entry by its name.
 fn named(entry: &mut Reader<'_>, reason: &str) {
     let _name: Option<()> =
         entry.required("name", "write which", |_| Err(scalar::Unfit::new(reason)));
 }
 
-fn storage(entry: &mut Reader<'_>) {
-    let disabled = is_disabled(entry);
+fn storage(entry: &mut Reader<'_>, state: State) {
     let name = entry.text("name");
     match name.as_deref() {
-        Some("cloudfront") => cloudfront(entry, disabled),
-        Some("redirect") => redirect(entry, disabled),
-        Some("rewrite") => remark(entry, disabled, NO_REWRITING),
+        Some("cloudfront") => cloudfront(entry, state),
+        Some("redirect") => redirect(entry, state),
+        Some("rewrite") => has_no_effect(entry, state, NO_REWRITING),
         Some(other) => {
             let meant = suggest::nearest(other, OF_STORAGE.iter().copied()).map(str::to_owned);
             let reason = format!("is not one of {}", OF_STORAGE.join(", "));
@@ -61,17 +78,19 @@ fn storage(entry: &mut Reader<'_>) {
     }
 }
 
-fn remark(entry: &mut Reader<'_>, disabled: bool, text: &str) {
-    if !disabled {
-        entry.remark("", text);
+fn has_no_effect(entry: &mut Reader<'_>, state: State, text: &str) {
+    match state {
+        State::Disabled => {}
+        State::OnFiles => entry.remark("", text),
+        State::OnBucket => entry.mistake("name", BUCKET),
     }
 }
 
-fn redirect(entry: &mut Reader<'_>, disabled: bool) {
-    if base(entry).is_none() && !disabled {
+fn redirect(entry: &mut Reader<'_>, state: State) {
+    if base(entry).is_none() && state != State::Disabled {
         entry.missing("options.baseurl", "write where blobs are downloaded from");
     }
-    remark(entry, disabled, NO_OTHER_HOST);
+    has_no_effect(entry, state, NO_OTHER_HOST);
 }
 
 /// `None` when absent; a wrong one is noted.
@@ -80,7 +99,7 @@ fn base(entry: &mut Reader<'_>) -> Option<String> {
     entry.text("options.baseurl")
 }
 
-fn cloudfront(entry: &mut Reader<'_>, disabled: bool) {
+fn cloudfront(entry: &mut Reader<'_>, state: State) {
     let needed = [
         (base(entry), "baseurl", "write the distribution's URL"),
         (
@@ -95,7 +114,7 @@ fn cloudfront(entry: &mut Reader<'_>, disabled: bool) {
         ),
     ];
     for (value, key, what_to_write) in needed {
-        if value.is_none() && !disabled {
+        if value.is_none() && state != State::Disabled {
             entry.missing(&format!("options.{key}"), what_to_write);
         }
     }
@@ -105,11 +124,11 @@ fn cloudfront(entry: &mut Reader<'_>, disabled: bool) {
     let _filter: Option<()> =
         entry.read("options.ipfilteredby", |text| scalar::one_of(text, FILTERS));
     let by_region = entry.text("options.ipfilteredby").as_deref() == Some("awsregion");
-    if by_region && entry.text("options.awsregion").is_none() && !disabled {
+    if by_region && entry.text("options.awsregion").is_none() && state != State::Disabled {
         entry.missing("options.awsregion", "ipfilteredby: awsregion needs it");
     }
     let _url: Option<_> = entry.read("options.iprangesurl", crate::url::parse);
-    remark(entry, disabled, NO_OTHER_HOST);
+    has_no_effect(entry, state, NO_OTHER_HOST);
 }
 
 #[cfg(test)]

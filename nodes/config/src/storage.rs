@@ -154,7 +154,6 @@ fn driver(reader: &mut Reader<'_>, default_root: PathBuf) -> DriverKind {
         if drivers.iter().any(|(named, _)| *named == name)
             && let Some(s3) = S3::read(&mut reader.below(&format!("storage.{name}")))
         {
-            refuse_middleware(reader);
             return DriverKind::S3(Box::new(s3));
         }
     }
@@ -178,19 +177,6 @@ fn driver(reader: &mut Reader<'_>, default_root: PathBuf) -> DriverKind {
             .unwrap_or(DEFAULT_THREADS)
             .max(MIN_THREADS),
     }
-}
-
-/// Clients of a bucket are redirected, and these say where to: they would be sent elsewhere than the operator wants.
-fn refuse_middleware(reader: &mut Reader<'_>) {
-    reader.each("middleware.storage", |middleware| {
-        let is_disabled = middleware.read("disabled", scalar::boolean);
-        if !is_disabled.unwrap_or_default() && middleware.is_set() {
-            let reason = "is not supported with a bucket yet: clients would be sent to the bucket instead; take it \
-                          out, or write disabled: true and storage.redirect.disable: true";
-            middleware.mistake("name", reason);
-        }
-        None::<()>
-    });
 }
 
 /// The drivers that are named, in order, each with its place. Names that no driver has are already reported.
