@@ -63,6 +63,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         &["roadstead-registry", "roadstead-events", "roadstead-s3"],
     ),
     ("hyper-rustls", &["roadstead-events", "roadstead-s3"]),
+    ("aws-lc-rs", &["roadstead-auth"]),
     ("aws-sdk-s3", &["roadstead-s3"]),
     ("aws-config", &["roadstead-s3"]),
     ("redis", &["roadstead-cache"]),
@@ -76,6 +77,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     (
         "rustix",
         &[
+            "roadstead-auth",
             "roadstead-listen",
             "roadstead-storage",
             "roadstead-telemetry",
@@ -89,6 +91,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "roadstead-events",
             "roadstead-listen",
             "roadstead-s3",
+            "roadstead-telemetry",
             "roadstead",
         ],
     ),

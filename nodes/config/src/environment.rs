@@ -6,6 +6,7 @@
 //! YAML. A name that leads nowhere is ignored with a warning.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use crate::mistake::{Findings, Mistake, Mistakes, Origin, Warning};
 use crate::node::{self, Kind, MAX_DEPTH, Node};
@@ -30,14 +31,33 @@ pub fn socket_activation() -> (Option<u32>, Option<u32>) {
     (number("LISTEN_PID"), number("LISTEN_FDS"))
 }
 
+/// Where traces go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceCollector {
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    pub endpoint: String,
+    /// Who may have signed the collector's certificate, instead of whom the system trusts: a PEM file, by
+    /// `OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE`, else `OTEL_EXPORTER_OTLP_CERTIFICATE`.
+    pub certificate: Option<PathBuf>,
+}
+
 /// Where traces are to go by OpenTelemetry's own variables: `OTEL_EXPORTER_OTLP_ENDPOINT`, unless
 /// `OTEL_TRACES_EXPORTER=none` or `OTEL_SDK_DISABLED=true`. Without it nothing is traced; the reference tries a collector
 /// on this machine.
-pub fn trace_endpoint() -> Option<String> {
+pub fn trace_collector() -> Option<TraceCollector> {
     let value = |name| std::env::var_os(name)?.into_string().ok();
     let off = value("OTEL_TRACES_EXPORTER").is_some_and(|exporter| exporter == "none")
         || value("OTEL_SDK_DISABLED").is_some_and(|disabled| disabled == "true");
-    value("OTEL_EXPORTER_OTLP_ENDPOINT").filter(|endpoint| !off && !endpoint.is_empty())
+    let endpoint =
+        value("OTEL_EXPORTER_OTLP_ENDPOINT").filter(|endpoint| !off && !endpoint.is_empty())?;
+    let file = |name| std::env::var_os(name).filter(|path| !path.is_empty());
+    let certificate = file("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE")
+        .or_else(|| file("OTEL_EXPORTER_OTLP_CERTIFICATE"))
+        .map(PathBuf::from);
+    Some(TraceCollector {
+        endpoint,
+        certificate,
+    })
 }
 
 fn in_utf8(

@@ -13,9 +13,11 @@ mod http;
 mod limits;
 mod listen;
 mod log;
+mod middleware;
 mod mistake;
 mod node;
 mod notifications;
+mod object_stores;
 mod place;
 mod proxies;
 mod proxy;
@@ -35,7 +37,7 @@ use std::path::PathBuf;
 
 pub use access::{Access, AccessAction, AccessRule};
 pub use auth::{Auth, Jwks, Token};
-pub use environment::{from_process, socket_activation, trace_endpoint};
+pub use environment::{TraceCollector, from_process, socket_activation, trace_collector};
 pub use health::{FileCheck, Health, HttpCheck, Rhythm, TcpCheck};
 pub use http::{DebugServer, Http};
 pub use limits::Limits;
@@ -43,7 +45,7 @@ pub use listen::{Listen, ListenAddr, NotAListenAddr};
 pub use log::{Formatter, HookLevel, Log, LogLevel, MailHook};
 pub use mistake::{Mistake, Mistakes, Origin, Warning};
 pub use notifications::{Endpoint, EventAction, Notifications};
-pub use place::{CalledAs, config_path};
+pub use place::{CalledAs, Lies, TwoConfigurations, config_path};
 pub use proxies::{Probe, Probes, Proxies};
 pub use proxy::{Proxy, ProxyCredentials};
 pub use redis::{
@@ -209,6 +211,7 @@ impl Config {
             let reason = "redis needs redis.addrs; write them, or inmemory here";
             reader.mistake("storage.cache.blobdescriptor", reason);
         }
+        middleware::look_at(reader);
         let _schema1: Option<bool> = reader.read("compatibility.schema1.enabled", scalar::boolean);
         Self {
             log,

@@ -7,7 +7,7 @@ use crate::mistake::{Mistake, Origin};
 use crate::node::Node;
 use crate::reader::Reader;
 use crate::s3::S3;
-use crate::{scalar, schema, suggest};
+use crate::{object_stores, scalar, schema, suggest};
 
 /// What stands under `storage` beside the driver.
 const OPTIONS: &[&str] = &["cache", "delete", "maintenance", "redirect", "tag"];
@@ -154,7 +154,16 @@ fn driver(reader: &mut Reader<'_>, default_root: PathBuf) -> DriverKind {
         if drivers.iter().any(|(named, _)| *named == name)
             && let Some(s3) = S3::read(&mut reader.below(&format!("storage.{name}")))
         {
+            refuse_middleware(reader);
             return DriverKind::S3(Box::new(s3));
+        }
+    }
+    for (name, look_at) in [
+        ("gcs", object_stores::look_at_gcs as fn(&mut Reader<'_>)),
+        ("azure", object_stores::look_at_azure),
+    ] {
+        if drivers.iter().any(|(named, _)| *named == name) {
+            look_at(&mut reader.below(&format!("storage.{name}")));
         }
     }
     if drivers.iter().any(|(name, _)| *name == "inmemory") {
@@ -169,6 +178,19 @@ fn driver(reader: &mut Reader<'_>, default_root: PathBuf) -> DriverKind {
             .unwrap_or(DEFAULT_THREADS)
             .max(MIN_THREADS),
     }
+}
+
+/// Clients of a bucket are redirected, and these say where to: they would be sent elsewhere than the operator wants.
+fn refuse_middleware(reader: &mut Reader<'_>) {
+    reader.each("middleware.storage", |middleware| {
+        let is_disabled = middleware.read("disabled", scalar::boolean);
+        if !is_disabled.unwrap_or_default() && middleware.is_set() {
+            let reason = "is not supported with a bucket yet: clients would be sent to the bucket instead; take it \
+                          out, or write disabled: true and storage.redirect.disable: true";
+            middleware.mistake("name", reason);
+        }
+        None::<()>
+    });
 }
 
 /// The drivers that are named, in order, each with its place. Names that no driver has are already reported.

@@ -7,7 +7,9 @@ mod samples;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::{CalledAs, Config, DriverKind, Limits, Loaded, LogLevel, config_path};
+use crate::{
+    CalledAs, Config, DriverKind, Lies, Limits, Loaded, LogLevel, TwoConfigurations, config_path,
+};
 
 fn pairs(variables: &[(&str, &str)]) -> Vec<(String, String)> {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -185,8 +187,12 @@ fn the_path_is_the_argument_then_the_variable_then_where_the_images_have_it() {
     let argument = Some(PathBuf::from("/argument.yml"));
     let place =
         |argument: &Option<PathBuf>, variables: &[(String, String)], called, there: &[&str]| {
-            let exists = |path: &Path| there.iter().any(|there| path == Path::new(there));
-            config_path(argument.clone(), variables.to_vec(), called, exists)
+            let look = |path: &Path, _: &Path| {
+                let is_there = there.iter().any(|there| path == Path::new(there));
+                if is_there { Lies::Own } else { Lies::Nothing }
+            };
+            config_path(argument.clone(), variables.to_vec(), called, look)
+                .unwrap()
                 .map(|path| path.display().to_string())
         };
     let (v2, v3) = (
@@ -203,8 +209,35 @@ fn the_path_is_the_argument_then_the_variable_then_where_the_images_have_it() {
     }
     assert_eq!(place(&None, &empty, CalledAs::Roadstead, &[v2, v3]), None);
     let third = |there: &[&str]| place(&None, &[], CalledAs::Registry, there);
-    assert_eq!(third(&[v2, v3]).as_deref(), Some(v3));
+    assert_eq!(third(&[v3]).as_deref(), Some(v3));
     assert_eq!(third(&[v2]).as_deref(), Some(v2));
+}
+
+#[test]
+fn of_an_image_s_two_files_the_operator_s_own_counts() {
+    let (v2, v3) = (
+        "/etc/docker/registry/config.yml",
+        "/etc/distribution/config.yml",
+    );
+    let place = |of_v2, of_v3| {
+        let look = |path: &Path, shipped: &Path| {
+            assert!(shipped.starts_with("/usr/share/roadstead"));
+            if path == Path::new(v2) { of_v2 } else { of_v3 }
+        };
+        let found = config_path(None, [], CalledAs::Registry, look)?;
+        Ok(found.map(|path| path.display().to_string()))
+    };
+    let at = |path: &str| Ok(Some(path.to_owned()));
+    // What the image starts with: deletion is off.
+    assert_eq!(place(Lies::AsShipped, Lies::AsShipped), at(v2));
+    assert_eq!(place(Lies::Own, Lies::AsShipped), at(v2));
+    assert_eq!(place(Lies::AsShipped, Lies::Own), at(v3));
+    assert_eq!(place(Lies::Nothing, Lies::AsShipped), at(v3));
+    assert_eq!(place(Lies::Nothing, Lies::Nothing), Ok(None));
+    let both = place(Lies::Own, Lies::Own);
+    assert_eq!(both, Err(TwoConfigurations));
+    let told = TwoConfigurations.to_string();
+    assert!(told.contains(v2) && told.contains(v3), "{told}");
 }
 
 #[test]

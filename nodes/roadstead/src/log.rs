@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result};
-use roadstead_config::{Formatter, Log, LogLevel, trace_endpoint};
+use roadstead_config::{Formatter, Log, LogLevel, trace_collector};
 use roadstead_telemetry::log::{
     Format, Identity, Level, Log as Lines, Options, start as start_log,
 };
@@ -35,13 +35,14 @@ pub(crate) fn start(log: &Log, instance: &str) -> Result<Logging> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instance: instance.to_owned(),
     };
-    let traced = trace_endpoint().map(|endpoint| {
+    let traced = trace_collector().map(|collector| {
         let options = TraceOptions {
-            endpoint,
+            endpoint: collector.endpoint,
+            certificate: collector.certificate,
             service: "roadstead".to_owned(),
             identity: identity.clone(),
         };
-        Traces::start(&options).context("OTEL_EXPORTER_OTLP_ENDPOINT")
+        Traces::start(&options).context("OpenTelemetry")
     });
     let traces = traced.transpose()?;
     let options = Options {

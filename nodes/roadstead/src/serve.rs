@@ -16,7 +16,7 @@ use roadstead_registry::health::Health;
 use roadstead_registry::http::Telling;
 use roadstead_registry::serve::{self as http_server, Drained};
 use roadstead_registry::{Purging, Registry, http};
-use roadstead_storage::claim::Claim;
+use roadstead_storage::claim::{Claim, Lease};
 use roadstead_storage::{Driver, Meter, Metered};
 use roadstead_telemetry::access::AccessLog;
 use roadstead_telemetry::log::Log;
@@ -94,34 +94,52 @@ struct Process {
 
 async fn serve(config: Config, process: Process, log: Log) -> Result<ExitCode> {
     let signals = signals::listen(log)?;
-    let drain = signals.drain.clone();
     let tls = entry::tls(&config.http)?;
     let told = Told::build(&config)?;
-    let Store {
-        driver,
-        metadata,
-        claim,
-        events,
-    } = store::open(&config, &process.instance).await?;
+    let mut store = store::open(&config, &process.instance).await?;
+    let claim = store.claim.take();
     let lease = claim.as_ref().map(Claim::lease);
-    let claim = claim.map(|claim| Claimed::keep(claim, drain.clone()));
-    let store = told.metered(&config, driver);
-    let metadata = Arc::new(metadata);
-    let cache = wiring::cache::build(&config, told.metrics.clone(), lease).await?;
-    let registry = build(&config, &store, &metadata, &cache).await?;
-    let (deliveries, events) = wiring::notices::build(&config.notifications, events)?;
+    let claim = claim.map(|claim| Claimed::keep(claim, signals.drain.clone()));
+    let served = serve_from(store, lease, &config, process, tls, &told, signals).await;
+    // Also when it could not be served: who starts next need not wait.
+    let code = match claim {
+        Some(claim) => claim.release().await,
+        None => ExitCode::SUCCESS,
+    };
+    told.finish().await;
+    if served? == Drained::Whole {
+        tracing::info!("stopped: nothing was cut off");
+    }
+    Ok(code)
+}
+
+async fn serve_from(
+    store: Store,
+    lease: Option<Lease>,
+    config: &Config,
+    process: Process,
+    tls: Option<Tls>,
+    told: &Told,
+    signals: Signals,
+) -> Result<Drained> {
+    let drain = signals.drain.clone();
+    let driver = told.metered(config, store.driver);
+    let metadata = Arc::new(store.metadata);
+    let cache = wiring::cache::build(config, told.metrics.clone(), lease).await?;
+    let registry = build(config, &driver, &metadata, &cache).await?;
+    let (deliveries, events) = wiring::notices::build(&config.notifications, store.events)?;
     let health = Health::default();
     let listeners = entry::listeners(&config.http, process.inherited).await?;
-    let notices = wiring::notices_of(&config, &process.instance, &listeners, events.clone());
+    let notices = wiring::notices_of(config, &process.instance, &listeners, events.clone());
     let surface =
-        wiring::surface(&config, health.clone(), &registry, told.telling(), notices).await?;
-    announce(&config, &listeners);
+        wiring::surface(config, health.clone(), &registry, told.telling(), notices).await?;
+    announce(config, &listeners);
     if process.has_file {
-        remark_on_what_is_shared(&config);
+        remark_on_what_is_shared(config);
     }
-    keep_house(&config, &registry, &told.metrics, &drain).await;
-    keep_certificate(&config, tls.as_ref(), &told.metrics, signals);
-    let checks = wiring::checks::of(&config.health, store);
+    keep_house(config, &registry, &told.metrics, &drain).await;
+    keep_certificate(config, tls.as_ref(), &told.metrics, signals);
+    let checks = wiring::checks::of(&config.health, driver);
     tokio::spawn(health.clone().watch(checks, drain.clone()));
     if let Some(address) = &config.http.debug {
         let subject = Subject {
@@ -136,28 +154,14 @@ async fn serve(config: Config, process: Process, log: Log) -> Result<ExitCode> {
     let delivered = CancellationToken::new();
     let deliveries = tokio::spawn(deliveries.run(delivered.clone()));
     let service = http::router(Arc::clone(&registry), surface);
-    let drained = http_server::serve(
-        listeners,
-        tls,
-        service,
-        server_options(&config, &told.metrics),
-        drain,
-    )
-    .await;
+    let options = server_options(config, &told.metrics);
+    let drained = http_server::serve(listeners, tls, service, options, drain).await;
     finish(registry, metadata).await;
     delivered.cancel();
     if let Err(error) = deliveries.await {
         tracing::error!(%error, "notifications were not brought to an end");
     }
-    let code = match claim {
-        Some(claim) => claim.release().await,
-        None => ExitCode::SUCCESS,
-    };
-    told.finish().await;
-    if drained == Drained::Whole {
-        tracing::info!("stopped: nothing was cut off");
-    }
-    Ok(code)
+    Ok(drained)
 }
 
 /// What a registry does beside answering requests, until the drain.
@@ -297,7 +301,7 @@ fn keep_certificate(config: &Config, tls: Option<&Tls>, metrics: &Metrics, signa
 fn place(storage: &Storage) -> String {
     match &storage.driver {
         DriverKind::InMemory => "memory, until the process ends".to_owned(),
-        DriverKind::S3(s3) => format!("the bucket {}", s3.bucket),
+        DriverKind::S3(s3) => format!("the bucket {}, under /{}", s3.bucket, s3.root),
         DriverKind::Filesystem { root, .. } => absolute(root).display().to_string(),
     }
 }

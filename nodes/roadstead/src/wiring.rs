@@ -14,13 +14,13 @@ use http::{HeaderName, HeaderValue};
 use regex::Regex;
 use roadstead_auth::Authenticator;
 use roadstead_config::{
-    CalledAs, Config, Loaded, Platforms as ConfigPlatforms, Probe, config_path, from_process,
+    CalledAs, Config, Lies, Loaded, Platforms as ConfigPlatforms, Probe, config_path, from_process,
 };
 use roadstead_events::{Events, Source};
 use roadstead_listen::Listener;
 use roadstead_registry::health::Health;
 use roadstead_registry::http::{Notices, Surface, Telling};
-use roadstead_registry::{Limits, ManifestRules, Options, Platforms, Registry};
+use roadstead_registry::{Limits, ManifestRules, Options, Platforms, REDIRECT_FOR, Registry};
 
 /// Where images go when nothing says where.
 const DEFAULT_ROOT: &str = "data";
@@ -35,7 +35,7 @@ pub(crate) fn load(argument: Option<PathBuf>) -> Result<Loaded> {
 pub(crate) fn load_and_tell(argument: Option<PathBuf>) -> Result<(Loaded, bool)> {
     let environment = from_process()?;
     let called = called_as();
-    let path = config_path(argument, environment.iter().cloned(), called, may_exist);
+    let path = config_path(argument, environment.iter().cloned(), called, look)?;
     let path = match (path, called) {
         (Some(path), _) => path,
         (None, CalledAs::Roadstead) => {
@@ -53,9 +53,15 @@ pub(crate) fn load_and_tell(argument: Option<PathBuf>) -> Result<(Loaded, bool)>
     Ok((loaded, true))
 }
 
-/// A file that cannot be looked at is named when reading it fails, instead of being passed over.
-fn may_exist(path: &Path) -> bool {
-    path.try_exists().unwrap_or(true)
+/// What lies at `path`, if it is not the same as `shipped`.
+fn look(path: &Path, shipped: &Path) -> Lies {
+    match std::fs::read(path) {
+        Ok(content) if std::fs::read(shipped).is_ok_and(|shipped| shipped == content) => {
+            Lies::AsShipped
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Lies::Nothing,
+        Ok(_) | Err(_) => Lies::Own,
+    }
 }
 
 /// The name that this program was started by.
@@ -96,7 +102,7 @@ pub(crate) fn registry_options(config: &Config) -> Result<Options> {
     Ok(Options {
         delete_enabled: storage.delete_enabled,
         read_only: storage.read_only,
-        redirects: !storage.redirect_disabled,
+        redirects: (!storage.redirect_disabled).then_some(REDIRECT_FOR),
         host: http.host.clone(),
         prefix: http.prefix.clone(),
         relative_urls: http.relative_urls,

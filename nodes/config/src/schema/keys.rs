@@ -8,7 +8,8 @@ use super::{Row, Status};
 const ACME: &str = "certificates by ACME come with the gateway; write certificate and key instead";
 const PROXY: &str =
     "mirroring another registry is not supported by this version yet; refusing to serve without it";
-const DRIVER: &str = "this storage driver is not supported by this version yet";
+const OBJECTS: &str = "this storage driver is not supported by this version yet; write filesystem or s3, and \
+     copy what lies under docker/registry/v2 there";
 
 pub(super) const KEYS: &[Row] = &[
     used("version"),
@@ -28,7 +29,7 @@ pub(super) const KEYS: &[Row] = &[
     used("storage.maintenance.readonly.enabled"),
     used("storage.maintenance.uploadpurging.{enabled,age,interval,dryrun}"),
     used("storage.cache.{blobdescriptor,blobdescriptorsize,layerinfo}"),
-    refused("storage.{gcs,azure,swift,oss}", DRIVER),
+    refused("storage.{gcs,azure,swift,oss}", OBJECTS),
     used(
         "storage.s3.{region,regionendpoint,forcepathstyle,bucket,encrypt,keyid,secure,skipverify,v4auth}",
     ),
@@ -43,6 +44,8 @@ pub(super) const KEYS: &[Row] = &[
     not_yet("storage.gcs.credentials.**").secret(),
     not_yet("storage.azure.{accountname,container,realm,serviceurl,rootdirectory}"),
     not_yet("storage.azure.{max_retries,retry_delay,skipverify}"),
+    // Of releases before 3.1.
+    not_yet("storage.azure.{copy_status_poll_max_retry,copy_status_poll_delay}"),
     not_yet("storage.azure.{accountkey,connectionstring,credentials.secret}").secret(),
     not_yet("storage.azure.credentials.{type,clientid,tenantid}"),
     not_yet("storage.swift.**").secret(),
@@ -56,7 +59,12 @@ pub(super) const KEYS: &[Row] = &[
     used("auth.token.{autoredirect,autoredirectpath}"),
     not_yet("middleware.registry[].{name,disabled,options.**}"),
     not_yet("middleware.repository[].{name,disabled,options.**}"),
-    not_yet("middleware.storage[].{name,disabled,options.**}"),
+    not_yet("middleware.storage[].{name,disabled}"),
+    not_yet("middleware.storage[].options.{baseurl,privatekey,keypairid,duration,ipfilteredby}"),
+    not_yet(
+        "middleware.storage[].options.{awsregion,updatefrequency,updatefrenquency,iprangesurl}",
+    ),
+    not_yet("middleware.storage[].options.{scheme,host,trimpathprefix}"),
     not_yet("policy.repository.classes[]"),
     // The HTTP server.
     used(

@@ -53,6 +53,11 @@ impl Lease {
             .then_some(epoch)
     }
 
+    /// Whether it never ends: nobody else serves the store.
+    pub fn is_unlimited(&self) -> bool {
+        self.lock().until.is_none()
+    }
+
     pub fn is_held(&self) -> bool {
         self.epoch().is_some()
     }

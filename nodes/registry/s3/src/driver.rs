@@ -179,6 +179,11 @@ impl Driver for S3 {
         remove::remove(&self.store, path).await
     }
 
+    async fn remove_if(&self, path: &StorePath, content: &[u8]) -> Result<bool, Error> {
+        let removed = remove::object_if(&self.store, &self.store.keys.file(path), content).await;
+        removed.map_err(Failure::writing)
+    }
+
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error> {
         Ok(Box::new(S3Stage::new(&self.store, hint)?))
     }

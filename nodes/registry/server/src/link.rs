@@ -62,12 +62,15 @@ pub(crate) async fn follow(store: &dyn Driver, link: &StorePath) -> Result<Optio
     held_by(link, store.get(link, layout::LINK_LIMIT).await)
 }
 
+/// The digest that a link holds.
+pub(crate) fn pointed_to(content: &[u8]) -> Option<Digest> {
+    std::str::from_utf8(content).ok()?.trim_end().parse().ok()
+}
+
 fn held_by(link: &StorePath, got: Result<Bytes, StoreError>) -> Result<Option<Digest>, Error> {
     match got {
         Ok(content) => {
-            let digest = std::str::from_utf8(&content)
-                .ok()
-                .and_then(|text| text.trim_end().parse().ok());
+            let digest = pointed_to(&content);
             if digest.is_none() {
                 tracing::warn!(%link, "a link does not hold a digest and counts as absent");
             }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use roadstead_cache::{Descriptor as Known, Key};
+use roadstead_metadata::Unavailable;
 use roadstead_oci::{
     Algorithm, Child, Descriptor, Digest, Manifest, MediaType, Name, Reference, Tag,
 };
@@ -22,6 +23,9 @@ const AT_ONCE: usize = 16;
 
 /// References told to be missing, at most: each is an error of its own in the answer.
 const MISSING_TOLD: usize = 100;
+
+/// How often a push begins again that other nodes' deletions undo.
+const ATTEMPTS: usize = 8;
 
 /// A manifest as a client sends it.
 #[derive(Debug)]
@@ -101,14 +105,24 @@ impl Registry {
         bytes: Bytes,
     ) -> Result<(), Error> {
         let _no_deletion = self.deletions.held_off(name).await;
-        self.store_manifest(name, digest, tags, bytes).await?;
-        let current = tags
-            .iter()
-            .map(|tag| link_to(layout::tag_current(name, tag), digest));
-        let put = self.store.put(current.collect()).await;
-        // Also after a failure: any of them may point there.
-        self.deletions.tell(name, digest, tags);
-        Ok(put?)
+        for _attempt in 0..ATTEMPTS {
+            self.store_manifest(name, digest, tags, bytes.clone())
+                .await?;
+            let current = tags
+                .iter()
+                .map(|tag| link_to(layout::tag_current(name, tag), digest));
+            let put = self.store.put(current.collect()).await;
+            // Also after a failure: any of them may point there.
+            self.deletions.tell(name, digest, tags);
+            put?;
+            // Another node may have deleted the manifest meanwhile, and looked for its tags before they were there.
+            if self.lease.is_unlimited()
+                || self.linked_manifest(name, digest).await?.as_ref() == Some(digest)
+            {
+                return Ok(());
+            }
+        }
+        Err(Unavailable::because("the manifest is being deleted again and again").into())
     }
 
     async fn store_manifest(

@@ -1,7 +1,6 @@
 //! Pulling: what a name and a reference lead to, and its bytes.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use bytes::Bytes;
 use roadstead_cache::{Descriptor, Key};
@@ -13,9 +12,6 @@ use crate::error::Error;
 
 /// Manifests larger than what may be pushed today can have been pushed under another limit.
 const READ_LIMIT: usize = 64 << 20;
-
-/// How long a client may begin to read where it was sent: the reference's.
-const REDIRECT_FOR: Duration = Duration::from_mins(20);
 
 /// A stored manifest, its bytes exactly as they were pushed.
 #[derive(Debug)]
@@ -172,11 +168,11 @@ impl Registry {
         digest: &Digest,
         fetch: Fetch,
     ) -> Result<Option<String>, Error> {
-        if !self.options.redirects {
+        let Some(valid) = self.options.redirects else {
             return Ok(None);
-        }
+        };
         let data = layout::blob_data(digest);
-        Ok(self.store.redirect(&data, fetch, REDIRECT_FOR).await?)
+        Ok(self.store.redirect(&data, fetch, valid).await?)
     }
 
     /// Bytes of a blob that was just seen to be there.

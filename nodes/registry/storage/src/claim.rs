@@ -14,7 +14,7 @@ mod held;
 mod record;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -95,7 +95,7 @@ impl Claim {
         if let Some(other) = record::read(&*store).await?
             && owner.as_ref() != Some(&other.owner)
         {
-            wait_out(&*store, &other, &instance).await?;
+            wait_out(&*store, &other).await?;
         }
         let record = Record {
             owner: owner.unwrap_or_else(|| instance.clone()),
@@ -183,8 +183,8 @@ impl Claim {
 }
 
 /// Waits until it is certain that `other` is gone, or alive.
-async fn wait_out(store: &dyn Driver, other: &Record, instance: &str) -> Result<(), ClaimError> {
-    let left = DEAD_AFTER.saturating_sub(age(store, instance).await?);
+async fn wait_out(store: &dyn Driver, other: &Record) -> Result<(), ClaimError> {
+    let left = DEAD_AFTER.saturating_sub(age(store).await?);
     let began = Instant::now();
     if !left.is_zero() {
         tracing::info!(
@@ -208,25 +208,29 @@ async fn wait_out(store: &dyn Driver, other: &Record, instance: &str) -> Result<
 }
 
 /// How long ago the claim that is there was written, by the store's clock: what is written now tells the present.
-async fn age(store: &dyn Driver, instance: &str) -> Result<Duration, ClaimError> {
-    let Some(path) = record::beside(instance) else {
-        return Ok(Duration::ZERO);
+async fn age(store: &dyn Driver) -> Result<Duration, Error> {
+    let clock = Put {
+        path: record::clock(),
+        content: "now".into(),
     };
-    let content = instance.to_owned().into();
-    let present = Put {
-        path: path.clone(),
-        content,
-    };
-    store.put(vec![present]).await?;
-    let present = store.stat(&path).await?.modified;
-    store.remove(&path).await?;
-    let written = match store.stat(&record::path()).await {
-        Err(Error::NotFound(_)) => return Ok(DEAD_AFTER),
-        written => written?.modified,
-    };
+    store.put(vec![clock]).await?;
+    let present = modified(store, &record::clock()).await?;
+    match store.remove(&record::clock()).await {
+        // Somebody else who waits asked at the same time.
+        Err(Error::NotFound(_)) => {}
+        removed => removed?,
+    }
+    let written = modified(store, &record::path()).await?;
     let age = written.zip(present);
     let age = age.and_then(|(written, present)| present.duration_since(written).ok());
     Ok(age.unwrap_or_default())
+}
+
+async fn modified(store: &dyn Driver, path: &StorePath) -> Result<Option<SystemTime>, Error> {
+    match store.stat(path).await {
+        Err(Error::NotFound(_)) => Ok(None),
+        stat => Ok(stat?.modified),
+    }
 }
 
 #[cfg(test)]

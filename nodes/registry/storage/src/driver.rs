@@ -88,6 +88,16 @@ pub trait Driver: Send + Sync + fmt::Debug {
     /// Removes a file, or a directory with all that is in it. `NotFound` when it is not there.
     async fn remove(&self, path: &StorePath) -> Result<(), Error>;
 
+    /// Removes a small file if it holds this content; whether it did. What another writer put there meanwhile is left, or
+    /// put back.
+    async fn remove_if(&self, path: &StorePath, content: &[u8]) -> Result<bool, Error>;
+
+    /// Removes a directory, and those in it, if there is no file in them. A store without directories has nothing to do.
+    async fn prune(&self, directory: &StorePath) -> Result<(), Error> {
+        let _nothing = directory;
+        Ok(())
+    }
+
     /// A new place to write an upload's bytes to, outside of the layout. `hint` is part of the place's name:
     /// letters, digits and dashes.
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error>;

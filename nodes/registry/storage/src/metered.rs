@@ -92,6 +92,15 @@ impl Driver for Metered {
         self.took("Delete", self.driver.remove(path)).await
     }
 
+    async fn remove_if(&self, path: &StorePath, content: &[u8]) -> Result<bool, Error> {
+        let removed = self.driver.remove_if(path, content);
+        self.took("Delete", removed).await
+    }
+
+    async fn prune(&self, directory: &StorePath) -> Result<(), Error> {
+        self.driver.prune(directory).await
+    }
+
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error> {
         self.took("Writer", self.driver.stage(hint)).await
     }

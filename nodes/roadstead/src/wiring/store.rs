@@ -259,7 +259,7 @@ fn options(settings: &Settings) -> Options {
         user_agent: settings
             .user_agent
             .clone()
-            .unwrap_or(default.user_agent.clone()),
+            .unwrap_or_else(|| default.user_agent.clone()),
         ..default
     }
 }

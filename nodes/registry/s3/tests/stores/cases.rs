@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use roadstead_s3::{Options, Parts, S3};
-use roadstead_storage::contract::{self, Removed};
+use roadstead_storage::contract::{self, Promises, Removed};
 use roadstead_storage::{Driver, Error, Fetch, Opened, Publication, Put, Staged, StorePath};
 
 use crate::server::{READER, Seaweed, credentials};
@@ -79,7 +79,7 @@ fn far() -> SystemTime {
 /// More than the suite asks for.
 const STORES: usize = 20;
 
-pub(crate) async fn contract(make: Make<'_>) {
+pub(crate) async fn contract(make: Make<'_>, removes_only_what_was_seen: bool) {
     let mut drivers = Vec::new();
     for n in 0..STORES {
         drivers.push(connect(make(&format!("contract/{n}"))).await);
@@ -89,7 +89,11 @@ pub(crate) async fn contract(make: Make<'_>) {
         let driver = drivers.lock().expect("not poisoned").pop();
         Box::new(driver.expect("enough"))
     };
-    contract::check_with(&next, Removed::MayBreak).await;
+    let promises = Promises {
+        removed: Removed::MayBreak,
+        removes_only_what_was_seen,
+    };
+    contract::check_with(&next, promises).await;
 }
 
 /// Keys are the reference's, so that either finds what the other wrote.

@@ -97,6 +97,16 @@ impl Driver for Held {
         self.driver.remove(path).await
     }
 
+    async fn remove_if(&self, path: &StorePath, content: &[u8]) -> Result<bool, Error> {
+        self.check()?;
+        self.driver.remove_if(path, content).await
+    }
+
+    async fn prune(&self, directory: &StorePath) -> Result<(), Error> {
+        self.check()?;
+        self.driver.prune(directory).await
+    }
+
     /// What is staged is nobody's until it is published, so its bytes are let go on.
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error> {
         self.check()?;

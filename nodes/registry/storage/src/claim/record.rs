@@ -48,9 +48,9 @@ pub(super) fn path() -> StorePath {
     StorePath::of(format_args!("/roadstead/server"))
 }
 
-/// A file beside it. `None` for what is no name.
-pub(super) fn beside(name: &str) -> Option<StorePath> {
-    path().parent()?.join(&format!("present-{name}")).ok()
+/// What is written to learn the time.
+pub(super) fn clock() -> StorePath {
+    StorePath::of(format_args!("/roadstead/clock"))
 }
 
 pub(super) async fn read(store: &dyn Driver) -> Result<Option<Record>, ClaimError> {

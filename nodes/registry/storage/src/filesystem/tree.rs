@@ -5,6 +5,7 @@
 //! All paths are resolved from a handle on the root at the moment of the operation. A write that finds its directory
 //! removed by another request makes it again; one that finds the root itself gone fails.
 
+mod conditional;
 mod settle;
 mod uploads;
 mod write;
