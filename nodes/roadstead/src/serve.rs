@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use roadstead_cache::Cache;
 use roadstead_config::{
     Auth, Config, DriverKind, Loaded, Storage, UploadPurging, Warning, socket_activation,
 };
@@ -125,8 +126,7 @@ async fn serve_from(
     let driver = told.metered(config, store.driver);
     let metadata = Arc::new(store.metadata);
     let cache = wiring::cache::build(config, told.metrics.clone(), lease).await?;
-    let registry = build(config, Arc::clone(&driver), Arc::clone(&metadata)).await?;
-    let registry = Arc::new(registry.with_cache(cache.clone()));
+    let registry = build(config, &driver, &metadata, &cache).await?;
     let (deliveries, events) = wiring::notices::build(&config.notifications, store.events)?;
     let health = Health::default();
     let listeners = entry::listeners(&config.http, process.inherited).await?;
@@ -233,9 +233,16 @@ impl Told {
     }
 }
 
-async fn build(config: &Config, store: Arc<dyn Driver>, metadata: Arc<Local>) -> Result<Registry> {
-    let metadata: Arc<dyn Metadata> = metadata;
-    Ok(Registry::build(store, metadata, wiring::registry_options(config)?).await?)
+async fn build(
+    config: &Config,
+    store: &Arc<dyn Driver>,
+    metadata: &Arc<Local>,
+    cache: &Cache,
+) -> Result<Arc<Registry>> {
+    let metadata: Arc<dyn Metadata> = Arc::<Local>::clone(metadata);
+    let options = wiring::registry_options(config)?;
+    let registry = Registry::build(Arc::clone(store), metadata, options).await?;
+    Ok(Arc::new(registry.with_cache(cache.clone())))
 }
 
 /// What the reference says of the settings that several registries have to share.

@@ -87,14 +87,24 @@ impl Registry {
     /// With this cache, instead of one that keeps manifests' bytes and nothing else.
     #[must_use]
     pub fn with_cache(self, cache: Cache) -> Self {
-        Self { cache, ..self }
+        let registry = Self { cache, ..self };
+        registry.trust_if_alone();
+        registry
     }
 
     /// One of several nodes that serve the same store: it writes only while it holds this lease.
     #[must_use]
     pub fn with_lease(mut self, lease: Lease) -> Self {
         self.lease = lease;
+        self.trust_if_alone();
         self
+    }
+
+    /// Nodes do not hear of each other's deletions: what exists is asked of the store.
+    fn trust_if_alone(&self) {
+        if !self.lease.is_unlimited() {
+            self.cache.trust(false);
+        }
     }
 
     /// Whether this process may write, and should be sent requests.
