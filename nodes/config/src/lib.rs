@@ -42,6 +42,7 @@ pub use limits::Limits;
 pub use listen::{Listen, ListenAddr, NotAListenAddr};
 pub use log::{Formatter, HookLevel, Log, LogLevel, MailHook};
 pub use mistake::{Mistake, Mistakes, Origin, Warning};
+pub use node::MAX_BYTES;
 pub use notifications::{Endpoint, EventAction, Notifications};
 pub use place::{CalledAs, config_path};
 pub use proxies::{Probe, Probes, Proxies};
