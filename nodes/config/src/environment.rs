@@ -17,6 +17,8 @@ const PREFIX: &str = "REGISTRY_";
 pub(crate) const PATH_VARIABLE: &str = "REGISTRY_CONFIGURATION_PATH";
 /// The file says which version it is written in.
 const VERSION_VARIABLE: &str = "REGISTRY_VERSION";
+/// Bytes of a name. A key has a hundred; finding out what was meant takes time that grows with the square of them.
+const MAX_NAME: usize = 1024;
 
 /// The `REGISTRY_*` variables of this process, the only place where they are read.
 ///
@@ -116,6 +118,9 @@ fn overlay(
     findings: &mut Findings,
 ) -> Result<(), Mistake> {
     let origin = Origin::Variable(variable.to_owned());
+    if variable.len() > MAX_NAME {
+        return Err(Mistake::new(variable, origin, "the name is too long"));
+    }
     let fields = variable.strip_prefix(PREFIX).unwrap_or(variable);
     let fields = fields.to_lowercase();
     let key = schema::wanted_key(&fields.split('_').collect::<Vec<_>>());

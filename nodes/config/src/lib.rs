@@ -44,6 +44,7 @@ pub use limits::Limits;
 pub use listen::{Listen, ListenAddr, NotAListenAddr};
 pub use log::{Formatter, HookLevel, Log, LogLevel, MailHook};
 pub use mistake::{Mistake, Mistakes, Origin, Warning};
+pub use node::MAX_BYTES;
 pub use notifications::{Endpoint, EventAction, Notifications};
 pub use place::{CalledAs, Lies, TwoConfigurations, config_path};
 pub use proxies::{Probe, Probes, Proxies};

@@ -144,6 +144,29 @@ fn only_version_0_1_is_read() {
 }
 
 #[test]
+fn keys_are_shown_on_one_line_and_command_no_terminal() {
+    let text = "version: 0.1\nstorage: inmemory\n\"\\e[31mred\\n\\u202e\\\"'\": 1\n";
+    let loaded = Config::load(text, []).unwrap();
+    let said: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    let key = r#"\u{1b}[31mred\n\u{202e}"' (line 3): "#;
+    assert!(said.iter().any(|line| line.starts_with(key)), "{said:?}");
+    let text = format!(
+        "version: 0.1\nstorage: {{inmemory: {{\"{}\": 1}}}}\n",
+        "k".repeat(5000)
+    );
+    let loaded = Config::load(&text, []).unwrap();
+    assert!(
+        loaded
+            .warnings
+            .iter()
+            .all(|line| line.to_string().len() < 500)
+    );
+    let text = "version: 0.1\nstorage: {\"\\e[31mred\": {}}\n";
+    let mistakes = Config::load(text, []).unwrap_err().to_string();
+    assert!(!mistakes.contains('\u{1b}'), "{mistakes:?}");
+}
+
+#[test]
 fn broken_yaml_is_one_mistake_with_its_line() {
     let told = Config::load("version: 0.1\nhttp: [\n", []).unwrap_err();
     assert_eq!(told.mistakes.len(), 1);

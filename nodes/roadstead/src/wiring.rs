@@ -3,6 +3,7 @@
 pub(crate) mod cache;
 pub(crate) mod checks;
 pub(crate) mod entry;
+mod file;
 mod guard;
 pub(crate) mod notices;
 pub(crate) mod store;
@@ -46,8 +47,8 @@ pub(crate) fn load_and_tell(argument: Option<PathBuf>) -> Result<(Loaded, bool)>
             "configuration path unspecified: name the file, as an argument or in REGISTRY_CONFIGURATION_PATH"
         ),
     };
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("the configuration {}", path.display()))?;
+    let text =
+        file::read(&path).with_context(|| format!("the configuration {}", path.display()))?;
     let loaded = Config::load(&text, environment)
         .with_context(|| format!("the configuration {}", path.display()))?;
     Ok((loaded, true))
