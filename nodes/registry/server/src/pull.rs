@@ -1,17 +1,23 @@
 //! Pulling: what a name and a reference lead to, and its bytes.
 
 use std::borrow::Cow;
+use std::ops::Deref;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 use roadstead_oci::{Digest, Manifest, Name, Reference};
-use roadstead_storage::{Error as StoreError, Fetch, Opened, layout};
+use roadstead_storage::{Error as StoreError, Fetch, Opened, StorePath, layout};
 
 use crate::Registry;
 use crate::error::Error;
+use crate::room::{Room, SMALL, Turn};
 
 /// Manifests larger than what may be pushed today can have been pushed under another limit.
 const READ_LIMIT: usize = 64 << 20;
+
+/// KiB of large manifests that are read at a time.
+pub(crate) const MANIFESTS_IN_MEMORY: u32 = 8 * 1024;
 
 /// How long a client may begin to read where it was sent: the reference's.
 const REDIRECT_FOR: Duration = Duration::from_mins(20);
@@ -21,7 +27,30 @@ const REDIRECT_FOR: Duration = Duration::from_mins(20);
 pub(crate) struct StoredManifest {
     pub(crate) digest: Digest,
     pub(crate) media_type: Cow<'static, str>,
-    pub(crate) bytes: Bytes,
+    pub(crate) content: Content,
+}
+
+/// A manifest's bytes, for as long as something is done with them here. A large one is not for keeping until a client has
+/// taken it: that is streamed.
+#[derive(Debug)]
+pub(crate) struct Content {
+    bytes: Bytes,
+    _room: Option<Room>,
+}
+
+impl Deref for Content {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+/// What is sent of a manifest.
+#[derive(Debug)]
+pub(crate) enum Sending {
+    Whole(Bytes),
+    Stream(Opened),
 }
 
 impl Registry {
@@ -39,21 +68,85 @@ impl Registry {
             Reference::Digest(digest) => self.linked_manifest(name, digest).await?,
         };
         let digest = digest.ok_or_else(unknown)?;
-        let bytes = self.manifest_bytes(&digest).await?.ok_or_else(unknown)?;
-        let media_type = Manifest::content_type(&bytes);
+        let content = self.manifest_bytes(&digest).await?.ok_or_else(unknown)?;
+        let media_type = Manifest::content_type(&content);
         Ok(StoredManifest {
             digest,
             media_type,
-            bytes,
+            content,
         })
     }
 
-    pub(crate) async fn manifest_bytes(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
-        match self.store.get(&layout::blob_data(digest), READ_LIMIT).await {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(StoreError::NotFound(_)) => Ok(None),
-            Err(error) => Err(error.into()),
+    /// The bytes for a client, which may take them as slowly as it likes: of a large manifest, they come from the store as
+    /// it does.
+    pub(crate) async fn send_manifest(
+        &self,
+        digest: &Digest,
+        content: Content,
+    ) -> Result<Sending, Error> {
+        if content.len() <= SMALL {
+            return Ok(Sending::Whole(content.bytes));
         }
+        drop(content);
+        let opened = self.store.open(&layout::blob_data(digest)).await?;
+        Ok(Sending::Stream(opened))
+    }
+
+    pub(crate) async fn manifest_bytes(&self, digest: &Digest) -> Result<Option<Content>, Error> {
+        self.manifest_bytes_in(digest, None).await
+    }
+
+    /// The same, with a turn that is taken before a large one is read.
+    pub(crate) async fn manifest_bytes_in(
+        &self,
+        digest: &Digest,
+        turn: Option<&Turn<'_>>,
+    ) -> Result<Option<Content>, Error> {
+        let data = layout::blob_data(digest);
+        let content = match self.store.get(&data, SMALL).await {
+            Err(StoreError::TooLarge { .. }) => self.large_manifest(&data, turn).await,
+            Ok(bytes) => Ok(Content { bytes, _room: None }),
+            Err(error) => Err(error.into()),
+        };
+        match content {
+            Ok(content) => Ok(Some(content)),
+            Err(Error::Store(StoreError::NotFound(_))) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn large_manifest(
+        &self,
+        data: &StorePath,
+        turn: Option<&Turn<'_>>,
+    ) -> Result<Content, Error> {
+        if let Some(turn) = turn {
+            turn.take().await?;
+        }
+        let size = self.store.stat(data).await?.size;
+        let room = self.manifests_in_memory.wait(size).await?;
+        Ok(Content {
+            bytes: self.whole(data).await?,
+            _room: Some(room),
+        })
+    }
+
+    /// Read in pieces: not each thread of those that wait for the disk is to need memory for all of it.
+    async fn whole(&self, data: &StorePath) -> Result<Bytes, Error> {
+        let Opened { size, object, .. } = self.store.open(data).await?;
+        let Some(length) = usize::try_from(size)
+            .ok()
+            .filter(|size| *size <= READ_LIMIT)
+        else {
+            let (path, limit) = (data.clone(), READ_LIMIT);
+            return Err(StoreError::TooLarge { path, limit }.into());
+        };
+        let mut whole = Vec::with_capacity(length);
+        let mut pieces = object.read(0..size);
+        while let Some(piece) = pieces.try_next().await? {
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.into())
     }
 
     /// A blob that the repository has, and under which digest it is stored.
