@@ -91,13 +91,12 @@ struct Process {
 
 async fn serve(config: Config, process: Process, log: Log) -> Result<ExitCode> {
     let signals = signals::listen(log)?;
-    let tls = entry::tls(&config.http)?;
     let told = Told::build(&config)?;
     let mut store = store::open(&config, &process.instance).await?;
     let claim = store.claim.take();
     let lease = claim.as_ref().map(Claim::lease);
     let claim = claim.map(|claim| Claimed::keep(claim, signals.drain.clone()));
-    let served = serve_from(store, lease, &config, process, tls, &told, signals).await;
+    let served = serve_from(store, lease, &config, process, &told, signals).await;
     // Also when it could not be served: who starts next need not wait.
     let code = match claim {
         Some(claim) => claim.release().await,
@@ -115,11 +114,11 @@ async fn serve_from(
     lease: Option<Lease>,
     config: &Config,
     process: Process,
-    tls: Option<Tls>,
     told: &Told,
     signals: Signals,
 ) -> Result<Drained> {
     let drain = signals.drain.clone();
+    let tls = entry::tls(&config.http)?;
     let driver = told.metered(config, store.driver);
     let metadata = Arc::new(store.metadata);
     let cache = wiring::cache::build(config, told.metrics.clone(), lease).await?;

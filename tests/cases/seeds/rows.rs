@@ -78,7 +78,13 @@ const ROWS: &[(&str, Shown)] = &[
     ("A117", Here),
     ("A118", Here),
     ("A119", Here),
-    ("A120", Later("the command `doctor`")),
+    (
+        "A120",
+        There(
+            "tests/cases/tls.rs",
+            "a120_a_client_that_does_not_trust_the_certificate_is_explained",
+        ),
+    ),
     (
         "A121",
         There(

@@ -98,7 +98,7 @@ impl Bench {
     async fn manifest(&self, reference: &str) -> Result<Bytes, Error> {
         let reference = reference.parse().unwrap();
         let stored = self.registry.manifest(&self.name, &reference).await?;
-        Ok(stored.bytes)
+        Ok(stored.content.clone())
     }
 }
 

@@ -19,6 +19,7 @@ mod pull;
 mod receive;
 mod referrers;
 mod remove;
+mod room;
 pub mod serve;
 mod session;
 mod tags;
@@ -48,6 +49,8 @@ pub struct Registry {
     options: Options,
     tokens: token::Tokens,
     referrers: referrers::Knowledge,
+    manifests_in_memory: room::Rooms,
+    turns: room::Turns,
     deletions: remove::Deletions,
     doubtful: doubtful::Doubtful,
     /// Refuses writes since somebody asked for it.
@@ -76,6 +79,8 @@ impl Registry {
             options,
             tokens: token::Tokens::new(&secret),
             referrers: referrers::Knowledge::default(),
+            manifests_in_memory: room::Rooms::of_kib(pull::MANIFESTS_IN_MEMORY),
+            turns: room::Turns::new(),
             deletions: remove::Deletions::default(),
             doubtful: doubtful::Doubtful::default(),
             read_only: AtomicBool::new(false),

@@ -4,6 +4,8 @@ mod answers;
 mod seats;
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::Request;
@@ -95,8 +97,10 @@ pub async fn serve(
         drain,
         cut_off: CancellationToken::new(),
     };
+    let distrust = Distrust::default();
     let accepting = listeners.into_iter().map(|listener| {
         let serving = Serving {
+            distrust: distrust.clone(),
             tls: tls.clone(),
             builder: builder(&options),
             service: service.clone(),
@@ -121,9 +125,29 @@ pub async fn serve(
     }
 }
 
+/// Clients that do not trust the certificate: the first is told of in full, since somebody has to do something about it.
+#[derive(Clone, Default)]
+struct Distrust(Arc<AtomicBool>);
+
+impl Distrust {
+    fn tell(&self, peer: &Peer) {
+        if self.0.swap(true, Ordering::Relaxed) {
+            tracing::debug!(%peer, "a client does not trust the certificate");
+        } else {
+            tracing::warn!(
+                %peer,
+                "a client does not trust the certificate: where it is signed by an authority of your own, give that \
+                 authority's certificate to each client (docker: /etc/docker/certs.d/HOST:PORT/ca.crt); where an \
+                 intermediate is missing, append it to http.tls.certificate"
+            );
+        }
+    }
+}
+
 /// What each connection is served with.
 #[derive(Clone)]
 struct Serving {
+    distrust: Distrust,
     tls: Option<Tls>,
     builder: Builder<TokioExecutor>,
     service: axum::Router,
@@ -186,6 +210,7 @@ impl Connection {
                 tracing::debug!(peer = %self.peer, "plain HTTP came where TLS is spoken");
                 client.refuse(HANDSHAKE_WITHIN).await;
             }
+            Err(AcceptError::Distrusted) => self.serving.distrust.tell(&self.peer),
             Err(error) => {
                 tracing::debug!(peer = %self.peer, %error, "a TLS handshake failed");
             }
@@ -226,6 +251,7 @@ impl Connection {
                     service,
                     options,
                     end,
+                    distrust: _,
                 },
         } = self;
         let other_end = OtherEnd {

@@ -162,7 +162,7 @@ impl From<Error> for Failure {
             Error::Body(BodyError::Idle(_)) => Self::new(ErrorCode::BlobUploadInvalid, detail)
                 .with_status(StatusCode::REQUEST_TIMEOUT),
             Error::Store(error) => Self::store(&error),
-            Error::Metadata(_) => unavailable(detail),
+            Error::Metadata(_) | Error::Busy(_) => unavailable(detail),
         }
     }
 }
