@@ -16,7 +16,7 @@ use roadstead_registry::health::Health;
 use roadstead_registry::http::Telling;
 use roadstead_registry::serve::{self as http_server, Drained};
 use roadstead_registry::{Purging, Registry, http};
-use roadstead_storage::claim::{Claim, Lease};
+use roadstead_storage::claim::Claim;
 use roadstead_storage::{Driver, Meter, Metered};
 use roadstead_telemetry::access::AccessLog;
 use roadstead_telemetry::log::Log;
@@ -96,11 +96,10 @@ async fn serve(config: Config, process: Process, log: Log) -> Result<ExitCode> {
     let signals = signals::listen(log)?;
     let tls = entry::tls(&config.http)?;
     let told = Told::build(&config)?;
-    let mut store = store::open(&config, &process.instance).await?;
-    let claim = store.claim.take();
-    let lease = claim.as_ref().map(Claim::lease);
+    let store = store::open(&config, &process.instance).await?;
+    let claim = store.claim.clone();
     let claim = claim.map(|claim| Claimed::keep(claim, signals.drain.clone()));
-    let served = serve_from(store, lease, &config, process, tls, &told, signals).await;
+    let served = serve_from(store, &config, process, tls, &told, signals).await;
     // Also when it could not be served: who starts next need not wait.
     let code = match claim {
         Some(claim) => claim.release().await,
@@ -115,7 +114,6 @@ async fn serve(config: Config, process: Process, log: Log) -> Result<ExitCode> {
 
 async fn serve_from(
     store: Store,
-    lease: Option<Lease>,
     config: &Config,
     process: Process,
     tls: Option<Tls>,
@@ -125,6 +123,7 @@ async fn serve_from(
     let drain = signals.drain.clone();
     let driver = told.metered(config, store.driver);
     let metadata = Arc::new(store.metadata);
+    let lease = store.claim.as_ref().map(Claim::lease);
     let cache = wiring::cache::build(config, told.metrics.clone(), lease).await?;
     let registry = build(config, &driver, &metadata, &cache).await?;
     let (deliveries, events) = wiring::notices::build(&config.notifications, store.events)?;
