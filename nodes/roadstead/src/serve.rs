@@ -16,7 +16,7 @@ use roadstead_registry::health::Health;
 use roadstead_registry::http::Telling;
 use roadstead_registry::serve::{self as http_server, Drained};
 use roadstead_registry::{Purging, Registry, http};
-use roadstead_storage::claim::{Claim, Lease};
+use roadstead_storage::claim::Claim;
 use roadstead_storage::{Driver, Meter, Metered};
 use roadstead_telemetry::access::AccessLog;
 use roadstead_telemetry::log::Log;
@@ -35,6 +35,9 @@ use crate::{descriptors, log};
 mod claimed;
 
 use claimed::Claimed;
+
+/// The first purge comes at a random time within this, so that many registries do not purge at once.
+const FIRST_PURGE_WITHIN: Duration = Duration::from_hours(1);
 
 /// Threads that may wait for the disk, where no driver says how many.
 const DISK_THREADS: u32 = 100;
@@ -91,12 +94,12 @@ struct Process {
 
 async fn serve(config: Config, process: Process, log: Log) -> Result<ExitCode> {
     let signals = signals::listen(log)?;
+    let tls = entry::tls(&config.http)?;
     let told = Told::build(&config)?;
-    let mut store = store::open(&config, &process.instance).await?;
-    let claim = store.claim.take();
-    let lease = claim.as_ref().map(Claim::lease);
+    let store = store::open(&config, &process.instance).await?;
+    let claim = store.claim.clone();
     let claim = claim.map(|claim| Claimed::keep(claim, signals.drain.clone()));
-    let served = serve_from(store, lease, &config, process, &told, signals).await;
+    let served = serve_from(store, &config, process, tls, &told, signals).await;
     // Also when it could not be served: who starts next need not wait.
     let code = match claim {
         Some(claim) => claim.release().await,
@@ -111,16 +114,16 @@ async fn serve(config: Config, process: Process, log: Log) -> Result<ExitCode> {
 
 async fn serve_from(
     store: Store,
-    lease: Option<Lease>,
     config: &Config,
     process: Process,
+    tls: Option<Tls>,
     told: &Told,
     signals: Signals,
 ) -> Result<Drained> {
     let drain = signals.drain.clone();
-    let tls = entry::tls(&config.http)?;
     let driver = told.metered(config, store.driver);
     let metadata = Arc::new(store.metadata);
+    let lease = store.claim.as_ref().map(Claim::lease);
     let cache = wiring::cache::build(config, told.metrics.clone(), lease).await?;
     let registry = build(config, &driver, &metadata, &cache).await?;
     let (deliveries, events) = wiring::notices::build(&config.notifications, store.events)?;
@@ -318,12 +321,14 @@ fn keep_purging(registry: &Arc<Registry>, purging: &UploadPurging, drain: &Cance
     if !purging.enabled {
         return;
     }
+    let first = FIRST_PURGE_WITHIN.mul_f64(fraction());
+    // Whole minutes, as the reference says it.
+    let first = Duration::from_mins(first.as_secs() / 60);
+    startup::upload_purge_in(first);
     let purging = Purging {
         age: purging.age,
         interval: purging.interval,
     };
-    let first = purging.first(fraction());
-    startup::upload_purge_in(first);
     let (registry, drain) = (Arc::clone(registry), drain.clone());
     tokio::spawn(async move { registry.keep_purging(purging, first, drain).await });
 }
