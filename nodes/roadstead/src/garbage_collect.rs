@@ -1,13 +1,14 @@
 //! `roadstead garbage-collect`: of a registry that is stopped.
 
 use std::io::{BufWriter, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use roadstead_config::{Config, DriverKind};
 use roadstead_registry::{CollectError, CollectOptions, Collected, collect};
 use roadstead_storage::claim::Claim;
+use roadstead_storage::layout;
 
 use crate::wiring::store::{self, Store};
 use crate::{log, wiring};
@@ -37,6 +38,9 @@ fn run_logged(
         bail!(
             "storage.maintenance.readonly: the store is not to be written to; --dry-run says what could go"
         );
+    }
+    if let DriverKind::Filesystem { root, .. } = &storage.driver {
+        check_is_store(root)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -68,6 +72,19 @@ fn run_logged(
     }
     collected?;
     unwritten.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
+}
+
+/// Opening a store makes what is missing: a misspelt root, or one that is not mounted, would be an empty store.
+fn check_is_store(root: &Path) -> Result<()> {
+    let repositories = root.join(layout::repositories().relative());
+    match std::fs::metadata(&repositories) {
+        Ok(_) => Ok(()),
+        Err(error) => bail!(
+            "storage.filesystem.rootdirectory: {}: no registry stores here ({}: {error}); look whether it is configured right, and mounted",
+            root.display(),
+            repositories.display()
+        ),
+    }
 }
 
 /// Ends when the store is another's.

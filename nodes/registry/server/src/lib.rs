@@ -36,7 +36,7 @@ use roadstead_storage::Driver;
 use tokio_util::task::TaskTracker;
 
 pub use body::{Body, BodyError};
-pub use collect::{CollectError, CollectOptions, Collected, collect};
+pub use collect::{CollectError, CollectOptions, Collected, Doubt, collect};
 pub use error::Error;
 pub use maintenance::{Purging, Reclaimed};
 pub use options::{Limits, ManifestRules, Options, Platforms, REDIRECT_FOR};
