@@ -230,7 +230,7 @@ fn write_place(f: &mut Printable<'_, '_>, key: &str, origin: &Origin) -> fmt::Re
 /// A key or a variable: whole, unless nobody would want to read it.
 fn write_name(f: &mut Printable<'_, '_>, name: &str) -> fmt::Result {
     match name.char_indices().nth(SHOWN_NAME_CHARS) {
-        Some((end, _)) => write!(f, "{}...", &name[..end]),
+        Some((end, _)) => write!(f, "{}...", name.split_at(end).0),
         None => f.write_str(name),
     }
 }
