@@ -229,9 +229,8 @@ fn write_place(f: &mut Printable<'_, '_>, key: &str, origin: &Origin) -> fmt::Re
 
 /// A key or a variable: whole, unless nobody would want to read it.
 fn write_name(f: &mut Printable<'_, '_>, name: &str) -> fmt::Result {
-    let cut = name.char_indices().nth(SHOWN_NAME_CHARS);
-    match cut.and_then(|(end, _)| name.get(..end)) {
-        Some(shown) => write!(f, "{shown}..."),
+    match name.char_indices().nth(SHOWN_NAME_CHARS) {
+        Some((end, _)) => write!(f, "{}...", name.split_at(end).0),
         None => f.write_str(name),
     }
 }

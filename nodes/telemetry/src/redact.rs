@@ -105,7 +105,7 @@ fn mask_parameters(parameters: &str) -> Cow<'_, str> {
 /// One parameter, with the separator after it.
 fn mask_piece(piece: &str) -> Cow<'_, str> {
     let parameter = piece.trim_end_matches(SEPARATORS);
-    let end = piece.get(parameter.len()..).unwrap_or_default();
+    let (_, end) = piece.split_at(parameter.len());
     let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
     if hides_secret(name) {
         Cow::Owned(format!("{MASK}{end}"))
