@@ -74,17 +74,19 @@ fn run_logged(
     unwritten.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
 }
 
-/// Opening a store makes what is missing: a misspelt root, or one that is not mounted, would be an empty store.
+/// Opening a store makes what is missing: a misspelt root, or one that is not mounted, would be an empty store. What a
+/// roadstead opened before may be in use, which is the better message.
 fn check_is_store(root: &Path) -> Result<()> {
     let repositories = root.join(layout::repositories().relative());
-    match std::fs::metadata(&repositories) {
-        Ok(_) => Ok(()),
-        Err(error) => bail!(
-            "storage.filesystem.rootdirectory: {}: no registry stores here ({}: {error}); look whether it is configured right, and mounted",
-            root.display(),
-            repositories.display()
-        ),
-    }
+    let error = match std::fs::metadata(&repositories) {
+        Err(error) if std::fs::metadata(root.join("roadstead")).is_err() => error,
+        _ => return Ok(()),
+    };
+    bail!(
+        "storage.filesystem.rootdirectory: {}: no registry stores here ({}: {error}); look whether it is configured right, and mounted",
+        root.display(),
+        repositories.display()
+    )
 }
 
 /// Ends when the store is another's.

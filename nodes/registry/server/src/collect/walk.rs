@@ -90,9 +90,8 @@ pub(super) async fn linked(
         Ok(content) => std::str::from_utf8(&content)
             .ok()
             .and_then(|text| text.trim_end().parse().ok()),
-        Err(StoreError::TooLarge { .. }) => None,
         Err(StoreError::NotFound(_)) if is_absent(store, link).await? => return Ok(None),
-        Err(StoreError::NotFound(_)) => None,
+        Err(StoreError::TooLarge { .. } | StoreError::NotFound(_)) => None,
         Err(error) => return Err(error.into()),
     };
     held.map(Some).ok_or_else(|| Doubt::TornLink.at(link))
@@ -113,7 +112,9 @@ pub(super) async fn exists(
 /// A path below a directory, of parts that are digests, names from this walk, and literals.
 pub(super) fn below(directory: &StorePath, rest: &str) -> Result<StorePath, CollectError> {
     let path = directory.join(rest);
-    path.map_err(|_strange| Doubt::StrangeName.at_text(format!("{directory}/{}", rest.escape_debug())))
+    path.map_err(|_strange| {
+        Doubt::StrangeName.at_text(format!("{directory}/{}", rest.escape_debug()))
+    })
 }
 
 /// All that lies in a directory; nothing when it does not exist.
