@@ -136,9 +136,10 @@ pub(super) async fn entries(
 }
 
 /// Whether what was not found is not even named where it would lie: neither a symbolic link that leads nowhere, nor a
-/// file where a directory should be, nor the other way round.
-async fn is_absent(store: &dyn Driver, path: &StorePath) -> Result<bool, CollectError> {
-    let mut path = path.clone();
+/// file where a directory should be, nor the other way round. A directory above it that is named and holds nothing is one
+/// that an object store has kept of files that were removed.
+async fn is_absent(store: &dyn Driver, file: &StorePath) -> Result<bool, CollectError> {
+    let mut path = file.clone();
     while let Some(parent) = path.parent() {
         let name = path.as_str().rsplit('/').next().unwrap_or_default();
         let mut after: Option<String> = None;
@@ -147,8 +148,8 @@ async fn is_absent(store: &dyn Driver, path: &StorePath) -> Result<bool, Collect
                 Err(StoreError::NotFound(_)) => break,
                 page => page?,
             };
-            if page.iter().any(|entry| entry.name == name) {
-                return Ok(false);
+            if let Some(named) = page.iter().find(|entry| entry.name == name) {
+                return Ok(named.is_directory && path != *file);
             }
             match page.into_iter().last() {
                 Some(last) => after = Some(last.name),
