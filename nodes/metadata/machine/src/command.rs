@@ -87,7 +87,7 @@ pub enum Outcome {
     },
     /// There is no such session (any more).
     UnknownSession,
-    /// The session has [`MAX_SEGMENTS`].
+    /// The session has [`MAX_SEGMENTS`](crate::MAX_SEGMENTS).
     TooManySegments,
     /// The sessions ended; what they had stored is nobody's now.
     Discarded {
