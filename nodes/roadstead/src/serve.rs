@@ -36,9 +36,6 @@ mod claimed;
 
 use claimed::Claimed;
 
-/// The first purge comes at a random time within this, so that many registries do not purge at once.
-const FIRST_PURGE_WITHIN: Duration = Duration::from_hours(1);
-
 /// Threads that may wait for the disk, where no driver says how many.
 const DISK_THREADS: u32 = 100;
 
@@ -321,14 +318,12 @@ fn keep_purging(registry: &Arc<Registry>, purging: &UploadPurging, drain: &Cance
     if !purging.enabled {
         return;
     }
-    let first = FIRST_PURGE_WITHIN.mul_f64(fraction());
-    // Whole minutes, as the reference says it.
-    let first = Duration::from_mins(first.as_secs() / 60);
-    startup::upload_purge_in(first);
     let purging = Purging {
         age: purging.age,
         interval: purging.interval,
     };
+    let first = purging.first(fraction());
+    startup::upload_purge_in(first);
     let (registry, drain) = (Arc::clone(registry), drain.clone());
     tokio::spawn(async move { registry.keep_purging(purging, first, drain).await });
 }
