@@ -16,7 +16,6 @@ pub use cluster::{
 };
 pub use command::{Command, Entry, Outcome};
 pub use machine::{FRESH_FOR, MAX_SEGMENTS, Machine, REMEMBER_FOR};
-pub use renounced::PROPOSED_WITHIN;
 pub use session::{Origin, Receiving, Segment, Session, SessionId, Standing};
 pub use snapshot::{FormatError, decode_entry, encode_entry};
 pub use time::Timestamp;
