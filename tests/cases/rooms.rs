@@ -12,6 +12,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("roadstead-config", &[]),
     ("roadstead-listen", &[]),
     ("roadstead-telemetry", &[]),
+    (
+        "roadstead-serve",
+        &["roadstead-listen", "roadstead-telemetry"],
+    ),
     ("roadstead-machine", &["roadstead-oci"]),
     (
         "roadstead-metadata",
@@ -28,9 +32,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "roadstead-auth",
             "roadstead-cache",
             "roadstead-events",
-            "roadstead-listen",
             "roadstead-metadata",
             "roadstead-oci",
+            "roadstead-serve",
             "roadstead-storage",
             "roadstead-telemetry",
         ],
@@ -46,6 +50,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "roadstead-metadata",
             "roadstead-registry",
             "roadstead-s3",
+            "roadstead-serve",
             "roadstead-storage",
             "roadstead-telemetry",
         ],
@@ -56,11 +61,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 
 /// Libraries that only these rooms name (the tests apart).
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("axum", &["roadstead-registry"]),
-    ("hyper", &["roadstead-registry", "roadstead-events"]),
+    ("axum", &["roadstead-registry", "roadstead-serve"]),
+    ("hyper", &["roadstead-serve", "roadstead-events"]),
     (
         "hyper-util",
-        &["roadstead-registry", "roadstead-events", "roadstead-s3"],
+        &["roadstead-serve", "roadstead-events", "roadstead-s3"],
     ),
     ("hyper-rustls", &["roadstead-events", "roadstead-s3"]),
     ("aws-lc-rs", &["roadstead-auth"]),

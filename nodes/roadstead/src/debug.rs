@@ -11,7 +11,7 @@ use roadstead_events::{EndpointStats, Events};
 use roadstead_registry::Registry;
 use roadstead_registry::health::Health;
 use roadstead_registry::http::{self, Debug};
-use roadstead_registry::serve as http_server;
+use roadstead_serve as http_server;
 use roadstead_telemetry::{metrics::Metrics, startup};
 use tokio_util::sync::CancellationToken;
 

@@ -19,7 +19,6 @@ mod referrers;
 mod request;
 mod route;
 mod uploads;
-mod via;
 
 use std::sync::Arc;
 
@@ -42,7 +41,6 @@ pub use events::Notices;
 use long::Lists;
 use request::Call;
 use route::{RawName, Route, Target};
-pub use via::OtherEnd;
 
 const API_VERSION: &str = "docker-distribution-api-version";
 
@@ -87,7 +85,7 @@ pub fn router(registry: Arc<Registry>, surface: Surface) -> axum::Router {
 
 /// The way of a request.
 async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response<Body> {
-    let names_its_host = request::names_its_host(&request);
+    let names_its_host = roadstead_serve::names_its_host(&request);
     let (call, body) = Call::parse(&api, request);
     let route = Route::parse(&call.path);
     let account = Account::open(&api.surface.telling, &call, &route);

@@ -1,7 +1,7 @@
 //! A registry: what the HTTP API asks, over a storage driver and the metadata service.
 //!
 //! [`Registry`] holds the use cases, each in a file of its own, in the words of the distribution specification and
-//! without HTTP. [`http`] parses requests, calls them and answers; [`serve`] accepts connections and drains them.
+//! without HTTP. [`http`] parses requests, calls them and answers.
 
 mod body;
 mod catalog;
@@ -20,7 +20,6 @@ mod receive;
 mod referrers;
 mod remove;
 mod room;
-pub mod serve;
 mod session;
 mod tags;
 mod token;

@@ -13,12 +13,12 @@ use percent_encoding::percent_decode_str;
 
 use roadstead_auth::{Granted, Wanted};
 use roadstead_oci::Name;
+use roadstead_serve::{OtherEnd, Via};
 use uuid::Uuid;
 
 use super::Api;
 use super::account::Learnt;
 use super::query::Query;
-use super::via::{OtherEnd, Via};
 use crate::body::{Body as Incoming, BodyError};
 
 /// All of a request but its body.
@@ -140,12 +140,6 @@ impl Call {
     pub(super) fn is_head(&self) -> bool {
         self.method == Method::HEAD
     }
-}
-
-/// Whether a request says for whom it is: HTTP/1.1 wants that once, no more and no less (RFC 9112, section 3.2).
-pub(super) fn names_its_host(request: &Request) -> bool {
-    let hosts = request.headers().get_all(header::HOST).iter().count();
-    request.version() != Version::HTTP_11 || hosts == 1
 }
 
 /// The same everywhere, whatever the prefix.

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, Request, Version, header};
 use ipnet::IpNet;
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -24,23 +24,18 @@ pub struct OtherEnd {
 
 /// How a request reached us.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Via {
+pub struct Via {
     /// `http` or `https`, as the client sees it.
-    pub(super) scheme: &'static str,
+    pub scheme: &'static str,
     /// The host that the client asked for, with its port if it said one. Absent when it cannot be one.
-    pub(super) host: Option<String>,
+    pub host: Option<String>,
     /// The client: the nearest hop that is not a trusted proxy.
-    pub(super) client: Option<IpAddr>,
+    pub client: Option<IpAddr>,
 }
 
 impl Via {
     /// `asked` is the host that the request names.
-    pub(super) fn of(
-        headers: &HeaderMap,
-        asked: Option<&str>,
-        peer: OtherEnd,
-        trusted: &[IpNet],
-    ) -> Self {
+    pub fn of(headers: &HeaderMap, asked: Option<&str>, peer: OtherEnd, trusted: &[IpNet]) -> Self {
         let address = peer.address.map(|address| address.ip().to_canonical());
         let own = Self {
             scheme: if peer.is_tls { "https" } else { "http" },
@@ -58,6 +53,12 @@ impl Via {
             host: said.host.or(own.host),
         }
     }
+}
+
+/// Whether a request says for whom it is: HTTP/1.1 wants that once, no more and no less (RFC 9112, section 3.2).
+pub fn names_its_host<B>(request: &Request<B>) -> bool {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    request.version() != Version::HTTP_11 || hosts == 1
 }
 
 /// What the proxies said.

@@ -24,7 +24,7 @@ use tower::ServiceExt as _;
 
 use seats::{Seat, Seats};
 
-use crate::http::OtherEnd;
+use crate::OtherEnd;
 
 /// A client has this long to send a request's headers, and may leave a connection idle for as long. More than the 60 s
 /// for which proxies commonly keep idle connections to upstreams: they close first, and lose no request.
