@@ -42,7 +42,6 @@ mod order;
 mod pull;
 mod push;
 mod random;
-mod raw;
 mod references;
 mod referrers;
 mod shapes;

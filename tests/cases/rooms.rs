@@ -46,6 +46,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "roadstead-cache",
             "roadstead-config",
             "roadstead-events",
+            "roadstead-gateway",
             "roadstead-listen",
             "roadstead-metadata",
             "roadstead-registry",
@@ -55,17 +56,28 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "roadstead-telemetry",
         ],
     ),
+    (
+        "roadstead-gateway",
+        &["roadstead-oci", "roadstead-serve", "roadstead-telemetry"],
+    ),
     ("roadstead-powercut", &[]),
     ("roadstead-tests", &["roadstead-oci", "roadstead-powercut"]),
 ];
 
 /// Libraries that only these rooms name (the tests apart).
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("axum", &["roadstead-registry", "roadstead-serve"]),
-    ("hyper", &["roadstead-serve", "roadstead-events"]),
+    (
+        "axum",
+        &[
+            "roadstead-gateway",
+            "roadstead-registry",
+            "roadstead-serve",
+        ],
+    ),
+    ("hyper", &["roadstead-gateway", "roadstead-serve", "roadstead-events"]),
     (
         "hyper-util",
-        &["roadstead-serve", "roadstead-events", "roadstead-s3"],
+        &["roadstead-gateway", "roadstead-serve", "roadstead-events", "roadstead-s3"],
     ),
     ("hyper-rustls", &["roadstead-events", "roadstead-s3"]),
     ("aws-lc-rs", &["roadstead-auth"]),
@@ -95,13 +107,16 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         &[
             "roadstead-auth",
             "roadstead-events",
+            "roadstead-gateway",
             "roadstead-listen",
             "roadstead-s3",
             "roadstead-telemetry",
             "roadstead",
         ],
     ),
-    ("tokio-rustls", &["roadstead-listen"]),
+    ("tokio-rustls", &["roadstead-gateway", "roadstead-listen"]),
+    ("hickory-resolver", &["roadstead-gateway"]),
+    ("ppp", &["roadstead-gateway", "roadstead-serve"]),
     ("x509-parser", &["roadstead-auth", "roadstead-listen"]),
     ("listenfd", &["roadstead-listen"]),
     ("prometheus-client", &["roadstead-telemetry"]),

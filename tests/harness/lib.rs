@@ -3,6 +3,7 @@
 //! | room | what it holds |
 //! |---|---|
 //! | [`registry`] | [`Registry`]: Roadstead, or the reference, as a process on a port of its own |
+//! | [`gateway`] | [`Gateway`] as a process, in front of such |
 //! | [`client`] | [`Client`], [`Repository`]: the HTTP API, one call a step, every answer kept whole |
 //! | [`image`] | [`Image`], [`Content`]: images and indexes from a seed, byte for byte the same in each run |
 //! | [`run`] | [`Run`]: another program with a deadline, shown with its output when it fails |
@@ -19,6 +20,7 @@
 
 pub mod client;
 pub mod docker;
+pub mod gateway;
 pub mod image;
 pub mod link;
 pub mod machine;
@@ -35,6 +37,7 @@ pub mod wait;
 
 pub use client::{Answer, Client, Repository};
 pub use docker::Docker;
+pub use gateway::Gateway;
 pub use image::{Content, Document, Family, Image};
 pub use link::{Link, Weather};
 pub use machine::Machine;

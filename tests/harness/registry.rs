@@ -85,6 +85,12 @@ impl Options {
         self
     }
 
+    /// Listens there, also when it comes back.
+    #[must_use]
+    pub fn at(self, addr: SocketAddr) -> Self {
+        self.env("REGISTRY_HTTP_ADDR", &addr.to_string())
+    }
+
     /// Sets a variable, such as `REGISTRY_STORAGE_DELETE_ENABLED`. None is inherited but `PATH`.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
@@ -260,7 +266,7 @@ fn launch(
 }
 
 /// Both registries say where they listen in a line of the same words.
-fn announced(log: &str) -> Option<SocketAddr> {
+pub(crate) fn announced(log: &str) -> Option<SocketAddr> {
     const WORDS: &str = "listening on ";
     let (_, rest) = log.split_once(WORDS)?;
     let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':')?;

@@ -7,6 +7,7 @@
 mod access;
 mod auth;
 mod environment;
+mod gateway;
 mod headers;
 mod health;
 mod http;
@@ -38,6 +39,10 @@ use std::path::PathBuf;
 pub use access::{Access, AccessAction, AccessRule};
 pub use auth::{Auth, Jwks, Token};
 pub use environment::{TraceCollector, from_process, socket_activation, trace_collector};
+pub use gateway::{
+    Certificate, Expect, Gateway, GatewayHealth, GatewayLimits, GatewayRetries, GatewayTimeouts,
+    ProxyProtocol, ProxyVersion, Upstream, UpstreamTls,
+};
 pub use health::{FileCheck, Health, HttpCheck, Rhythm, TcpCheck};
 pub use http::{DebugServer, Http};
 pub use limits::Limits;
@@ -101,6 +106,8 @@ pub struct Config {
     pub validation: Validation,
     /// How much a request may ask for.
     pub limits: Limits,
+    /// What stands in front of the nodes. Default: nothing is said of it.
+    pub gateway: Option<Gateway>,
     /// Where a server that stores elsewhere than on its own disk keeps what must survive its restart: `metadata.dir`.
     /// Default: beside where it was started.
     pub metadata_dir: Option<PathBuf>,
@@ -142,6 +149,7 @@ impl Config {
             tags_max: limits::PAGE,
             validation: Validation::default(),
             limits: Limits::default(),
+            gateway: None,
             metadata_dir: None,
         }
     }
@@ -150,6 +158,29 @@ impl Config {
     pub fn load(
         text: &str,
         env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Loaded, Mistakes> {
+        Self::load_as(text, env, |_tree| {})
+    }
+
+    /// As [`load`](Self::load), for one who stores nothing: the file may leave storage out.
+    pub fn load_for_gateway(
+        text: &str,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Loaded, Mistakes> {
+        Self::load_as(text, env, |tree| {
+            if tree.get("storage").is_none()
+                && let Kind::Map(entries) = &mut tree.kind
+            {
+                let storage = Node::scalar("inmemory", Origin::BuiltIn);
+                entries.push(("storage".to_owned(), storage));
+            }
+        })
+    }
+
+    fn load_as(
+        text: &str,
+        env: impl IntoIterator<Item = (String, String)>,
+        complete: impl FnOnce(&mut Node),
     ) -> Result<Loaded, Mistakes> {
         let document = node::parse(text, &Origin::Line).map_err(|fault| {
             Mistake::new("configuration", Origin::Line(fault.line), fault.reason)
@@ -160,7 +191,9 @@ impl Config {
             findings.remark("configuration", &Origin::Line(line), text);
         }
         check_version(&document.root)?;
-        Self::from_tree(document.root, env, None, findings)
+        let mut root = document.root;
+        complete(&mut root);
+        Self::from_tree(root, env, None, findings)
     }
 
     /// As [`Config::default_for`], with the variables laid over it.
@@ -231,6 +264,7 @@ impl Config {
             tags_max: limits::tags_max(reader),
             validation: Validation::read(reader),
             limits: Limits::read(reader),
+            gateway: Gateway::read(reader),
             metadata_dir: reader.text("metadata.dir").map(PathBuf::from),
         }
     }

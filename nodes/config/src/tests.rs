@@ -120,7 +120,7 @@ fn unknown_keys_are_warned_of_with_line_and_suggestion() {
 fn roadsteads_own_keys_are_known() {
     let text = "version: 0.1\nstorage: inmemory\ncluster: {secret: s, metadata: [a]}\nmetadata: {id: 1}\n\
                 gateway: {health: {expect: auto}}\ngc: {interval: 24h}\n";
-    let told = "these settings have no effect in this version yet: cluster, gateway, gc";
+    let told = "these settings have no effect in this version yet: cluster, gc";
     assert_eq!(warnings(&Config::load(text, []).unwrap()), [told]);
 }
 

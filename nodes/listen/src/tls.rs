@@ -7,6 +7,7 @@ mod expiry;
 mod files;
 mod identity;
 mod loaded;
+mod named;
 mod reload;
 mod subject;
 mod suites;
@@ -43,6 +44,9 @@ pub struct TlsOptions {
     /// does not govern TLS 1.3, whose suites are all sound and always offered; with [`Minimum::Tls13`] it is not even
     /// read. The order means nothing.
     pub cipher_suites: Vec<String>,
+    /// Chains and keys for other names, as `certificate` and `key`: each is shown to clients that ask for one of its names.
+    /// The first one above is for those who ask for no name, or for one that nobody has.
+    pub more: Vec<(PathBuf, PathBuf)>,
     /// Whether HTTP/2 is offered by ALPN, beside HTTP/1.1.
     pub http2: bool,
 }
@@ -70,7 +74,7 @@ impl Tls {
         })))
     }
 
-    /// When the certificate that is served expires.
+    /// When the certificate that is served expires; of several, the first that does.
     pub fn not_after(&self) -> SystemTime {
         self.served().not_after
     }

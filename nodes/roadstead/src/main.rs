@@ -5,6 +5,7 @@ mod check;
 mod debug;
 mod descriptors;
 mod garbage_collect;
+mod gateway;
 mod htpasswd;
 mod log;
 mod serve;
@@ -72,6 +73,17 @@ enum Command {
         /// The configuration file.
         config: Option<PathBuf>,
     },
+    /// Stand in front of the nodes, and turn their failures into nothing.
+    ///
+    /// The configuration's `gateway` says where clients come in and which nodes there are; the file may be the one that the
+    /// nodes are served with. A node that is lost costs no client anything: requests are tried again, downloads go on at
+    /// another node at the byte where they stopped, uploads where they were acknowledged.
+    ///
+    /// SIGTERM and SIGINT drain, within gateway.timeouts.drain.
+    Gateway {
+        /// The configuration file.
+        config: Option<PathBuf>,
+    },
     /// Add, change, delete and verify users in an htpasswd file, with the options of Apache's tool.
     ///
     ///   roadstead htpasswd -c auth/htpasswd alice
@@ -104,6 +116,7 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command.unwrap_or(Command::Serve { config: None }) {
         Command::Serve { config } => serve::run(config),
+        Command::Gateway { config } => gateway::run(config),
         Command::Check { config } => check::run(config),
         Command::GarbageCollect {
             dry_run,

@@ -272,8 +272,17 @@ fn announce(config: &Config, listeners: &[Listener]) {
 
 /// The certificate is read again when its files change, and on SIGHUP.
 fn keep_certificate(config: &Config, tls: Option<&Tls>, metrics: &Metrics, signals: Signals) {
+    if let (Some(tls), Some(files)) = (tls, &config.http.tls) {
+        let name = files.certificate.display().to_string();
+        metrics.certificate_expires(&name, tls.not_after());
+    }
+    keep_tls(tls, signals);
+}
+
+/// Certificates are read again when their files change, and on SIGHUP.
+pub(crate) fn keep_tls(tls: Option<&Tls>, signals: Signals) {
     let Signals { drain, mut hangup } = signals;
-    let (Some(tls), Some(files)) = (tls, &config.http.tls) else {
+    let Some(tls) = tls else {
         tokio::spawn(async move {
             while let Some(Some(())) = drain.run_until_cancelled(hangup.recv()).await {
                 tracing::info!("SIGHUP: there is no certificate to read again");
@@ -281,7 +290,6 @@ fn keep_certificate(config: &Config, tls: Option<&Tls>, metrics: &Metrics, signa
         });
         return;
     };
-    metrics.certificate_expires(&files.certificate.display().to_string(), tls.not_after());
     let (watched, until) = (tls.clone(), drain.clone());
     tokio::spawn(async move { until.run_until_cancelled(watched.watch(RELOAD_EVERY)).await });
     let tls = tls.clone();

@@ -15,7 +15,7 @@ use http::{HeaderName, HeaderValue};
 use regex::Regex;
 use roadstead_auth::Authenticator;
 use roadstead_config::{
-    CalledAs, Config, Lies, Loaded, Platforms as ConfigPlatforms, Probe, config_path, from_process,
+    CalledAs, Config, Lies, Loaded, Mistakes, Platforms as ConfigPlatforms, Probe, config_path, from_process,
 };
 use roadstead_events::{Events, Source};
 use roadstead_listen::Listener;
@@ -32,8 +32,20 @@ pub(crate) fn load(argument: Option<PathBuf>) -> Result<Loaded> {
     load_and_tell(argument).map(|(loaded, _)| loaded)
 }
 
+/// The same for a gateway, which stores nothing.
+pub(crate) fn load_for_gateway(argument: Option<PathBuf>) -> Result<Loaded> {
+    load_with(argument, Config::load_for_gateway).map(|(loaded, _)| loaded)
+}
+
 /// The same, and whether there is a file.
 pub(crate) fn load_and_tell(argument: Option<PathBuf>) -> Result<(Loaded, bool)> {
+    load_with(argument, Config::load)
+}
+
+fn load_with(
+    argument: Option<PathBuf>,
+    read: impl FnOnce(&str, Vec<(String, String)>) -> Result<Loaded, Mistakes>,
+) -> Result<(Loaded, bool)> {
     let environment = from_process()?;
     let called = called_as();
     let path = config_path(argument, environment.iter().cloned(), called, look)?;
@@ -49,7 +61,7 @@ pub(crate) fn load_and_tell(argument: Option<PathBuf>) -> Result<(Loaded, bool)>
     };
     let text =
         file::read(&path).with_context(|| format!("the configuration {}", path.display()))?;
-    let loaded = Config::load(&text, environment)
+    let loaded = read(&text, environment)
         .with_context(|| format!("the configuration {}", path.display()))?;
     Ok((loaded, true))
 }

@@ -1,10 +1,12 @@
 //! Serving HTTP: what the registry and the gateway have in common, and neither knows of the other.
 //!
 //! [`serve`] accepts connections, bounds them, and drains them: HTTP/1.0, 1.1 and 2, with TLS or without. [`Via`] says how
-//! a request came, and what proxies are believed.
+//! a request came, and what proxies are believed; [`body::Body`] is what a client sends.
 
 mod accept;
+pub mod body;
 mod via;
 
 pub use accept::{Drained, Options, serve};
+pub use axum::Router;
 pub use via::{OtherEnd, Via, names_its_host};

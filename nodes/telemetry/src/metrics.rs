@@ -5,6 +5,7 @@
 //! it. So the series are bounded whatever comes in.
 
 mod exposition;
+mod gateway;
 mod http;
 mod labels;
 mod notifications;
@@ -25,6 +26,7 @@ use process::Process;
 
 pub use self::http::{Counted, Finished};
 pub use exposition::CONTENT_TYPE;
+pub use gateway::GatewayMetrics;
 pub use labels::{Cache, CacheEvent, Handler, Proxied};
 pub use notifications::EndpointMetrics;
 

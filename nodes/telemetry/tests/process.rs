@@ -89,6 +89,7 @@ fn logs_access() {
             written,
             referer: b"",
             user_agent: b"",
+            more: "",
         });
     }
     assert!(log.finish(Duration::from_mins(1)), "all is written");

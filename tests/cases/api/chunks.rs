@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use roadstead_tests::{Answer, Registry, Repository, image::noise, wait_until};
 
-use super::raw::Raw;
+use crate::raw::Raw;
 use super::steps::{BYTES, has, has_no, refused, roadstead, session_of, sha256};
 use crate::uploads::path_of;
 

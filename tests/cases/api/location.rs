@@ -2,7 +2,7 @@
 
 use roadstead_tests::{Options, Registry};
 
-use super::raw::{Heard, Raw, ask};
+use crate::raw::{Heard, Raw, ask};
 use super::steps::{roadstead, session_of};
 
 fn location(heard: &Heard) -> &str {

@@ -3,7 +3,7 @@
 use roadstead_tests::{Document, image::noise};
 use serde_json::json;
 
-use super::raw::Raw;
+use crate::raw::Raw;
 use super::steps::{
     INDEX, MANIFEST, blob, configured, has, has_no, image, index, put, refused, roadstead, sha256,
     sha512,

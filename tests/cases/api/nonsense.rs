@@ -2,7 +2,7 @@
 
 use roadstead_tests::Registry;
 
-use super::raw::ask;
+use crate::raw::ask;
 use super::steps::{put, refused, roadstead, session_of, sha256};
 
 /// Names that are none.

@@ -4,7 +4,7 @@
 use roadstead_tests::image::noise;
 use serde_json::json;
 
-use super::raw::Raw;
+use crate::raw::Raw;
 use super::steps::{MANIFEST, put_with, roadstead, sha256, sha512};
 use super::wire::is_well;
 

@@ -3,7 +3,7 @@
 
 use roadstead_tests::image::noise;
 
-use super::raw::{Heard, ask};
+use crate::raw::{Heard, ask};
 use super::steps::{blob, has, put, refused, roadstead};
 
 /// Whatever climbs out of the storage finds nothing, however it is spelled.

@@ -2,7 +2,7 @@
 
 use roadstead_tests::Registry;
 
-use super::raw::Raw;
+use crate::raw::Raw;
 use super::steps::{blob, put, roadstead, session_of, sha256};
 use crate::uploads::path_of;
 

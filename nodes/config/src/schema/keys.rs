@@ -117,7 +117,17 @@ pub(super) const KEYS: &[Row] = &[
     not_yet("cluster.secret").secret(),
     used("metadata.dir"),
     not_yet("metadata.**"),
-    not_yet("gateway.**"),
+    used("gateway.{addr,redirect.addr,debug.addr,upstreams[],resolve,refuseancient}"),
+    used("gateway.tls.{certificate,key,clientcas[],clientauth,minimumtls,ciphersuites[]}"),
+    used("gateway.tls.more[].{certificate,key}"),
+    refused("gateway.tls.letsencrypt", ACME),
+    not_yet("gateway.tls.letsencrypt.{cachefile,email,hosts[],directoryurl}"),
+    used("gateway.upstreamtls.{ca,certificate,key,name}"),
+    used("gateway.proxyprotocol.{accept,send}"),
+    used("gateway.health.{expect,interval,timeout,rise,fall,slowstart}"),
+    used("gateway.timeouts.{connect,answer,commit,idle,patience,drain}"),
+    used("gateway.retries.{tries,percent,reserve}"),
+    used("gateway.limits.{connections,requests,pernode,chunk,memory}"),
     not_yet("gc.{interval,grace,window}"),
 ];
 

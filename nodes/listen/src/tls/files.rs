@@ -15,6 +15,7 @@ const LARGEST: u64 = 4 << 20;
 pub(super) struct Files {
     pub(super) certificate: Vec<u8>,
     pub(super) key: Vec<u8>,
+    pub(super) more: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) client_cas: Vec<(PathBuf, Vec<u8>)>,
 }
 
@@ -23,6 +24,13 @@ impl Files {
         Ok(Self {
             certificate: read("certificate", &options.certificate)?,
             key: read("key", &options.key)?,
+            more: options
+                .more
+                .iter()
+                .map(|(certificate, key)| {
+                    Ok((read("more.certificate", certificate)?, read("more.key", key)?))
+                })
+                .collect::<Result<_, _>>()?,
             client_cas: options
                 .client_cas
                 .iter()

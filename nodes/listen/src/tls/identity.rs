@@ -20,16 +20,41 @@ const ENCRYPTED: &str = "is encrypted, and nobody is there to type its passphras
 pub(super) struct Identity {
     pub(super) certified: CertifiedKey,
     pub(super) not_after: SystemTime,
+    /// That it is for, in lower case; `*` may be the first label.
+    pub(super) names: Vec<String>,
+}
+
+/// The contents of two files, and where they are.
+struct Pair<'a> {
+    certificate: (&'a [u8], &'a Path),
+    key: (&'a [u8], &'a Path),
 }
 
 impl Identity {
-    pub(super) fn of(
+    /// The first, and then those for other names.
+    pub(super) fn all_of(
         files: &Files,
         options: &TlsOptions,
         provider: &CryptoProvider,
-    ) -> Result<Self, TlsError> {
-        let chain = chain(&files.certificate, &options.certificate)?;
-        let key = signing_key(&files.key, &options.key, provider)?;
+    ) -> Result<(Self, Vec<Self>), TlsError> {
+        let own = Pair {
+            certificate: (&files.certificate, &options.certificate),
+            key: (&files.key, &options.key),
+        };
+        let more = files.more.iter().zip(&options.more);
+        let more = more.map(|((certificate, key), (certificate_at, key_at))| {
+            let pair = Pair {
+                certificate: (certificate, certificate_at),
+                key: (key, key_at),
+            };
+            Self::of(&pair, provider)
+        });
+        Ok((Self::of(&own, provider)?, more.collect::<Result<_, _>>()?))
+    }
+
+    fn of(pair: &Pair<'_>, provider: &CryptoProvider) -> Result<Self, TlsError> {
+        let chain = chain(pair.certificate.0, pair.certificate.1)?;
+        let key = signing_key(pair.key.0, pair.key.1, provider)?;
         let own = key.public_key();
         let belongs = |der: &CertificateDer<'_>| {
             let parsed = Certificate::parse(der);
@@ -38,20 +63,21 @@ impl Identity {
         let leaf = chain.first().and_then(Certificate::parse).ok_or_else(|| {
             malformed(
                 "certificate",
-                &options.certificate,
+                pair.certificate.1,
                 "begins with something that is not an X.509 certificate",
             )
         })?;
         if !belongs(&chain[0]) {
             return Err(TlsError::Mismatch {
-                key: options.key.clone(),
-                certificate: options.certificate.clone(),
+                key: pair.key.1.to_owned(),
+                certificate: pair.certificate.1.to_owned(),
                 misplaced: chain.iter().skip(1).any(belongs),
             });
         }
-        let not_after = leaf.not_after();
+        let (not_after, names) = (leaf.not_after(), leaf.dns_names());
         Ok(Self {
             not_after,
+            names,
             certified: CertifiedKey::new(chain, key),
         })
     }

@@ -5,10 +5,10 @@ use std::time::SystemTime;
 
 use rustls::ServerConfig;
 use rustls::server::NoServerSessionStorage;
-use rustls::sign::SingleCertAndKey;
 
 use super::files::Files;
 use super::identity::Identity;
+use super::named::ByName;
 use super::{TlsError, TlsOptions, clients, suites};
 
 /// What new connections are served with.
@@ -21,10 +21,9 @@ impl Loaded {
     pub(super) fn new(files: &Files, options: &TlsOptions) -> Result<Self, TlsError> {
         let (provider, versions) = suites::chosen(options)?;
         let provider = Arc::new(provider);
-        let Identity {
-            certified,
-            not_after,
-        } = Identity::of(files, options, &provider)?;
+        let (own, more) = Identity::all_of(files, options, &provider)?;
+        let ends = more.iter().map(|identity| identity.not_after);
+        let not_after = ends.fold(own.not_after, SystemTime::min);
         let verifier = clients::verifier(files, options, &provider)?;
         let asks = verifier.is_some();
         let builder = ServerConfig::builder_with_provider(provider)
@@ -34,7 +33,7 @@ impl Loaded {
             Some(verifier) => builder.with_client_cert_verifier(verifier),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        let mut config = builder.with_cert_resolver(Arc::new(ByName::of(own, more)));
         if asks {
             // A resumed session is not verified again: a certificate that has expired since would still be believed.
             config.session_storage = Arc::new(NoServerSessionStorage {});

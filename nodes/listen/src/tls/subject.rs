@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
@@ -40,6 +41,20 @@ impl<'a> Certificate<'a> {
             Ok(Some(usage)) => usage.value.client_auth || usage.value.any,
             Err(_malformed_or_twice) => false,
         }
+    }
+
+    /// The names that it is for, in lower case.
+    pub(super) fn dns_names(&self) -> Vec<String> {
+        let Ok(Some(names)) = self.0.subject_alternative_name() else {
+            return Vec::new();
+        };
+        let names = names.value.general_names.iter();
+        names
+            .filter_map(|name| match name {
+                GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+                _other => None,
+            })
+            .collect()
     }
 
     /// The common name, unless there is none, or several and no telling which is meant.

@@ -3,7 +3,6 @@
 //! [`Registry`] holds the use cases, each in a file of its own, in the words of the distribution specification and
 //! without HTTP. [`http`] parses requests, calls them and answers.
 
-mod body;
 mod catalog;
 mod collect;
 mod doubtful;
@@ -34,7 +33,8 @@ use roadstead_metadata::{Command, Lease, Metadata, Outcome, Unavailable};
 use roadstead_storage::Driver;
 use tokio_util::task::TaskTracker;
 
-pub use body::{Body, BodyError};
+pub(crate) use roadstead_serve::body;
+pub use roadstead_serve::body::{Body, BodyError};
 pub use collect::{CollectError, CollectOptions, Collected, Doubt, collect};
 pub use error::Error;
 pub use maintenance::{Purging, Reclaimed};

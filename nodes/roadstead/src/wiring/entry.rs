@@ -1,7 +1,9 @@
 //! `http.addr`, `http.net` and `http.tls`: where clients come in.
 
 use anyhow::{Context as _, Result};
-use roadstead_config::{ClientAuth as ConfigClientAuth, Http, Listen, ListenAddr, TlsVersion};
+use roadstead_config::{
+    ClientAuth as ConfigClientAuth, Gateway, Http, Listen, ListenAddr, Tls as ConfigTls, TlsVersion,
+};
 use roadstead_listen::{
     Address, ClientAuth, Inherited, Listener, Minimum, Options, Tls, TlsOptions, bind,
 };
@@ -22,10 +24,19 @@ pub(crate) async fn listeners(http: &Http, inherited: Option<Inherited>) -> Resu
 
 /// Binds `http.debug.addr`.
 pub(crate) async fn debug_listeners(addr: &ListenAddr) -> Result<Vec<Listener>> {
+    listeners_on("http.debug.addr", addr, None).await
+}
+
+/// Binds the address of a setting, unless systemd hands over a socket.
+pub(crate) async fn listeners_on(
+    setting: &'static str,
+    addr: &ListenAddr,
+    inherited: Option<Inherited>,
+) -> Result<Vec<Listener>> {
     let options = Options {
-        setting: "http.debug.addr",
+        setting,
         address: tcp(addr),
-        inherited: None,
+        inherited,
     };
     Ok(bind(options).await?)
 }
@@ -42,8 +53,28 @@ pub(crate) fn tls(http: &Http) -> Result<Option<Tls>> {
     let Some(tls) = &http.tls else {
         return Ok(None);
     };
-    let clients = tls.clients.as_ref();
+    let options = tls_options(tls, !http.http2_disabled);
+    Tls::load(options).context("http.tls").map(Some)
+}
+
+/// The same for a gateway, which may have several.
+pub(crate) fn gateway_tls(gateway: &Gateway) -> Result<Option<Tls>> {
+    let Some(tls) = &gateway.tls else {
+        return Ok(None);
+    };
+    let more = gateway.certificates.iter();
     let options = TlsOptions {
+        more: more
+            .map(|more| (more.certificate.clone(), more.key.clone()))
+            .collect(),
+        ..tls_options(tls, true)
+    };
+    Tls::load(options).context("gateway.tls").map(Some)
+}
+
+fn tls_options(tls: &ConfigTls, http2: bool) -> TlsOptions {
+    let clients = tls.clients.as_ref();
+    TlsOptions {
         certificate: tls.certificate.clone(),
         key: tls.key.clone(),
         client_cas: clients
@@ -64,7 +95,7 @@ pub(crate) fn tls(http: &Http) -> Result<Option<Tls>> {
             .iter()
             .map(|suite| suite.name().to_owned())
             .collect(),
-        http2: !http.http2_disabled,
-    };
-    Tls::load(options).context("http.tls").map(Some)
+        http2,
+        more: Vec::new(),
+    }
 }

@@ -34,6 +34,8 @@ pub struct Access<'a> {
     pub referer: &'a [u8],
     /// `User-Agent`, bytes as they came.
     pub user_agent: &'a [u8],
+    /// What the format has no place for, behind it: `name=value`, parted by spaces. Empty for nothing.
+    pub more: &'a str,
 }
 
 impl Access<'_> {
@@ -61,7 +63,12 @@ impl Access<'_> {
         escape(&mut out, redact::uri(&referer).as_bytes());
         out.push_str("\" \"");
         escape(&mut out, self.user_agent);
-        out.push_str("\"\n");
+        out.push('"');
+        if !self.more.is_empty() {
+            out.push(' ');
+            escape(&mut out, self.more.as_bytes());
+        }
+        out.push('\n');
         out
     }
 }

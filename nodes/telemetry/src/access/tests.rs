@@ -25,6 +25,7 @@ fn access() -> Access<'static> {
         written: 96,
         referer: b"",
         user_agent: b"curl/7.88.1",
+        more: "",
     }
 }
 
@@ -70,6 +71,15 @@ fn long_headers_are_cut() {
 }
 
 #[test]
+fn what_has_no_place_comes_behind() {
+    let line = Access {
+        more: "upstream=a:1 tries=2\n",
+        ..access()
+    };
+    assert!(line.to_line().ends_with("\"curl/7.88.1\" upstream=a:1 tries=2\\n\n"));
+}
+
+#[test]
 fn a_socket_without_addresses_has_a_dash() {
     let line = Access {
         remote: "",
@@ -108,6 +118,7 @@ proptest! {
             uri: &uri,
             referer: &referer,
             user_agent: &user_agent,
+            more: "",
             ..access()
         }
         .to_line();

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use super::labels::{DurationLabels, Handler, HandlerLabels, Method, RequestLabels};
 
 /// Seconds; the reference's.
-const DURATIONS: [f64; 13] = [
+pub(crate) const DURATIONS: [f64; 13] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0,
 ];
 

@@ -221,3 +221,19 @@ pub(crate) struct VersionLabels {
 pub(crate) struct CertificateLabels {
     pub(crate) certificate: Escaped,
 }
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct NodeLabels {
+    pub(crate) node: Escaped,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct MethodLabels {
+    pub(crate) method: Method,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct StatusOfMethodLabels {
+    pub(crate) code: u16,
+    pub(crate) method: Method,
+}

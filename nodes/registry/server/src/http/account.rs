@@ -195,6 +195,7 @@ impl Account {
             written: answer.written,
             referer: &bytes(&self.headers.referer).unwrap_or_default(),
             user_agent: &bytes(&self.headers.user_agent).unwrap_or_default(),
+            more: "",
         });
     }
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::panic, reason = "a step fails its case where it stands")]
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use roadstead_tests::Registry;
@@ -13,40 +13,50 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A connection that says what it is told to.
 #[derive(Debug)]
-pub(super) struct Raw(TcpStream);
+pub(crate) struct Raw(TcpStream);
 
 /// One answer as it came: its status, its head and its body.
 #[derive(Debug)]
-pub(super) struct Heard {
-    pub(super) status: u16,
-    pub(super) head: String,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Heard {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Raw {
     #[track_caller]
-    pub(super) fn to(registry: &Registry) -> Self {
-        let stream = TcpStream::connect(registry.addr()).expect("connected");
+    pub(crate) fn to(registry: &Registry) -> Self {
+        Self::at(registry.addr())
+    }
+
+    #[track_caller]
+    pub(crate) fn at(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).expect("connected");
         stream.set_read_timeout(Some(DEADLINE)).expect("set");
         stream.set_write_timeout(Some(DEADLINE)).expect("set");
         Self(stream)
     }
 
+    /// For those who read or write in between.
+    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+        &mut self.0
+    }
+
     /// A peer that closed already takes nothing, which is an answer as well.
-    pub(super) fn say(mut self, bytes: &[u8]) -> Self {
+    pub(crate) fn say(mut self, bytes: &[u8]) -> Self {
         let _taken_or_not = self.0.write_all(bytes);
         self
     }
 
     /// Nothing more will come from here.
-    pub(super) fn close_half(self) -> Self {
+    pub(crate) fn close_half(self) -> Self {
         let _closed_by_the_peer_already = self.0.shutdown(Shutdown::Write);
         self
     }
 
     /// Everything until the peer closes.
     #[track_caller]
-    pub(super) fn hear(mut self) -> Vec<u8> {
+    pub(crate) fn hear(mut self) -> Vec<u8> {
         let mut heard = Vec::new();
         match self.0.read_to_end(&mut heard) {
             Ok(_) => {}
@@ -58,7 +68,7 @@ impl Raw {
 
     /// All answers until the peer closes. Requests must have been `GET`s and the like, not `HEAD`s.
     #[track_caller]
-    pub(super) fn answers(self) -> Vec<Heard> {
+    pub(crate) fn answers(self) -> Vec<Heard> {
         let bytes = self.hear();
         let mut rest = bytes.as_slice();
         let mut all = Vec::new();
@@ -72,7 +82,7 @@ impl Raw {
 
     /// The one answer before the peer closes.
     #[track_caller]
-    pub(super) fn answer(self) -> Heard {
+    pub(crate) fn answer(self) -> Heard {
         let mut all = self.answers();
         assert_eq!(all.len(), 1, "{all:?}");
         all.remove(0)
@@ -109,7 +119,7 @@ fn first_answer(bytes: &[u8]) -> (Heard, &[u8]) {
 
 /// One request, and the one answer: the connection is to be closed behind it.
 #[track_caller]
-pub(super) fn ask(registry: &Registry, method: &str, target: &str, headers: &str) -> Heard {
+pub(crate) fn ask(registry: &Registry, method: &str, target: &str, headers: &str) -> Heard {
     let request = format!(
         "{method} {target} HTTP/1.1\r\nHost: registry\r\nConnection: close\r\n{headers}\r\n"
     );

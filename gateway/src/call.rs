@@ -1,0 +1,178 @@
+//! A request, taken apart once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use axum::body::Body;
+use axum::extract::Request;
+use futures::TryStreamExt as _;
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Version};
+use roadstead_serve::body::{Body as Incoming, BodyError};
+use roadstead_serve::{OtherEnd, Via};
+use uuid::Uuid;
+
+use crate::headers;
+use crate::options::Options;
+use crate::route::Route;
+
+/// Longest request id that is taken over.
+const LONGEST_ID: usize = 128;
+
+/// All of a request but its body.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    /// Path and query, as they came.
+    pub(crate) target: String,
+    pub(crate) version: Version,
+    pub(crate) route: Route,
+    pub(crate) id: String,
+    /// As the client sent them.
+    pub(crate) headers: HeaderMap,
+    /// As a node is to see them.
+    pub(crate) for_node: HeaderMap,
+    pub(crate) via: Via,
+    pub(crate) other_end: OtherEnd,
+    pub(crate) learnt: Arc<Learnt>,
+    /// The length that the client said its body has. None for a body of unknown length.
+    pub(crate) length: Option<u64>,
+    /// The client waits to be told to send the body.
+    pub(crate) waits_to_send: bool,
+}
+
+/// What is found out on the way, for the log.
+#[derive(Debug, Default)]
+pub(crate) struct Learnt {
+    upstream: Mutex<String>,
+    pub(crate) tries: AtomicU32,
+    /// Bytes that came from a second node, or went to one.
+    pub(crate) resumed: AtomicU64,
+    pub(crate) received: AtomicU64,
+}
+
+impl Learnt {
+    pub(crate) fn tries_at(&self, node: &str) {
+        self.tries.fetch_add(1, Ordering::Relaxed);
+        let mut upstream = self.upstream.lock().unwrap_or_else(PoisonError::into_inner);
+        node.clone_into(&mut upstream);
+    }
+
+    /// The node that was tried last.
+    pub(crate) fn upstream(&self) -> String {
+        let upstream = self.upstream.lock().unwrap_or_else(PoisonError::into_inner);
+        upstream.clone()
+    }
+
+    pub(crate) fn resumed(&self, bytes: u64) {
+        self.resumed.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Call {
+    pub(crate) fn parse(options: &Options, request: Request) -> (Self, Incoming) {
+        let (parts, body) = request.into_parts();
+        let target = parts.uri.path_and_query();
+        let target = target.map_or("/", http::uri::PathAndQuery::as_str);
+        let route = Route::of(
+            &parts.method,
+            &options.prefix,
+            parts.uri.path(),
+            parts.uri.query(),
+        );
+        let peer = parts.extensions.get::<OtherEnd>();
+        let other_end = peer.copied().unwrap_or_default();
+        let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+        let host = match authority {
+            Some(authority) => HeaderValue::from_str(authority).ok(),
+            None => parts.headers.get(HOST).cloned(),
+        };
+        let asked = host.as_ref().and_then(|host| host.to_str().ok());
+        let via = Via::of(&parts.headers, asked, other_end, &options.trusted_proxies);
+        let id = request_id(options, &parts.headers, other_end);
+        let for_node = headers::for_node(&parts.headers, host.as_ref(), &via, &id);
+        let length = length(&parts.headers, &body);
+        let call = Self {
+            target: target.to_owned(),
+            method: parts.method,
+            version: parts.version,
+            route,
+            id,
+            for_node,
+            via,
+            other_end,
+            learnt: Arc::default(),
+            length,
+            waits_to_send: waits_to_send(&parts.headers),
+            headers: parts.headers,
+        };
+        let body = call.incoming(options, body);
+        (call, body)
+    }
+
+    fn incoming(&self, options: &Options, body: Body) -> Incoming {
+        let learnt = Arc::clone(&self.learnt);
+        let is_sending = self.has_body() && !self.waits_to_send;
+        Incoming::new(
+            body.into_data_stream()
+                .inspect_ok(move |piece| {
+                    let length = piece.len() as u64;
+                    learnt.received.fetch_add(length, Ordering::Relaxed);
+                })
+                .map_err(|_cut_off| BodyError::Aborted),
+            options.body_idle,
+            is_sending,
+        )
+    }
+
+    pub(crate) fn has_body(&self) -> bool {
+        self.length != Some(0)
+    }
+
+    pub(crate) fn writes(&self) -> bool {
+        !matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
+    }
+
+    /// The client's address, with the port where the connection is the client's own.
+    pub(crate) fn remote(&self) -> String {
+        match (self.other_end.address, self.via.client) {
+            (Some(address), Some(client)) if address.ip().to_canonical() == client => {
+                address.to_string()
+            }
+            (_, Some(client)) => client.to_string(),
+            (_, None) => String::new(),
+        }
+    }
+}
+
+/// What a trusted proxy calls the request, else a name of our own.
+fn request_id(options: &Options, headers: &HeaderMap, peer: OtherEnd) -> String {
+    let address = peer.address.map(|address| address.ip().to_canonical());
+    let is_trusted = address.is_none_or(|address| {
+        let mut trusted = options.trusted_proxies.iter();
+        trusted.any(|range| range.contains(&address))
+    });
+    let said = headers.get(headers::REQUEST_ID);
+    let said = said.filter(|id| is_trusted && !id.is_empty() && id.len() <= LONGEST_ID);
+    match said.and_then(|id| id.to_str().ok()) {
+        Some(id) => id.to_owned(),
+        None => Uuid::new_v4().to_string(),
+    }
+}
+
+fn length(headers: &HeaderMap, body: &Body) -> Option<u64> {
+    if http_body::Body::is_end_stream(body) {
+        return Some(0);
+    }
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return None;
+    }
+    let said = headers.get(CONTENT_LENGTH)?;
+    said.to_str().ok()?.parse().ok()
+}
+
+fn waits_to_send(headers: &HeaderMap) -> bool {
+    let expect = headers.get(EXPECT);
+    expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}

@@ -1,0 +1,184 @@
+//! The way of a request.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use roadstead_serve::body::{Body as Incoming, BodyError};
+
+use crate::Gateway;
+use crate::account::Account;
+use crate::answer::{self, API_VERSION};
+use crate::call::Call;
+use crate::download::{self, Passed};
+use crate::headers::REQUEST_ID;
+use crate::replay::{pass_on, replay};
+use crate::route::Kind;
+use crate::upload;
+
+/// Bodies of this length are held, whatever they are.
+const SMALL: u64 = 64 * 1024;
+
+pub(crate) async fn answer(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+) -> Response<Body> {
+    let names_its_host = roadstead_serve::names_its_host(&request);
+    let (call, body) = Call::parse(&gateway.options, request);
+    let call = Arc::new(call);
+    let mut account = Account::open(&gateway.telling, &call);
+    let mut response = if names_its_host {
+        respond(&gateway, &call, body, &mut account).await
+    } else {
+        answer::no_host()
+    };
+    stamp(&call, &mut response);
+    account.follow(response)
+}
+
+async fn respond(
+    gateway: &Arc<Gateway>,
+    call: &Arc<Call>,
+    body: Incoming,
+    account: &mut Account,
+) -> Response<Body> {
+    match call.route.kind {
+        Kind::Root => return answer::root(),
+        Kind::Live => return answer::live(),
+        Kind::Ready => return answer::ready(gateway),
+        _ if call.method == Method::CONNECT => {
+            return answer::plain(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "405 this is not an open proxy\n",
+            );
+        }
+        _ if gateway.options.refuse_ancient && is_ancient(call) => {
+            return answer::plain(StatusCode::NOT_FOUND, "404 this client is too old\n");
+        }
+        _ => {}
+    }
+    let Ok(in_flight) = Arc::clone(&gateway.in_flight).try_acquire_owned() else {
+        gateway.telling.metrics.shed();
+        return answer::overloaded();
+    };
+    account.holds(in_flight);
+    gateway.retries.request();
+    carry(gateway, call, body).await
+}
+
+/// To a node and back.
+async fn carry(gateway: &Arc<Gateway>, call: &Arc<Call>, body: Incoming) -> Response<Body> {
+    let kind = &call.route.kind;
+    let carried = match kind {
+        Kind::Blob => return download::blob(gateway, call).await,
+        Kind::Chunk | Kind::Close | Kind::Whole(_) if call.has_body() => {
+            return upload::carry(gateway, call, body).await;
+        }
+        _ if !call.has_body() => replay(gateway, call, None).await,
+        Kind::ManifestPut if fits(call, gateway.options.manifest_size) => {
+            match hold(gateway, body).await {
+                Ok((held, _room)) => replay(gateway, call, Some(held)).await,
+                Err(refused) => Err(refused),
+            }
+        }
+        _ if call.length.is_some_and(|length| length <= SMALL) => {
+            match hold(gateway, body).await {
+                Ok((held, _room)) => replay(gateway, call, Some(held)).await,
+                Err(refused) => Err(refused),
+            }
+        }
+        _ => pass_on(gateway, call, body).await,
+    };
+    match carried {
+        Ok(response) => response.map(|body| Body::new(Passed::as_it_is(gateway, body))),
+        Err(own) => own,
+    }
+}
+
+fn fits(call: &Call, limit: usize) -> bool {
+    call.length.is_none_or(|length| length <= limit as u64)
+}
+
+/// The whole body, with the room that it takes. One of unknown length that is longer than a manifest may be is refused
+/// here: no node would take it.
+async fn hold(
+    gateway: &Gateway,
+    mut body: Incoming,
+) -> Result<(Bytes, Option<crate::budget::Room>), Response<Body>> {
+    let limit = gateway.options.manifest_size;
+    let mut whole = Vec::new();
+    let mut room: Option<crate::budget::Room> = None;
+    while let Some(piece) = body.next().await.map_err(not_received)? {
+        if whole.len() + piece.len() > limit.max(usize::try_from(SMALL).unwrap_or(limit)) {
+            return Err(answer::error(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                roadstead_oci::ErrorCode::ManifestInvalid,
+                "the manifest is too large",
+            ));
+        }
+        let more = gateway.memory.try_take(piece.len());
+        let more = more.ok_or_else(answer::no_memory)?;
+        match &mut room {
+            Some(room) => room.join(more),
+            None => room = Some(more),
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok((whole.into(), room))
+}
+
+pub(crate) fn not_received(error: BodyError) -> Response<Body> {
+    match error {
+        BodyError::Aborted => answer::client_closed(),
+        BodyError::Idle(_) => answer::too_slow(),
+    }
+}
+
+/// What every answer carries.
+fn stamp(call: &Call, response: &mut Response<Body>) {
+    let headers = response.headers_mut();
+    if call.route.is_api {
+        headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    }
+    if let Ok(id) = HeaderValue::from_str(&call.id) {
+        headers.insert(REQUEST_ID, id);
+    }
+}
+
+/// Docker before 1.6, and programs that do not say what they are: they speak the first version of the API.
+fn is_ancient(call: &Call) -> bool {
+    let agent = call.headers.get(header::USER_AGENT);
+    let agent = agent.and_then(|agent| agent.to_str().ok());
+    agent.is_some_and(|agent| agent.starts_with("Go ") || is_ancient_docker(agent))
+}
+
+fn is_ancient_docker(agent: &str) -> bool {
+    let Some(version) = agent.strip_prefix("docker/") else {
+        return false;
+    };
+    let mut parts = version.split(|c: char| !c.is_ascii_digit());
+    let mut number = || parts.next().and_then(|part| part.parse::<u32>().ok());
+    match (number(), number()) {
+        (Some(0), _) => true,
+        // Those under development spoke the second version already.
+        (Some(1), Some(5)) => !version.contains("-dev"),
+        (Some(1), Some(minor)) => minor < 5,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ancient_docker_is_known() {
+        for ancient in ["docker/1.5.0 go/go1.3", "docker/1.3.2", "docker/0.9", "docker/1.4"] {
+            assert!(is_ancient_docker(ancient), "{ancient}");
+        }
+        for newer in ["docker/1.6.0", "docker/1.5.0-dev", "docker/1.13.1", "docker/20.10.5", "docker/", "skopeo/1.5"] {
+            assert!(!is_ancient_docker(newer), "{newer}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The tries of one request: each at a node that was not tried before, if there is one, and not too many.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{Request, Response, StatusCode};
+
+use crate::Gateway;
+use crate::answer;
+use crate::call::Call;
+use crate::exchange::{Fault, NodeBody, Patience, exchange};
+use crate::node::{Node, Picked};
+use crate::pool::Want;
+
+#[derive(Debug)]
+pub(crate) struct Tries<'c> {
+    gateway: Arc<Gateway>,
+    call: &'c Call,
+    want: Want,
+    tried: Vec<Arc<Node>>,
+    /// Since there was progress.
+    in_vain: u32,
+}
+
+impl<'c> Tries<'c> {
+    pub(crate) fn of(gateway: &Arc<Gateway>, call: &'c Call) -> Self {
+        Self {
+            gateway: Arc::clone(gateway),
+            call,
+            want: Want {
+                writes: call.writes(),
+                session: call.route.session.clone(),
+            },
+            tried: Vec::new(),
+            in_vain: 0,
+        }
+    }
+
+    /// Whether this try comes after one in vain, of which nobody knows what it did.
+    pub(crate) fn is_retry(&self) -> bool {
+        self.in_vain > 1
+    }
+
+    /// What was tried helped: the next failure is the first one again.
+    pub(crate) fn made_progress(&mut self) {
+        self.in_vain = 0;
+        self.tried.clear();
+    }
+
+    /// The next node, or what the client is told.
+    pub(crate) async fn next(&mut self) -> Result<Picked, Response<Body>> {
+        if self.in_vain > 0 {
+            let is_last = self.in_vain >= self.gateway.options.retries.tries;
+            if is_last || !self.gateway.retries.may_retry() {
+                return Err(answer::given_up());
+            }
+            self.gateway.telling.metrics.retried();
+        }
+        self.in_vain += 1;
+        let picked = self.gateway.pool.pick(&self.want, &self.tried).await;
+        let picked = picked.map_err(|why| {
+            self.gateway.telling.metrics.shed();
+            answer::no_node(why)
+        })?;
+        self.tried.push(Arc::clone(picked.node()));
+        self.call.learnt.tries_at(picked.node().name());
+        Ok(picked)
+    }
+
+    /// Asks the node. `while_up` where another can be asked instead if it goes down.
+    pub(crate) async fn exchange(
+        &self,
+        picked: Picked,
+        request: Request<Body>,
+        while_up: bool,
+    ) -> Result<Response<NodeBody>, Fault> {
+        let timeouts = &self.gateway.options.timeouts;
+        let answers_within = if self.want.writes {
+            timeouts.commit
+        } else {
+            timeouts.answer
+        };
+        let patience = Patience {
+            answers_within,
+            while_up,
+        };
+        let client = self.call.other_end.address;
+        exchange(&self.gateway.pool.dial, picked, request, client, patience).await
+    }
+}
+
+/// What another node may answer better.
+pub(crate) fn is_worth_another_try(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    )
+}

@@ -1,0 +1,151 @@
+//! `roadstead gateway`: read, build, announce, wait, drain.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use roadstead_config::{Config, Gateway as Settings, Loaded, Warning};
+use roadstead_gateway::{Configured, Gateway, Nodes, Telling, debug_router};
+use roadstead_listen::{Inherited, Tls};
+use roadstead_serve::{self as http_server, Drained};
+use roadstead_telemetry::access::AccessLog;
+use roadstead_telemetry::log::Log;
+use roadstead_telemetry::metrics::GatewayMetrics;
+use roadstead_telemetry::startup;
+use tokio_util::sync::CancellationToken;
+
+use crate::log::{LAST_LINES_WITHIN, Logging};
+use crate::serve::keep_tls;
+use crate::signals;
+use crate::wiring::{self, entry};
+use crate::{descriptors, log};
+
+mod options;
+
+/// Whoever asks for figures, or is redirected, asks for little, and takes it at once.
+const PATIENCE: Duration = Duration::from_secs(10);
+const CONNECTIONS: usize = 64;
+
+pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
+    let Loaded { config, warnings } = wiring::load_for_gateway(path)?;
+    let logging = log::start(&config.log, &uuid::Uuid::new_v4().to_string())?;
+    let ended = run_logged(&config, warnings, &logging);
+    logging.finish();
+    ended
+}
+
+fn run_logged(config: &Config, warnings: Vec<Warning>, logging: &Logging) -> Result<ExitCode> {
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    descriptors::raise();
+    let settings = config
+        .gateway
+        .as_ref()
+        .filter(|settings| !settings.upstreams.is_empty())
+        .context("gateway.upstreams is missing from the configuration; write for example [node-a:5000, node-b:5000]")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(config, settings, logging.lines.clone()))
+}
+
+async fn serve(config: &Config, settings: &Settings, log: Log) -> Result<ExitCode> {
+    let signals = signals::listen(log)?;
+    let drain = signals.drain.clone();
+    let tls = entry::gateway_tls(settings)?;
+    let listeners = entry::listeners_on("gateway.addr", &settings.addr, None::<Inherited>).await?;
+    let telling = telling(config)?;
+    let nodes: Vec<Box<dyn Nodes>> = vec![Box::new(Configured::new(
+        options::places(settings),
+        settings.resolve,
+    ))];
+    let dial = options::dial(settings)?;
+    let access_log = telling.access_log.clone();
+    let gateway = Gateway::build(
+        options::of(config, settings)?,
+        dial,
+        nodes,
+        telling,
+        drain.clone(),
+    );
+    for listener in &listeners {
+        startup::listening(listener, tls.is_some());
+    }
+    if let Some(address) = &settings.debug {
+        let router = debug_router(std::sync::Arc::clone(&gateway));
+        aside("gateway.debug.addr", address, router, &drain).await?;
+    }
+    if let Some(address) = &settings.redirect {
+        let router = roadstead_gateway::redirect_router(settings.addr.port);
+        aside("gateway.redirect.addr", address, router, &drain).await?;
+    }
+    keep_tls(tls.as_ref(), signals);
+    let options = server_options(config, settings);
+    let drained = http_server::serve(listeners, tls, gateway.router(), options, drain).await;
+    if let Some(log) = access_log {
+        let _written = tokio::task::spawn_blocking(move || log.finish(LAST_LINES_WITHIN)).await;
+    }
+    if drained == Drained::Whole {
+        tracing::info!("stopped: nothing was cut off");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn telling(config: &Config) -> Result<Telling> {
+    let metrics = GatewayMetrics::new(
+        env!("CARGO_PKG_VERSION"),
+        roadstead_telemetry::system_clock()(),
+    );
+    let access_log = if config.log.access_log_disabled {
+        None
+    } else {
+        Some(AccessLog::to_standard_output().context("log.accesslog")?)
+    };
+    Ok(Telling {
+        metrics,
+        access_log,
+    })
+}
+
+fn server_options(config: &Config, settings: &Settings) -> http_server::Options {
+    let bound = descriptors::connections();
+    let wanted = settings.limits.connections.map(|wanted| wanted as usize);
+    http_server::Options {
+        stalled_after: config.limits.body_idle,
+        drain_within: settings.timeouts.drain,
+        http2: true,
+        connections: wanted.map_or(bound, |wanted| wanted.min(bound)),
+        metrics: None,
+    }
+}
+
+/// Serves something beside the gateway, in the background until the drain.
+async fn aside(
+    setting: &'static str,
+    address: &roadstead_config::ListenAddr,
+    router: http_server::Router,
+    drain: &CancellationToken,
+) -> Result<()> {
+    let listeners = entry::listeners_on(setting, address, None).await?;
+    ensure!(!listeners.is_empty(), "{setting}: nothing to listen on");
+    for listener in &listeners {
+        tracing::info!("{setting}: serving {listener}");
+    }
+    let options = http_server::Options {
+        stalled_after: PATIENCE,
+        drain_within: PATIENCE,
+        http2: true,
+        connections: CONNECTIONS,
+        metrics: None,
+    };
+    tokio::spawn(http_server::serve(
+        listeners,
+        None::<Tls>,
+        router,
+        options,
+        drain.clone(),
+    ));
+    Ok(())
+}
