@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use axum::body::{Body, Bytes};
 use http::{HeaderName, Response, header};
@@ -12,6 +12,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use roadstead_telemetry::access::{Access, AccessLog};
 use roadstead_telemetry::metrics::GatewayMetrics;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use crate::call::Call;
 use crate::route::Kind;

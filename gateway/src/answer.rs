@@ -165,15 +165,28 @@ pub fn redirect_router(port: u16) -> axum::Router {
 fn redirect(request: &axum::extract::Request, port: u16) -> Response<Body> {
     let authority = request.uri().authority().map(http::uri::Authority::as_str);
     let host = request.headers().get(header::HOST);
-    let host = authority.or_else(|| host?.to_str().ok()).unwrap_or_default();
+    let host = authority
+        .or_else(|| host?.to_str().ok())
+        .unwrap_or_default();
     let Ok(host) = host.parse::<http::uri::Authority>() else {
         return no_host();
     };
-    let port = if port == 443 { String::new() } else { format!(":{port}") };
-    let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let port = if port == 443 {
+        String::new()
+    } else {
+        format!(":{port}")
+    };
+    let path = request
+        .uri()
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
     // Method and body stay: a push that begins here goes on there.
     let mut response = empty(StatusCode::PERMANENT_REDIRECT);
-    set(&mut response, header::LOCATION, &format!("https://{}{port}{path}", host.host()));
+    set(
+        &mut response,
+        header::LOCATION,
+        &format!("https://{}{port}{path}", host.host()),
+    );
     response
 }
 

@@ -39,7 +39,9 @@ impl Memory {
     /// Room for these bytes if there is some now.
     pub(crate) fn try_take(&self, bytes: usize) -> Option<Room> {
         let free = Arc::clone(&self.free);
-        free.try_acquire_many_owned(self.units(bytes)).ok().map(Room)
+        free.try_acquire_many_owned(self.units(bytes))
+            .ok()
+            .map(Room)
     }
 
     /// Waits for room. Only who holds none may wait: those who hold some could wait for each other.
@@ -146,7 +148,7 @@ mod tests {
             percent: 20,
             reserve: 2,
         });
-        let retries = |budget: &RetryBudget| (0..).take_while(|_| budget.may_retry()).count();
+        let retries = |budget: &RetryBudget| (0..10_000).take_while(|_| budget.may_retry()).count();
         assert_eq!(retries(&budget), 20, "ten seconds of the reserve");
         for _ in 0..50 {
             budget.request();
@@ -170,6 +172,9 @@ mod tests {
         assert!(memory.take(1 << 19, Duration::from_secs(1)).await.is_none());
         drop(room);
         assert!(memory.take(1 << 20, Duration::from_secs(1)).await.is_some());
-        assert!(memory.take(1 << 30, Duration::from_secs(1)).await.is_some(), "all there is, for more than all");
+        assert!(
+            memory.take(1 << 30, Duration::from_secs(1)).await.is_some(),
+            "all there is, for more than all"
+        );
     }
 }

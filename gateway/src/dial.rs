@@ -121,7 +121,8 @@ fn proxy_header(
 
 /// Both ends as the protocol wants them: of one family.
 fn same_family(a: SocketAddr, b: SocketAddr) -> (SocketAddr, SocketAddr) {
-    let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+    let canonical =
+        |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
     let (a, b) = (canonical(a), canonical(b));
     if a.is_ipv4() == b.is_ipv4() {
         return (a, b);
@@ -139,17 +140,29 @@ mod tests {
 
     #[test]
     fn proxy_headers_name_the_client() {
-        let [client, own, node] = ["192.0.2.1:7", "10.0.0.1:8", "10.0.0.2:9"].map(|a| a.parse().unwrap());
+        let [client, own, node] =
+            ["192.0.2.1:7", "10.0.0.1:8", "10.0.0.2:9"].map(|a| a.parse().unwrap());
         let line = proxy_header(ProxyVersion::V1, Some(client), own, node).unwrap();
-        assert_eq!(String::from_utf8(line).unwrap(), "PROXY TCP4 192.0.2.1 10.0.0.2 7 9\r\n");
+        assert_eq!(
+            String::from_utf8(line).unwrap(),
+            "PROXY TCP4 192.0.2.1 10.0.0.2 7 9\r\n"
+        );
         let binary = proxy_header(ProxyVersion::V2, Some(client), own, node).unwrap();
         let parsed = v2::Header::try_from(binary.as_slice()).unwrap();
         assert_eq!(parsed.addresses, (client, node).into());
         let own_check = proxy_header(ProxyVersion::V2, None, own, node).unwrap();
         let parsed = v2::Header::try_from(own_check.as_slice()).unwrap();
         assert_eq!(parsed.command, v2::Command::Local);
-        let mixed = proxy_header(ProxyVersion::V1, Some("[2001:db8::1]:7".parse().unwrap()), own, node);
+        let mixed = proxy_header(
+            ProxyVersion::V1,
+            Some("[2001:db8::1]:7".parse().unwrap()),
+            own,
+            node,
+        );
         let mixed = String::from_utf8(mixed.unwrap()).unwrap();
-        assert!(mixed.starts_with("PROXY TCP6 2001:db8::1 ::ffff:"), "{mixed}");
+        assert!(
+            mixed.starts_with("PROXY TCP6 2001:db8::1 ::ffff:"),
+            "{mixed}"
+        );
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct Passed {
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
+type Polled = Poll<Option<Result<Frame<Bytes>, Broken>>>;
+
 enum State {
     Reading(NodeBody),
     /// Another node is asked for the rest.
@@ -81,10 +83,7 @@ impl Passed {
     }
 
     /// What a node's next frame means. None: the node failed, and the rest is to come from elsewhere.
-    fn read(
-        &mut self,
-        frame: Option<Result<Frame<Bytes>, hyper::Error>>,
-    ) -> Option<Poll<Option<Result<Frame<Bytes>, Broken>>>> {
+    fn read(&mut self, frame: Option<Result<Frame<Bytes>, hyper::Error>>) -> Option<Polled> {
         match frame {
             Some(Ok(frame)) => {
                 if let (Some(plan), Some(data)) = (&mut self.plan, frame.data_ref()) {
@@ -186,6 +185,6 @@ impl http_body::Body for Passed {
 
     /// Of the whole: it is asked for before the first byte.
     fn size_hint(&self) -> SizeHint {
-        self.length.clone()
+        self.length
     }
 }

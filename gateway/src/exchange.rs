@@ -75,7 +75,10 @@ pub(crate) async fn exchange(
         Err(fault) => {
             tracing::info!(node = node.name(), why = %fault.why, cause = ?fault.why, "a node failed a request");
             if !matches!(fault.why, Why::WentDown) && node.failed() {
-                tracing::warn!(node = node.name(), "a node fails requests, and is taken out for a while");
+                tracing::warn!(
+                    node = node.name(),
+                    "a node fails requests, and is taken out for a while"
+                );
             }
             Err(fault)
         }
@@ -154,7 +157,7 @@ impl NodeBody {
     }
 
     /// No body, in place of this one.
-    pub(crate) fn as_empty(mut self) -> Self {
+    pub(crate) fn into_empty(mut self) -> Self {
         self.incoming = None;
         self.held = None;
         self

@@ -82,12 +82,10 @@ async fn carry(gateway: &Arc<Gateway>, call: &Arc<Call>, body: Incoming) -> Resp
                 Err(refused) => Err(refused),
             }
         }
-        _ if call.length.is_some_and(|length| length <= SMALL) => {
-            match hold(gateway, body).await {
-                Ok((held, _room)) => replay(gateway, call, Some(held)).await,
-                Err(refused) => Err(refused),
-            }
-        }
+        _ if call.length.is_some_and(|length| length <= SMALL) => match hold(gateway, body).await {
+            Ok((held, _room)) => replay(gateway, call, Some(held)).await,
+            Err(refused) => Err(refused),
+        },
         _ => pass_on(gateway, call, body).await,
     };
     match carried {
@@ -109,7 +107,7 @@ async fn hold(
     let limit = gateway.options.manifest_size;
     let mut whole = Vec::new();
     let mut room: Option<crate::budget::Room> = None;
-    while let Some(piece) = body.next().await.map_err(not_received)? {
+    while let Some(piece) = body.next().await.map_err(|error| not_received(&error))? {
         if whole.len() + piece.len() > limit.max(usize::try_from(SMALL).unwrap_or(limit)) {
             return Err(answer::error(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -128,7 +126,7 @@ async fn hold(
     Ok((whole.into(), room))
 }
 
-pub(crate) fn not_received(error: BodyError) -> Response<Body> {
+pub(crate) fn not_received(error: &BodyError) -> Response<Body> {
     match error {
         BodyError::Aborted => answer::client_closed(),
         BodyError::Idle(_) => answer::too_slow(),
@@ -174,10 +172,22 @@ mod tests {
 
     #[test]
     fn ancient_docker_is_known() {
-        for ancient in ["docker/1.5.0 go/go1.3", "docker/1.3.2", "docker/0.9", "docker/1.4"] {
+        for ancient in [
+            "docker/1.5.0 go/go1.3",
+            "docker/1.3.2",
+            "docker/0.9",
+            "docker/1.4",
+        ] {
             assert!(is_ancient_docker(ancient), "{ancient}");
         }
-        for newer in ["docker/1.6.0", "docker/1.5.0-dev", "docker/1.13.1", "docker/20.10.5", "docker/", "skopeo/1.5"] {
+        for newer in [
+            "docker/1.6.0",
+            "docker/1.5.0-dev",
+            "docker/1.13.1",
+            "docker/20.10.5",
+            "docker/",
+            "skopeo/1.5",
+        ] {
             assert!(!is_ancient_docker(newer), "{newer}");
         }
     }

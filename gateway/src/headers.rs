@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use roadstead_serve::Via;
@@ -55,7 +55,12 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// The headers of a client's request, as a node is to see them. Length and `Expect` are for each try to say.
-pub(crate) fn for_node(client: &HeaderMap, host: Option<&HeaderValue>, via: &Via, id: &str) -> HeaderMap {
+pub(crate) fn for_node(
+    client: &HeaderMap,
+    host: Option<&HeaderValue>,
+    via: &Via,
+    id: &str,
+) -> HeaderMap {
     let mut headers = client.clone();
     remove_hop_by_hop(&mut headers);
     for name in OURS.iter().chain(&[CONTENT_LENGTH, EXPECT]) {
@@ -116,7 +121,10 @@ mod tests {
             ("accept", "b"),
         ]);
         remove_hop_by_hop(&mut headers);
-        assert_eq!(headers, map(&[("content-length", "1"), ("host", "a"), ("accept", "b")]));
+        assert_eq!(
+            headers,
+            map(&[("content-length", "1"), ("host", "a"), ("accept", "b")])
+        );
     }
 
     #[test]
@@ -143,7 +151,10 @@ mod tests {
             ("x-real-ip", "2001:db8::1"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "registry.example:8443"),
-            ("forwarded", "for=\"[2001:db8::1]\";proto=https;host=\"registry.example:8443\""),
+            (
+                "forwarded",
+                "for=\"[2001:db8::1]\";proto=https;host=\"registry.example:8443\"",
+            ),
             ("x-request-id", "ours"),
         ]);
         assert_eq!(told, expected);

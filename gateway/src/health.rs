@@ -79,7 +79,9 @@ impl Check {
         let asking = ask(&self.pool.dial, &self.node, &self.path, self.options.expect);
         match tokio::time::timeout(self.options.timeout, asking).await {
             Ok(verdict) => verdict,
-            Err(_elapsed) => Verdict::Unwell(format!("no answer within {:?}", self.options.timeout)),
+            Err(_elapsed) => {
+                Verdict::Unwell(format!("no answer within {:?}", self.options.timeout))
+            }
         }
     }
 
@@ -90,7 +92,11 @@ impl Check {
         if verdict == Verdict::Well {
             self.bad = 0;
             self.good += 1;
-            let needed = if standing == Standing::Down { self.options.rise } else { 1 };
+            let needed = if standing == Standing::Down {
+                self.options.rise
+            } else {
+                1
+            };
             if self.good >= needed {
                 if self.node.rise() {
                     tracing::info!(node = name, "a node is well");
@@ -115,7 +121,9 @@ impl Check {
                 "UNPROTECTED: a node lets strangers in, and is taken out. Configure its auth; or, if this registry is to \
                  be open to everybody, set gateway.health.expect to 200"
             ),
-            Verdict::Unwell(why) if is_news => tracing::warn!(node = name, why, "a node is not well"),
+            Verdict::Unwell(why) if is_news => {
+                tracing::warn!(node = name, why, "a node is not well");
+            }
             _known => {}
         }
         self.last = Some(verdict);
@@ -185,7 +193,10 @@ mod tests {
             Verdict::Unprotected
         );
         let unwell = |response: &Response<()>, expect| {
-            assert!(matches!(meaning(response, expect), Verdict::Unwell(_)), "{response:?}");
+            assert!(
+                matches!(meaning(response, expect), Verdict::Unwell(_)),
+                "{response:?}"
+            );
         };
         unwell(&protected, Expect::Ok);
         unwell(&answer(401, &[version]), Expect::Unauthorized);

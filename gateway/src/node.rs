@@ -101,7 +101,8 @@ impl Node {
 
     /// What others say of it now.
     pub(crate) fn told(&self, info: &NodeInfo) {
-        self.takes_writes.store(info.takes_writes, Ordering::Relaxed);
+        self.takes_writes
+            .store(info.takes_writes, Ordering::Relaxed);
         self.draining.store(info.draining, Ordering::Relaxed);
     }
 
@@ -167,9 +168,8 @@ impl Node {
             record.up_since = now;
         }
         drop(record);
-        self.standing.send_if_modified(|standing| {
-            std::mem::replace(standing, Standing::Up) != Standing::Up
-        });
+        self.standing
+            .send_if_modified(|standing| std::mem::replace(standing, Standing::Up) != Standing::Up);
         before == Standing::Down
     }
 
@@ -312,7 +312,10 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             let waited = begun.elapsed().as_secs_f64();
-            assert!((waited - waits).abs() < 0.15, "{waited} s instead of {waits}");
+            assert!(
+                (waited - waits).abs() < 0.15,
+                "{waited} s instead of {waits}"
+            );
         }
     }
 
@@ -336,7 +339,10 @@ mod tests {
         assert!((node.load(slow) - 2.0).abs() < 0.01);
         tokio::time::sleep(slow / 2).await;
         let _one = node.give();
-        assert!((node.load(slow) - 2.0).abs() < 0.01, "one in flight, and the next");
+        assert!(
+            (node.load(slow) - 2.0).abs() < 0.01,
+            "one in flight, and the next"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -138,7 +138,10 @@ impl Pool {
     }
 
     fn was_well_recently(&self) -> bool {
-        let last = self.last_well.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self
+            .last_well
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         last.is_some_and(|last| last.elapsed() < RECENTLY)
     }
 
@@ -172,7 +175,11 @@ impl Pool {
                 let first = fastrand::usize(..many.len());
                 let second = (first + fastrand::usize(1..many.len())) % many.len();
                 let load = |index: usize| many[index].load(self.options.health.slow_start);
-                let less = if load(second) < load(first) { second } else { first };
+                let less = if load(second) < load(first) {
+                    second
+                } else {
+                    first
+                };
                 Some(many[less])
             }
         }

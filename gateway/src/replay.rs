@@ -69,7 +69,9 @@ pub(crate) async fn pass_on(gateway: &Arc<Gateway>, call: &Call, body: Incoming)
     let mut tries = Tries::of(gateway, call);
     let mut unsent = Box::new(request(call, streamed(body)));
     if let Some(length) = call.length {
-        unsent.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
+        unsent
+            .headers_mut()
+            .insert(http::header::CONTENT_LENGTH, length.into());
     }
     loop {
         let picked = tries.next().await?;

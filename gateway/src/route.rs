@@ -121,7 +121,10 @@ mod tests {
         assert_eq!(kind("POST", "/v2/a/blobs/uploads/"), Kind::Other);
         let whole = format!("/v2/a/blobs/uploads/?digest={digest}");
         assert_eq!(kind("POST", &whole), Kind::Whole(digest.clone()));
-        assert_eq!(kind("POST", &whole.replace("sha256:", "sha256%3A")), Kind::Whole(digest));
+        assert_eq!(
+            kind("POST", &whole.replace("sha256:", "sha256%3A")),
+            Kind::Whole(digest)
+        );
         assert_eq!(kind("POST", &format!("{whole}&mount=x")), Kind::Other);
         assert_eq!(kind("GET", "/v2/a/blobs/uploads/1"), Kind::Other);
         assert_eq!(kind("PUT", "/v2/blobs/uploads/1"), Kind::Other);
@@ -132,10 +135,16 @@ mod tests {
         let route = Route::of(&Method::GET, "/reg/", "/reg/v2/a/blobs/uploads/1", None);
         assert_eq!((route.is_api, route.session.as_deref()), (true, Some("1")));
         for path in ["/reg/v2", "/reg/v2/", "/reg/v2/_catalog"] {
-            assert!(Route::of(&Method::GET, "/reg/", path, None).is_api, "{path}");
+            assert!(
+                Route::of(&Method::GET, "/reg/", path, None).is_api,
+                "{path}"
+            );
         }
         for path in ["/v2/", "/reg/v3/", "/reg", "/"] {
-            assert!(!Route::of(&Method::GET, "/reg/", path, None).is_api, "{path}");
+            assert!(
+                !Route::of(&Method::GET, "/reg/", path, None).is_api,
+                "{path}"
+            );
         }
     }
 }

@@ -96,14 +96,18 @@ impl Upload {
                     self.pass_on().await
                 }
             }
-            _ if is_short => self.as_it_is().await,
+            _ if is_short => self.in_one().await,
             (Kind::Whole(digest), _) => {
                 let digest = digest.clone();
                 self.opened(&digest).await?;
                 self.closed_by(&digest.to_string()).await
             }
             _close => {
-                let digest = self.place.parameter("digest").unwrap_or_default().to_owned();
+                let digest = self
+                    .place
+                    .parameter("digest")
+                    .unwrap_or_default()
+                    .to_owned();
                 self.place = self.place.without("digest");
                 self.closed_by(&digest).await
             }
@@ -112,7 +116,10 @@ impl Upload {
 
     /// Whether a range, the length and the state say the same.
     fn begins_here(&self, range: &HeaderValue) -> bool {
-        let range = range.to_str().ok().and_then(|range| range.parse::<ContentRange>().ok());
+        let range = range
+            .to_str()
+            .ok()
+            .and_then(|range| range.parse::<ContentRange>().ok());
         range.is_some_and(|range| {
             self.call.length == Some(range.length()) && self.place.offset() == Some(range.first)
         })
@@ -123,7 +130,7 @@ impl Upload {
     }
 
     /// One request, held as a whole.
-    async fn as_it_is(mut self) -> Carried {
+    async fn in_one(mut self) -> Carried {
         let manner = self.manner(false);
         let (method, target) = (self.call.method.clone(), self.call.target.clone());
         let mut headers = vec![(CONTENT_LENGTH, self.call.length.unwrap_or_default().into())];
@@ -143,7 +150,11 @@ impl Upload {
                 Said::StandsAt(stored, _, response) => {
                     let is_whole = stored == self.held.length() as u64;
                     let was_stored = is_whole && method == Method::PATCH;
-                    return Ok(if was_stored { as_accepted(response) } else { response });
+                    return Ok(if was_stored {
+                        as_accepted(response)
+                    } else {
+                        response
+                    });
                 }
                 Said::Refused(carried) => return carried,
                 Said::Nothing(said) => refused = said.or(refused),
@@ -170,7 +181,7 @@ impl Upload {
             match self.source.look().await {
                 Ok(true) => acknowledged.into_body().discard().await,
                 Ok(false) => return Ok(acknowledged),
-                Err(broke_off) => return Err(not_received(broke_off)),
+                Err(broke_off) => return Err(not_received(&broke_off)),
             }
         }
     }
@@ -295,8 +306,9 @@ impl Upload {
                 }
             }
         };
-        if matches!(ended, Ended::Stuck) || (!manner.in_chunks && matches!(ended, Ended::Client(_))) {
-            return self.not_sent(&node, ended);
+        if matches!(ended, Ended::Stuck) || (!manner.in_chunks && matches!(ended, Ended::Client(_)))
+        {
+            return Self::not_sent(&node, &ended);
         }
         let commit = self.gateway.options.timeouts.commit;
         let said = match tokio::time::timeout(commit, answering).await {
@@ -309,14 +321,14 @@ impl Upload {
         };
         match (ended, said) {
             (Ended::Client(broke_off), Said::Acknowledged(_)) => {
-                Said::Refused(Err(not_received(broke_off)))
+                Said::Refused(Err(not_received(&broke_off)))
             }
             (Ended::NoRoom, Said::Acknowledged(_)) => Said::Refused(Err(answer::no_memory())),
             (_, said) => said,
         }
     }
 
-    fn not_sent(&self, node: &Node, ended: Ended) -> Said {
+    fn not_sent(node: &Node, ended: &Ended) -> Said {
         match ended {
             Ended::Client(broke_off) => Said::Refused(Err(not_received(broke_off))),
             _stuck => {
@@ -412,5 +424,5 @@ fn as_accepted(response: Response<NodeBody>) -> Response<NodeBody> {
     let keeps = [LOCATION, RANGE, UPLOAD_UUID];
     let kept = keeps.map(|name| parts.headers.remove(&name).map(|value| (name, value)));
     parts.headers = kept.into_iter().flatten().collect();
-    Response::from_parts(parts, body.as_empty())
+    Response::from_parts(parts, body.into_empty())
 }

@@ -22,6 +22,8 @@ fn node() -> (Registry, SocketAddr) {
 
 /// The path of a `Location`.
 fn path_of(location: &str) -> &str {
-    let rest = location.split_once("://").map_or(location, |(_, rest)| rest);
-    rest.find('/').map_or(rest, |at| &rest[at..])
+    let rest = location
+        .split_once("://")
+        .map_or(location, |(_, rest)| rest);
+    rest.find('/').and_then(|at| rest.get(at..)).unwrap_or(rest)
 }

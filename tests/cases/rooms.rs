@@ -68,16 +68,20 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     (
         "axum",
-        &[
-            "roadstead-gateway",
-            "roadstead-registry",
-            "roadstead-serve",
-        ],
+        &["roadstead-gateway", "roadstead-registry", "roadstead-serve"],
     ),
-    ("hyper", &["roadstead-gateway", "roadstead-serve", "roadstead-events"]),
+    (
+        "hyper",
+        &["roadstead-gateway", "roadstead-serve", "roadstead-events"],
+    ),
     (
         "hyper-util",
-        &["roadstead-gateway", "roadstead-serve", "roadstead-events", "roadstead-s3"],
+        &[
+            "roadstead-gateway",
+            "roadstead-serve",
+            "roadstead-events",
+            "roadstead-s3",
+        ],
     ),
     ("hyper-rustls", &["roadstead-events", "roadstead-s3"]),
     ("aws-lc-rs", &["roadstead-auth"]),

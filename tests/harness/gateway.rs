@@ -14,7 +14,7 @@ use crate::wait::wait_until;
 
 /// Generous, as for a registry.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
-const STOPS_WITHIN: Duration = Duration::from_secs(60);
+const STOPS_WITHIN: Duration = Duration::from_mins(1);
 
 /// From a node's start to the gateway's knowing, with checks every 200 ms.
 const SEEN_WITHIN: Duration = Duration::from_mins(1);
@@ -40,7 +40,11 @@ impl Gateway {
     /// In front of these nodes, which are open to everybody; `more` are lines below `gateway`, each with its indentation.
     #[track_caller]
     pub fn open(nodes: &[SocketAddr], more: &str) -> Self {
-        Self::start(nodes, &format!("{more}  health: {{expect: 200, interval: 200ms, slowstart: 0}}\n"), "")
+        Self::start(
+            nodes,
+            &format!("{more}  health: {{expect: 200, interval: 200ms, slowstart: 0}}\n"),
+            "",
+        )
     }
 
     /// The same with all lines below `gateway`, and top-level keys besides.
@@ -124,7 +128,9 @@ impl Gateway {
     pub fn figure(&self, name: &str) -> f64 {
         let metrics = Client::new(&format!("http://{}", self.debug)).get("/metrics");
         let text = metrics.expect_status(200).text();
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|value| value.parse().ok()).unwrap_or(0.0)
     }
 

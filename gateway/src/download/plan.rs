@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderName, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderName, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
@@ -17,7 +17,12 @@ use crate::replay;
 use crate::tries::{Tries, is_worth_another_try};
 
 /// What a client asked for in other words.
-const CONDITIONS: [HeaderName; 4] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
+const CONDITIONS: [HeaderName; 4] = [
+    IF_MATCH,
+    IF_NONE_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_UNMODIFIED_SINCE,
+];
 
 /// The rest of an answer.
 #[derive(Debug)]
@@ -190,7 +195,14 @@ mod tests {
             total: 9,
         };
         assert_eq!(part("bytes 2-5/9"), Some(expected));
-        for wrong in ["bytes 5-2/9", "bytes 2-9/9", "bytes 2-5/*", "bytes */9", "2-5/9", "bytes=2-5/9"] {
+        for wrong in [
+            "bytes 5-2/9",
+            "bytes 2-9/9",
+            "bytes 2-5/*",
+            "bytes */9",
+            "2-5/9",
+            "bytes=2-5/9",
+        ] {
             assert_eq!(part(wrong), None, "{wrong}");
         }
         let mut twice = HeaderMap::new();

@@ -51,11 +51,18 @@ impl Configured {
                 }
                 match lookup(&mut resolver, place).await {
                     Ok(found) if found.is_empty() => {
-                        tracing::warn!(?place, "the name resolves to nothing: its nodes stay as they were");
+                        tracing::warn!(
+                            ?place,
+                            "the name resolves to nothing: its nodes stay as they were"
+                        );
                     }
                     Ok(found) => *nodes = found,
                     Err(error) => {
-                        tracing::warn!(?place, error, "the name cannot be resolved: its nodes stay as they were");
+                        tracing::warn!(
+                            ?place,
+                            error,
+                            "the name cannot be resolved: its nodes stay as they were"
+                        );
                     }
                 }
             }
@@ -105,7 +112,9 @@ async fn lookup(
                     None => resolver.insert(built().map_err(|error| error.to_string())?),
                 };
                 resolver.clear_cache();
-                services(resolver, name).await.map_err(|error| error.to_string())
+                services(resolver, name)
+                    .await
+                    .map_err(|error| error.to_string())
             }
         }
     };
@@ -132,13 +141,16 @@ fn built() -> Result<TokioResolver, NetError> {
 
 async fn services(resolver: &TokioResolver, name: &str) -> Result<Vec<NodeInfo>, NetError> {
     let found = resolver.srv_lookup(name).await?;
-    let targets = found.answers().iter().filter_map(|record| match &record.data {
-        RData::SRV(service) => {
-            let host = service.target.to_utf8();
-            Some(NodeInfo::at(host.trim_end_matches('.'), service.port))
-        }
-        _other => None,
-    });
+    let targets = found
+        .answers()
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::SRV(service) => {
+                let host = service.target.to_utf8();
+                Some(NodeInfo::at(host.trim_end_matches('.'), service.port))
+            }
+            _other => None,
+        });
     Ok(targets.collect())
 }
 
@@ -170,8 +182,13 @@ mod tests {
         let names = |nodes: &[NodeInfo]| -> Vec<String> {
             nodes.iter().map(|node| node.name.clone()).collect()
         };
-        assert_eq!(names(&watched.borrow()), ["[::1]:5000", "a:5000"], "known at once");
-        let resolved = watched.wait_for(|nodes| names(nodes).contains(&"127.0.0.1:5001".to_owned()));
+        assert_eq!(
+            names(&watched.borrow()),
+            ["[::1]:5000", "a:5000"],
+            "known at once"
+        );
+        let resolved =
+            watched.wait_for(|nodes| names(nodes).contains(&"127.0.0.1:5001".to_owned()));
         let resolved = tokio::time::timeout(Duration::from_secs(30), resolved).await;
         let nodes = resolved.expect("in time").expect("told").clone();
         let local = nodes.iter().find(|node| node.name == "127.0.0.1:5001");

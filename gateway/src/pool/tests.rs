@@ -39,7 +39,11 @@ fn pool(names: &[&str]) -> Arc<Pool> {
         tls: None,
         proxy: None,
     };
-    let pool = Pool::build(&options, dial, GatewayMetrics::new("1", std::time::UNIX_EPOCH));
+    let pool = Pool::build(
+        &options,
+        dial,
+        GatewayMetrics::new("1", std::time::UNIX_EPOCH),
+    );
     let nodes = names.iter().map(|name| {
         let node = Node::new(NodeInfo::at(name, 1));
         node.rise();
@@ -71,7 +75,10 @@ async fn sessions_stay_at_their_node_and_most_of_them_when_another_goes() {
     assert_eq!(before, (0..300).map(of).collect::<Vec<_>>());
     pool.all()[2].fall();
     for (before, now) in before.iter().zip((0..300).map(of)) {
-        assert!(before == "c:1" || *before == now, "only those of the lost node move");
+        assert!(
+            before == "c:1" || *before == now,
+            "only those of the lost node move"
+        );
     }
 }
 
@@ -83,9 +90,16 @@ async fn the_least_loaded_of_two_is_picked_and_limits_are_kept() {
     assert_ne!(first.node().name(), second.node().name());
     let tried = [Arc::clone(first.node())];
     let third = pool.pick_now(&Want::default(), &tried).unwrap();
-    assert_eq!(third.node().name(), second.node().name(), "rather one that was not tried");
+    assert_eq!(
+        third.node().name(),
+        second.node().name(),
+        "rather one that was not tried"
+    );
     let _fourth = pool.pick_now(&Want::default(), &[]).unwrap();
-    assert_eq!(pool.pick_now(&Want::default(), &[]).unwrap_err(), NoNode::Free);
+    assert_eq!(
+        pool.pick_now(&Want::default(), &[]).unwrap_err(),
+        NoNode::Free
+    );
     drop(third);
     assert!(pool.pick_now(&Want::default(), &[]).is_ok());
 }
@@ -101,7 +115,10 @@ async fn one_without_a_lease_gets_only_what_reads_and_one_that_drains_nothing() 
     assert_eq!(pool.pick_now(&session("x"), &[]).unwrap_err(), NoNode::Well);
     info.draining = true;
     node.told(&info);
-    assert_eq!(pool.pick_now(&Want::default(), &[]).unwrap_err(), NoNode::Well);
+    assert_eq!(
+        pool.pick_now(&Want::default(), &[]).unwrap_err(),
+        NoNode::Well
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,7 +127,10 @@ async fn a_node_that_was_well_a_moment_ago_is_waited_for() {
     let node = Arc::clone(&pool.all()[0]);
     node.fall();
     let begun = Instant::now();
-    assert_eq!(pool.pick(&Want::default(), &[]).await.unwrap_err(), NoNode::Well);
+    assert_eq!(
+        pool.pick(&Want::default(), &[]).await.unwrap_err(),
+        NoNode::Well
+    );
     assert!(begun.elapsed().is_zero(), "none ever was: nobody waits");
     node.rise();
     drop(pool.pick(&Want::default(), &[]).await.unwrap());
@@ -124,5 +144,8 @@ async fn a_node_that_was_well_a_moment_ago_is_waited_for() {
     pool.rose();
     assert!(waiting.await.unwrap());
     node.fall();
-    assert_eq!(pool.pick(&Want::default(), &[]).await.unwrap_err(), NoNode::Well);
+    assert_eq!(
+        pool.pick(&Want::default(), &[]).await.unwrap_err(),
+        NoNode::Well
+    );
 }

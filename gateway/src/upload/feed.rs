@@ -1,5 +1,6 @@
 //! A request's body that is fed while it is sent, and sent again from what is held.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -13,8 +14,9 @@ use super::held::Held;
 /// Pieces on their way into a connection.
 const UNDER_WAY: usize = 2;
 
-/// Whoever waits to be told to send is told after this at the latest, as clients do of themselves.
-const GO_AHEAD_WITHIN: Duration = Duration::from_secs(5);
+/// Whoever waits to be told to send is told after this at the latest: there may be something before the node that does not
+/// pass the word on.
+const GO_AHEAD_WITHIN: Duration = Duration::from_secs(30);
 
 /// A chunk that is open for so long is ended if others need its room.
 const OPEN_FOR: Duration = Duration::from_secs(2);
@@ -33,15 +35,19 @@ struct BrokeOff;
 pub(super) struct Feeder(mpsc::Sender<Fed>);
 
 pub(super) fn body() -> (Feeder, Body) {
-    let (sender, receiver) = mpsc::channel(UNDER_WAY);
-    let pieces = futures::stream::unfold(receiver, async |mut receiver| {
-        match receiver.recv().await {
-            Some(Fed::Piece(piece)) => Some((Ok(piece), receiver)),
-            Some(Fed::End) => None,
-            None => {
-                receiver.close();
-                Some((Err(BrokeOff), receiver))
+    let (sender, mut receiver) = mpsc::channel(UNDER_WAY);
+    let mut was_woken = false;
+    let pieces = futures::stream::poll_fn(move |context| match receiver.poll_recv(context) {
+        Poll::Ready(Some(Fed::Piece(piece))) => Poll::Ready(Some(Ok(piece))),
+        Poll::Ready(Some(Fed::End)) => Poll::Ready(None),
+        Poll::Ready(None) => Poll::Ready(Some(Err(BrokeOff))),
+        Poll::Pending => {
+            // hyper does not listen for an answer before it is polled once more after the head was written; and the node
+            // may refuse what is not sent yet, or say that it waits for it.
+            if !std::mem::replace(&mut was_woken, true) {
+                context.waker().wake_by_ref();
             }
+            Poll::Pending
         }
     });
     (Feeder(sender), Body::from_stream(pieces))
@@ -128,7 +134,8 @@ impl Feeder {
         }
         loop {
             let may_end = manner.in_chunks && held.length() > 0;
-            if may_end && (held.is_full(manner.chunk) || held.is_old(opened.elapsed() >= OPEN_FOR)) {
+            if may_end && (held.is_full(manner.chunk) || held.is_old(opened.elapsed() >= OPEN_FOR))
+            {
                 return Ok(Ended::Full);
             }
             match source.look().await {

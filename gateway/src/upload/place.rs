@@ -36,7 +36,8 @@ impl Place {
 
     /// Without a parameter.
     pub(super) fn without(&self, name: &str) -> Self {
-        let is_other = |pair: &&str| !pair.starts_with(name) || pair.as_bytes().get(name.len()) != Some(&b'=');
+        let is_other =
+            |pair: &&str| !pair.starts_with(name) || pair.as_bytes().get(name.len()) != Some(&b'=');
         let pairs: Vec<&str> = self.query.split('&').filter(is_other).collect();
         Self {
             path: self.path.clone(),
@@ -67,7 +68,10 @@ impl Place {
 
     /// How many bytes the state says there are. Nodes check its signature; here it is only read.
     pub(super) fn offset(&self) -> Option<u64> {
-        let state = self.parameter("_state")?.replace("%3D", "=").replace("%3d", "=");
+        let state = self
+            .parameter("_state")?
+            .replace("%3D", "=")
+            .replace("%3d", "=");
         let signed = URL_SAFE
             .decode(&state)
             .or_else(|_unpadded| URL_SAFE_NO_PAD.decode(&state))
@@ -89,9 +93,17 @@ mod tests {
 
     #[test]
     fn the_offset_is_read_from_the_state() {
-        let target = format!("/v2/a/blobs/uploads/x?_state={}", state(r#"{"Name":"a","Offset":12345678901}"#));
+        let target = format!(
+            "/v2/a/blobs/uploads/x?_state={}",
+            state(r#"{"Name":"a","Offset":12345678901}"#)
+        );
         assert_eq!(Place::of(&target).offset(), Some(12_345_678_901));
-        for wrong in ["/x", "/x?_state=", "/x?_state=AAAA", &format!("/x?_state={}", state("[]"))] {
+        for wrong in [
+            "/x",
+            "/x?_state=",
+            "/x?_state=AAAA",
+            &format!("/x?_state={}", state("[]")),
+        ] {
             assert_eq!(Place::of(wrong).offset(), None, "{wrong}");
         }
     }
@@ -102,13 +114,21 @@ mod tests {
         let without = place.without("digest");
         assert_eq!(without.target(), "/u?_state=b&digests=c");
         assert_eq!(without.without("_state").without("digests").target(), "/u");
-        assert_eq!(Place::of("/u").with("digest", "a").with("x", "y").target(), "/u?digest=a&x=y");
+        assert_eq!(
+            Place::of("/u").with("digest", "a").with("x", "y").target(),
+            "/u?digest=a&x=y"
+        );
     }
 
     #[test]
     fn a_location_is_where_a_node_has_it() {
         let mut headers = HeaderMap::new();
-        headers.insert(LOCATION, "https://registry:8443/v2/a/blobs/uploads/x?_state=b".parse().unwrap());
+        headers.insert(
+            LOCATION,
+            "https://registry:8443/v2/a/blobs/uploads/x?_state=b"
+                .parse()
+                .unwrap(),
+        );
         let expected = Place::of("/v2/a/blobs/uploads/x?_state=b");
         assert_eq!(Place::told(&headers), Some(expected.clone()));
         headers.insert(LOCATION, "/v2/a/blobs/uploads/x?_state=b".parse().unwrap());

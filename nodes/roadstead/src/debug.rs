@@ -59,6 +59,7 @@ pub(crate) async fn serve(
         drain_within: PATIENCE,
         http2: true,
         connections: CONNECTIONS,
+        proxy_protocol: None,
         metrics: None,
     };
     tokio::spawn(http_server::serve(listeners, None, service, options, drain));

@@ -117,6 +117,10 @@ fn server_options(config: &Config, settings: &Settings) -> http_server::Options 
         drain_within: settings.timeouts.drain,
         http2: true,
         connections: wanted.map_or(bound, |wanted| wanted.min(bound)),
+        proxy_protocol: settings
+            .proxy_protocol
+            .accept
+            .then(|| config.proxies.trusted.clone()),
         metrics: None,
     }
 }
@@ -138,6 +142,7 @@ async fn aside(
         drain_within: PATIENCE,
         http2: true,
         connections: CONNECTIONS,
+        proxy_protocol: None,
         metrics: None,
     };
     tokio::spawn(http_server::serve(

@@ -349,6 +349,7 @@ fn server_options(config: &Config, metrics: &Metrics) -> http_server::Options {
         drain_within: config.http.drain_timeout,
         http2: !config.http.http2_disabled,
         connections: descriptors::connections(),
+        proxy_protocol: None,
         metrics: Some(metrics.clone()),
     }
 }

@@ -15,7 +15,8 @@ use http::{HeaderName, HeaderValue};
 use regex::Regex;
 use roadstead_auth::Authenticator;
 use roadstead_config::{
-    CalledAs, Config, Lies, Loaded, Mistakes, Platforms as ConfigPlatforms, Probe, config_path, from_process,
+    CalledAs, Config, Lies, Loaded, Mistakes, Platforms as ConfigPlatforms, Probe, config_path,
+    from_process,
 };
 use roadstead_events::{Events, Source};
 use roadstead_listen::Listener;

@@ -1,5 +1,6 @@
 //! Accepting connections, and letting them end.
 
+mod announced;
 mod answers;
 mod seats;
 
@@ -13,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use ipnet::IpNet;
 use roadstead_listen::{AcceptError, Listener, Peer, Stream, Tls, first_bytes, tells_http};
 use roadstead_telemetry::metrics::Metrics;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -61,6 +63,9 @@ pub struct Options {
     pub http2: bool,
     /// Connections at a time. When there are more, idle ones are closed, and then new ones wait.
     pub connections: usize,
+    /// Connections begin with a PROXY header, which these may write; whoever else connects is turned away. None: there is
+    /// no such header.
+    pub proxy_protocol: Option<Vec<IpNet>>,
     /// Told how many connections there are.
     pub metrics: Option<Metrics>,
 }
@@ -189,12 +194,32 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(self, stream: Stream) {
-        let metrics = self.serving.options.metrics.as_ref();
-        let _counted = metrics.map(Metrics::connected);
+    async fn serve(mut self, stream: Stream) {
+        let metrics = self.serving.options.metrics.clone();
+        let _counted = metrics.as_ref().map(Metrics::connected);
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.serving.options.stalled_after));
         let stream = Box::pin(stream);
+        let Some(ranges) = self.serving.options.proxy_protocol.clone() else {
+            return self.shake_hands(stream).await;
+        };
+        let announced = announced::read(stream, self.peer, &ranges, HANDSHAKE_WITHIN);
+        match self.before_it_ends(announced).await {
+            Some(Ok((stream, peer))) => {
+                self.peer = peer;
+                self.shake_hands(stream).await;
+            }
+            Some(Err(error)) => {
+                tracing::warn!(peer = %self.peer, %error, "a connection without a PROXY header is closed");
+            }
+            None => {}
+        }
+    }
+
+    async fn shake_hands<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let Some(tls) = self.serving.tls.clone() else {
             return self.listen(stream).await;
         };

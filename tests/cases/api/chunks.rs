@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use roadstead_tests::{Answer, Registry, Repository, image::noise, wait_until};
 
-use crate::raw::Raw;
 use super::steps::{BYTES, has, has_no, refused, roadstead, session_of, sha256};
+use crate::raw::Raw;
 use crate::uploads::path_of;
 
 /// Sends a chunk that says where it belongs.

@@ -2,8 +2,8 @@
 
 use roadstead_tests::{Options, Registry};
 
-use crate::raw::{Heard, Raw, ask};
 use super::steps::{roadstead, session_of};
+use crate::raw::{Heard, Raw, ask};
 
 fn location(heard: &Heard) -> &str {
     let line = heard.head.lines().find_map(|line| {

@@ -3,11 +3,11 @@
 use roadstead_tests::{Document, image::noise};
 use serde_json::json;
 
-use crate::raw::Raw;
 use super::steps::{
     INDEX, MANIFEST, blob, configured, has, has_no, image, index, put, refused, roadstead, sha256,
     sha512,
 };
+use crate::raw::Raw;
 
 /// O22
 #[test]

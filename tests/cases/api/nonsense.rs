@@ -2,8 +2,8 @@
 
 use roadstead_tests::Registry;
 
-use crate::raw::ask;
 use super::steps::{put, refused, roadstead, session_of, sha256};
+use crate::raw::ask;
 
 /// Names that are none.
 fn names() -> Vec<String> {

@@ -4,9 +4,9 @@
 use roadstead_tests::image::noise;
 use serde_json::json;
 
-use crate::raw::Raw;
 use super::steps::{MANIFEST, put_with, roadstead, sha256, sha512};
 use super::wire::is_well;
+use crate::raw::Raw;
 
 /// Numbers from a seed.
 struct Chance {

@@ -3,8 +3,8 @@
 
 use roadstead_tests::image::noise;
 
-use crate::raw::{Heard, ask};
 use super::steps::{blob, has, put, refused, roadstead};
+use crate::raw::{Heard, ask};
 
 /// Whatever climbs out of the storage finds nothing, however it is spelled.
 #[test]

@@ -2,8 +2,8 @@
 
 use roadstead_tests::Registry;
 
-use crate::raw::Raw;
 use super::steps::{blob, put, roadstead, session_of, sha256};
+use crate::raw::Raw;
 use crate::uploads::path_of;
 
 /// Still there, unharmed, and without a word of a panic.

@@ -22,7 +22,9 @@ fn twins(bytes: &[u8], digest: &Digest) -> [(Registry, SocketAddr); 2] {
 
 /// Begins a download, and reads its head. What comes of the body with it is the second part.
 fn begin(gateway: &Gateway, digest: &Digest, headers: &str) -> (Raw, String, Vec<u8>) {
-    let get = format!("GET /v2/big/blobs/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+    let get = format!(
+        "GET /v2/big/blobs/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n"
+    );
     let mut raw = Raw::at(gateway.addr()).say(get.as_bytes());
     let mut came = Vec::new();
     let end = loop {
@@ -40,7 +42,9 @@ fn begin(gateway: &Gateway, digest: &Digest, headers: &str) -> (Raw, String, Vec
 /// The node that has the request.
 fn busy(gateway: &Gateway, nodes: &[SocketAddr]) -> Option<usize> {
     nodes.iter().position(|node| {
-        gateway.figure(&format!("roadstead_gateway_node_in_flight_requests{{node=\"{node}\"}}")) > 0.5
+        gateway.figure(&format!(
+            "roadstead_gateway_node_in_flight_requests{{node=\"{node}\"}}"
+        )) > 0.5
     })
 }
 
@@ -86,7 +90,8 @@ fn a_part_goes_on_as_a_part() {
         gateway.wait_until(addr, "up");
     }
     let last = bytes.len() - 1001;
-    let (mut raw, head, mut came) = begin(&gateway, &digest, &format!("Range: bytes=500-{last}\r\n"));
+    let (mut raw, head, mut came) =
+        begin(&gateway, &digest, &format!("Range: bytes=500-{last}\r\n"));
     assert!(head.starts_with("HTTP/1.1 206 "), "{head}");
     let mut part = vec![0; 8 << 20];
     raw.stream().read_exact(&mut part).expect("it goes on");
@@ -111,7 +116,10 @@ fn a_download_that_cannot_go_on_breaks_visibly() {
     came.extend_from_slice(&part);
     only.kill();
     came.extend(raw.hear());
-    assert!(head.contains(&format!("Content-Length: {}\r\n", bytes.len())), "{head}");
+    assert!(
+        head.contains(&format!("Content-Length: {}\r\n", bytes.len())),
+        "{head}"
+    );
     assert!(came.len() < bytes.len(), "it is shorter than it said");
     assert!(bytes.starts_with(&came), "and nothing of it is wrong");
 }
@@ -123,7 +131,10 @@ fn a_node_with_other_content_does_not_go_on() {
     let [(mut has_it, first), (second, other)] = twins(&bytes, &digest);
     // Other bytes of another length under the same name: what a damaged disk may have.
     let hex = digest.to_string().replace("sha256:", "");
-    let data = format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
+    let data = format!(
+        "docker/registry/v2/blobs/sha256/{}/{hex}/data",
+        hex.get(..2).expect("a digest")
+    );
     std::fs::write(second.root().join(data), noise(11, 32 << 20)).expect("damaged");
     let gateway = Gateway::open(&[first], "  timeouts: {patience: 1s}\n");
     gateway.wait_until(first, "up");
@@ -143,5 +154,9 @@ fn a_node_with_other_content_does_not_go_on() {
     has_it.kill();
     came.extend(raw.hear());
     assert!(came.len() < bytes.len() && bytes.starts_with(&came));
-    assert!(both.log().contains("a node has other bytes"), "{}", both.log());
+    assert!(
+        both.log().contains("a node has other bytes"),
+        "{}",
+        both.log()
+    );
 }

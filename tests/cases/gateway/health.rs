@@ -17,8 +17,15 @@ fn guarded() -> (Registry, SocketAddr, tempfile::TempDir) {
         .ok();
     std::fs::write(&file, made.text()).expect("a file of users");
     let addr = own_address();
-    let yaml = format!("auth:\n  htpasswd:\n    realm: x\n    path: {}\n", file.display());
-    (Registry::roadstead(Options::default().at(addr).yaml(&yaml)), addr, home)
+    let yaml = format!(
+        "auth:\n  htpasswd:\n    realm: x\n    path: {}\n",
+        file.display()
+    );
+    (
+        Registry::roadstead(Options::default().at(addr).yaml(&yaml)),
+        addr,
+        home,
+    )
 }
 
 const QUICKLY: &str = "  health: {interval: 200ms, slowstart: 0}\n";
@@ -35,13 +42,29 @@ fn a_node_that_asks_for_a_login_is_well_and_one_that_lets_strangers_in_is_taken_
     assert_eq!(gateway.standing(unprotected), "down");
     for _ in 0..20 {
         let answer = gateway.client().get("/v2/").expect_status(401);
-        assert!(answer.expect_header("www-authenticate").starts_with("Basic"));
+        assert!(
+            answer
+                .expect_header("www-authenticate")
+                .starts_with("Basic")
+        );
     }
     let login = "Basic YWxpY2U6c2VjcmV0";
-    let call = gateway.client().call("GET", "/v2/").header("authorization", login);
+    let call = gateway
+        .client()
+        .call("GET", "/v2/")
+        .header("authorization", login);
     call.send().expect_status(200);
-    assert!((gateway.figure(&format!("roadstead_gateway_node_up{{node=\"{unprotected}\"}}"))).abs() < 0.5);
-    assert!(!gateway.log().contains("YWxpY2U6c2VjcmV0"), "no secret is logged");
+    assert!(
+        (gateway.figure(&format!(
+            "roadstead_gateway_node_up{{node=\"{unprotected}\"}}"
+        )))
+        .abs()
+            < 0.5
+    );
+    assert!(
+        !gateway.log().contains("YWxpY2U6c2VjcmV0"),
+        "no secret is logged"
+    );
 }
 
 #[test]

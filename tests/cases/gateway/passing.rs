@@ -79,9 +79,15 @@ fn the_access_log_names_the_node_and_the_tries() {
         .header("x-request-id", "mine")
         .send()
         .expect_status(200);
-    assert_eq!(answer.expect_header("x-request-id"), "mine", "a trusted proxy names it");
+    assert_eq!(
+        answer.expect_header("x-request-id"),
+        "mine",
+        "a trusted proxy names it"
+    );
     let expected = format!("id=mine upstream={addr} tries=1 resumed=0");
-    wait_until("the line was written", Duration::from_secs(10), || gateway.log().contains(&expected));
+    wait_until("the line was written", Duration::from_secs(10), || {
+        gateway.log().contains(&expected)
+    });
 }
 
 #[test]
@@ -90,7 +96,10 @@ fn old_clients_are_refused_where_that_is_wanted() {
     let strict = Gateway::open(&[addr], "  refuseancient: true\n");
     strict.wait_until(addr, "up");
     let ask = |gateway: &Gateway, agent: &str| {
-        let call = gateway.client().call("GET", "/v2/").header("user-agent", agent);
+        let call = gateway
+            .client()
+            .call("GET", "/v2/")
+            .header("user-agent", agent);
         call.send().status
     };
     assert_eq!(ask(&strict, "docker/1.5.0 go/go1.4"), 404);
@@ -108,16 +117,22 @@ fn a_drain_finishes_what_is_under_way_and_takes_nothing_new() {
     gateway.wait_until(addr, "up");
     let bytes = noise(1, 64 << 20);
     let digest = Digest::of(Algorithm::Sha256, &bytes);
-    registry.repository("drain").push_blob(&bytes, &digest).expect_status(201);
-    let get = format!("GET /v2/drain/blobs/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    registry
+        .repository("drain")
+        .push_blob(&bytes, &digest)
+        .expect_status(201);
+    let get =
+        format!("GET /v2/drain/blobs/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     let mut download = Raw::at(gateway.addr()).say(get.as_bytes());
     let mut first = vec![0; 1000];
     download.stream().read_exact(&mut first).expect("it begins");
     let own = gateway.addr();
     gateway.process().signal(rustix::process::Signal::TERM);
-    wait_until("no connection is taken any more", Duration::from_secs(20), || {
-        std::net::TcpStream::connect(own).is_err()
-    });
+    wait_until(
+        "no connection is taken any more",
+        Duration::from_secs(20),
+        || std::net::TcpStream::connect(own).is_err(),
+    );
     let rest = download.hear();
     assert!(rest.ends_with(&bytes[bytes.len() - 1000..]));
     assert!(first.len() + rest.len() > bytes.len());

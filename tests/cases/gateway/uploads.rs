@@ -41,13 +41,19 @@ impl Set {
     /// Sends a body in parts, and kills the node between them.
     fn send_while_it_dies(&mut self, head: &str, framed: impl Fn(&[u8]) -> Vec<u8>) -> Raw {
         let mut raw = Raw::at(self.gateway.addr()).say(head.as_bytes());
-        let parts: Vec<Vec<u8>> = self.bytes.chunks(self.bytes.len() / 4 + 1).map(<[u8]>::to_vec).collect();
+        let parts: Vec<Vec<u8>> = self
+            .bytes
+            .chunks(self.bytes.len() / 4 + 1)
+            .map(<[u8]>::to_vec)
+            .collect();
         for (nth, part) in parts.iter().enumerate() {
             if nth > 0 {
                 self.registry.kill();
                 self.registry.restart();
             }
-            raw.stream().write_all(&framed(part)).expect("the gateway takes it");
+            raw.stream()
+                .write_all(&framed(part))
+                .expect("the gateway takes it");
         }
         raw
     }
@@ -76,7 +82,9 @@ fn a_chunk_of_unknown_length_goes_on_at_a_node_that_came_back() {
         framed.extend_from_slice(b"\r\n");
         framed
     });
-    raw.stream().write_all(b"0\r\n\r\n").expect("its end is taken");
+    raw.stream()
+        .write_all(b"0\r\n\r\n")
+        .expect("its end is taken");
     let answer = raw.answer();
     assert_eq!(answer.status, 202, "{}", answer.head);
     let header = |name: &str| {
@@ -85,9 +93,14 @@ fn a_chunk_of_unknown_length_goes_on_at_a_node_that_came_back() {
     };
     assert_eq!(header("Range: "), format!("0-{}", set.bytes.len() - 1));
     let location = header("Location: ");
-    assert!(location.starts_with(&format!("http://{}/", set.gateway.addr())), "{location}");
+    assert!(
+        location.starts_with(&format!("http://{}/", set.gateway.addr())),
+        "{location}"
+    );
     let repository = set.gateway.repository("up");
-    repository.close_upload(&location, b"", &set.digest).expect_status(201);
+    repository
+        .close_upload(&location, b"", &set.digest)
+        .expect_status(201);
     assert!(set.gateway.log().contains("resumed="));
     set.assert_has_it();
 }
@@ -100,7 +113,10 @@ fn a_whole_blob_in_one_request_goes_on_too() {
             let session = set.gateway.repository("up").open_upload();
             format!("PUT {}&digest={}", path_of(&session), set.digest)
         } else {
-            set.registry.repository("up").delete_blob(&set.digest).expect_status(202);
+            set.registry
+                .repository("up")
+                .delete_blob(&set.digest)
+                .expect_status(202);
             format!("POST /v2/up/blobs/uploads/?digest={}", set.digest)
         };
         let head = format!(
@@ -109,7 +125,11 @@ fn a_whole_blob_in_one_request_goes_on_too() {
         );
         let answer = set.send_while_it_dies(&head, <[u8]>::to_vec).answer();
         assert_eq!(answer.status, 201, "{}", answer.head);
-        assert!(answer.head.contains(&format!("Docker-Content-Digest: {}", set.digest)));
+        assert!(
+            answer
+                .head
+                .contains(&format!("Docker-Content-Digest: {}", set.digest))
+        );
         set.assert_has_it();
     }
 }
@@ -124,14 +144,22 @@ fn short_bodies_and_ranges_pass_as_they_are() {
         let call = set.gateway.client().call("PATCH", session);
         call.header("content-range", &range).body(chunk).send()
     };
-    let session = ranged(&session, first, "0-499999".to_owned()).expect_status(202).location().to_owned();
+    let session = ranged(&session, first, "0-499999".to_owned())
+        .expect_status(202)
+        .location()
+        .to_owned();
     let wrong = ranged(&session, rest, "7-399999".to_owned());
     wrong.expect_status(400);
     let wrong = ranged(&session, rest, "0-399999".to_owned()).expect_status(416);
     assert_eq!(wrong.expect_header("range"), "0-499999");
     let end = set.bytes.len() - 1;
-    let session = ranged(&session, rest, format!("500000-{end}")).expect_status(202).location().to_owned();
-    repository.close_upload(&session, b"", &set.digest).expect_status(201);
+    let session = ranged(&session, rest, format!("500000-{end}"))
+        .expect_status(202)
+        .location()
+        .to_owned();
+    repository
+        .close_upload(&session, b"", &set.digest)
+        .expect_status(201);
     set.assert_has_it();
 }
 
@@ -142,14 +170,18 @@ fn long_ranges_are_held_against_the_offset() {
     let session = repository.open_upload();
     let send = |range: String| {
         let call = set.gateway.client().call("PATCH", &session);
-        call.header("content-range", &range).body(set.bytes.as_slice()).send()
+        call.header("content-range", &range)
+            .body(set.bytes.as_slice())
+            .send()
     };
     let end = set.bytes.len() - 1;
     send(format!("1-{}", end + 1)).expect_status(416);
     send(format!("0-{}", end - 1)).expect_status(400);
     let taken = send(format!("0-{end}")).expect_status(202);
     assert_eq!(taken.expect_header("range"), format!("0-{end}"));
-    repository.close_upload(taken.location(), b"", &set.digest).expect_status(201);
+    repository
+        .close_upload(taken.location(), b"", &set.digest)
+        .expect_status(201);
     set.assert_has_it();
 }
 
@@ -159,7 +191,9 @@ fn a_wrong_digest_is_the_clients_to_hear_of() {
     let repository = set.gateway.repository("up");
     let session = repository.open_upload();
     let other = Digest::of(Algorithm::Sha256, b"other");
-    let refused = repository.close_upload(&session, &set.bytes, &other).expect_status(400);
+    let refused = repository
+        .close_upload(&session, &set.bytes, &other)
+        .expect_status(400);
     assert_eq!(refused.codes(), ["DIGEST_INVALID"]);
     let digest = Digest::of(Algorithm::Sha512, &set.bytes);
     let whole = format!("/v2/up/blobs/uploads/?digest={digest}");

@@ -91,21 +91,40 @@ fn what_two_servers_could_read_differently_is_refused_or_made_plain() {
         "Host: y\r\n".to_owned(),
     ] {
         let request = format!("POST /v2/ HTTP/1.1\r\nHost: x\r\n{refused}\r\n{smuggled}");
-        let answers = Raw::at(gateway.addr()).say(request.as_bytes()).close_half().answers();
+        let answers = Raw::at(gateway.addr())
+            .say(request.as_bytes())
+            .close_half()
+            .answers();
         let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
         assert_eq!(statuses, [400], "{refused:?}");
     }
     assert_eq!(recorder.heard(), "", "nothing of it reached the node");
     // A length beside chunks does not count (RFC 9112, section 6.3), and is not passed on.
     let body = format!("{length:x}\r\n{smuggled}\r\n0\r\n\r\n");
-    for both in ["Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n"] {
-        let request = format!("POST /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{both}\r\n{body}");
-        let answers = Raw::at(gateway.addr()).say(request.as_bytes()).close_half().answers();
+    for both in [
+        "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
+    ] {
+        let request =
+            format!("POST /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{both}\r\n{body}");
+        let answers = Raw::at(gateway.addr())
+            .say(request.as_bytes())
+            .close_half()
+            .answers();
         assert!(answers.len() <= 1, "one request: {answers:?}");
     }
-    for heard in recorder.heard().split("\n---\n").filter(|heard| !heard.is_empty()) {
-        let head = heard.split("\r\n\r\n").next().unwrap_or_default().to_ascii_lowercase();
-        let lengths = head.matches("content-length:").count() + head.matches("transfer-encoding:").count();
+    for heard in recorder
+        .heard()
+        .split("\n---\n")
+        .filter(|heard| !heard.is_empty())
+    {
+        let head = heard
+            .split("\r\n\r\n")
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        let lengths =
+            head.matches("content-length:").count() + head.matches("transfer-encoding:").count();
         assert!(lengths <= 1, "{heard}");
         assert!(!head.starts_with("get /v2/evil"), "{heard}");
     }
@@ -130,9 +149,18 @@ fn a_node_sees_the_client_and_nothing_of_its_connection() {
     let request = "GET /v2/x/tags/list?n=5 HTTP/1.1\r\nHost: registry.example:8443\r\nConnection: close, X-Hidden\r\n\
                    X-Hidden: 1\r\nTE: trailers\r\nProxy-Authorization: Basic x\r\nUpgrade: websocket\r\n\
                    X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\nAuthorization: Basic y\r\n\r\n";
-    assert_eq!(Raw::at(gateway.addr()).say(request.as_bytes()).answer().status, 200);
+    assert_eq!(
+        Raw::at(gateway.addr())
+            .say(request.as_bytes())
+            .answer()
+            .status,
+        200
+    );
     let heard = recorder.heard().to_ascii_lowercase();
-    assert!(heard.starts_with("get /v2/x/tags/list?n=5 http/1.1\r\n"), "{heard}");
+    assert!(
+        heard.starts_with("get /v2/x/tags/list?n=5 http/1.1\r\n"),
+        "{heard}"
+    );
     for line in [
         "host: registry.example:8443",
         "authorization: basic y",
@@ -164,17 +192,26 @@ fn what_comes_before_and_after_an_answer_does_not_disturb_it() {
     let http10 = "GET /v2/x/tags/list HTTP/1.0\r\n\r\n";
     let answer = Raw::at(gateway.addr()).say(http10.as_bytes()).hear();
     let answer = String::from_utf8(answer).expect("text");
-    assert!(!answer.to_ascii_lowercase().contains("transfer-encoding"), "{answer}");
+    assert!(
+        !answer.to_ascii_lowercase().contains("transfer-encoding"),
+        "{answer}"
+    );
     assert!(answer.ends_with("\r\n\r\n{}"), "{answer}");
 }
 
 #[test]
 fn an_answer_that_breaks_off_is_not_ended_cleanly() {
-    let recorder = Recorder::answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\nzzz\r\n");
+    let recorder = Recorder::answering(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\nzzz\r\n",
+    );
     let gateway = in_front_of(&recorder);
     let get = "GET /v2/x/tags/list HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     let heard = Raw::at(gateway.addr()).say(get.as_bytes()).hear();
-    assert!(!heard.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&heard));
+    assert!(
+        !heard.ends_with(b"0\r\n\r\n"),
+        "{}",
+        String::from_utf8_lossy(&heard)
+    );
 }
 
 #[test]
@@ -191,7 +228,8 @@ fn a_client_that_waits_to_send_is_told_by_the_node() {
         );
         Raw::at(gateway.addr()).say(head.as_bytes())
     };
-    let unknown = ask("/v2/expect/blobs/uploads/0192a8d0-1234-8abc-8def-0123456789ab?_state=x").answer();
+    let unknown =
+        ask("/v2/expect/blobs/uploads/0192a8d0-1234-8abc-8def-0123456789ab?_state=x").answer();
     assert_eq!(unknown.status, 404, "at once, and nothing was asked for");
     let mut raw = ask(path_of(&session));
     let mut told = [0; 25];
@@ -201,16 +239,39 @@ fn a_client_that_waits_to_send_is_told_by_the_node() {
 }
 
 #[test]
+fn a_refusal_reaches_a_client_that_has_not_sent_all() {
+    let (_registry, addr) = node();
+    let gateway = Gateway::open(&[addr], "");
+    gateway.wait_until(addr, "up");
+    let unknown = "/v2/early/blobs/uploads/0192a8d0-1234-8abc-8def-0123456789ab?_state=x";
+    for length in ["Content-Length: 1000", "Transfer-Encoding: chunked"] {
+        let head =
+            format!("PATCH {unknown} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{length}\r\n\r\n");
+        let mut raw = Raw::at(gateway.addr()).say(head.as_bytes());
+        let mut status = [0; 12];
+        raw.stream().read_exact(&mut status).expect("an answer");
+        assert_eq!(&status, b"HTTP/1.1 404", "{length}");
+    }
+}
+
+#[test]
 fn http2_without_tls_is_spoken() {
     let (registry, addr) = node();
     let gateway = Gateway::open(&[addr], "");
     gateway.wait_until(addr, "up");
     let bytes = noise(6, 3 << 20);
     let digest = Digest::of(Algorithm::Sha256, &bytes);
-    registry.repository("two").push_blob(&bytes, &digest).expect_status(201);
+    registry
+        .repository("two")
+        .push_blob(&bytes, &digest)
+        .expect_status(201);
     let url = format!("http://{}/v2/two/blobs/{digest}", gateway.addr());
-    let got = curl(&["--http2-prior-knowledge", &url]).answer.expect_status(200);
+    let got = curl(&["--http2-prior-knowledge", &url])
+        .answer
+        .expect_status(200);
     assert!(got.body == bytes);
     let expected = format!("/v2/two/blobs/{digest} HTTP/2.0");
-    wait_until("it was logged", Duration::from_secs(10), || gateway.log().contains(&expected));
+    wait_until("it was logged", Duration::from_secs(10), || {
+        gateway.log().contains(&expected)
+    });
 }

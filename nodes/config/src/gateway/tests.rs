@@ -43,7 +43,12 @@ fn every_key_has_its_effect() {
     let upstreams: Vec<_> = read.upstreams.iter().map(ToString::to_string).collect();
     assert_eq!(
         upstreams,
-        ["node:5000", "[::1]:5000", "dns://nodes:5000", "srv://_registry._tcp.nodes"]
+        [
+            "node:5000",
+            "[::1]:5000",
+            "dns://nodes:5000",
+            "srv://_registry._tcp.nodes"
+        ]
     );
     let tls = read.tls.clone().unwrap();
     assert_eq!((tls.certificate, tls.key), ("a.crt".into(), "a.key".into()));
@@ -56,50 +61,50 @@ fn every_key_has_its_effect() {
         identity: Some(("g.crt".into(), "g.key".into())),
         name: Some("nodes".to_owned()),
     };
-    let expected = Gateway {
-        addr: ":443".parse().unwrap(),
-        tls: read.tls.clone(),
-        certificates: vec![more],
-        redirect: Some(":80".parse().unwrap()),
-        debug: Some("localhost:5001".parse().unwrap()),
-        upstreams: read.upstreams.clone(),
-        resolve: seconds(5),
-        upstream_tls: Some(nodes),
-        proxy_protocol: ProxyProtocol {
-            accept: true,
-            send: Some(ProxyVersion::V2),
-        },
-        health: GatewayHealth {
-            expect: Expect::Ok,
-            interval: seconds(3),
-            timeout: seconds(4),
-            rise: 5,
-            fall: 6,
-            slow_start: Duration::ZERO,
-        },
-        timeouts: GatewayTimeouts {
-            connect: seconds(7),
-            answer: seconds(8),
-            commit: seconds(9),
-            idle: seconds(10),
-            patience: seconds(11),
-            drain: seconds(12),
-        },
-        retries: GatewayRetries {
-            tries: 13,
-            percent: 14,
-            reserve: 0,
-        },
-        limits: GatewayLimits {
-            connections: Some(15),
-            requests: 16,
-            per_node: 17,
-            chunk: (1 << 20) + 1,
-            memory: 2 << 20,
-        },
-        refuse_ancient: true,
+    assert_eq!(read.certificates, [more]);
+    assert_eq!(read.upstream_tls, Some(nodes));
+    assert_eq!(read.addr.to_string(), ":443");
+    let other = |addr: &Option<ListenAddr>| addr.as_ref().map(ToString::to_string);
+    assert_eq!(other(&read.redirect).as_deref(), Some(":80"));
+    assert_eq!(other(&read.debug).as_deref(), Some("localhost:5001"));
+    assert_eq!((read.resolve, read.refuse_ancient), (seconds(5), true));
+    let send = Some(ProxyVersion::V2);
+    assert_eq!(read.proxy_protocol, ProxyProtocol { accept: true, send });
+    assert_numbers(&read);
+}
+
+fn assert_numbers(read: &Gateway) {
+    let seconds = Duration::from_secs;
+    let health = GatewayHealth {
+        expect: Expect::Ok,
+        interval: seconds(3),
+        timeout: seconds(4),
+        rise: 5,
+        fall: 6,
+        slow_start: Duration::ZERO,
     };
-    assert_eq!(read, expected);
+    let timeouts = GatewayTimeouts {
+        connect: seconds(7),
+        answer: seconds(8),
+        commit: seconds(9),
+        idle: seconds(10),
+        patience: seconds(11),
+        drain: seconds(12),
+    };
+    let retries = GatewayRetries {
+        tries: 13,
+        percent: 14,
+        reserve: 0,
+    };
+    let limits = GatewayLimits {
+        connections: Some(15),
+        requests: 16,
+        per_node: 17,
+        chunk: (1 << 20) + 1,
+        memory: 2 << 20,
+    };
+    assert_eq!((read.health, read.timeouts), (health, timeouts));
+    assert_eq!((read.retries, read.limits), (retries, limits));
 }
 
 #[test]
@@ -114,7 +119,10 @@ fn mistakes_are_named() {
         ("  upstreamtls: {ca: c, key: k}", "go together"),
         ("  health: {expect: 204}", "is not one of auto, 401, 200"),
         ("  retries: {tries: 0}", "must be more than zero"),
-        ("  limits: {chunk: 2097152, memory: 1048576}", "gateway.limits.chunk"),
+        (
+            "  limits: {chunk: 2097152, memory: 1048576}",
+            "gateway.limits.chunk",
+        ),
         ("  proxyprotocol: {send: v3}", "is not one of none, v1, v2"),
         ("  tls: {key: k}", "gateway.tls.certificate"),
     ] {
@@ -140,6 +148,10 @@ fn variables_reach_it() {
         ("REGISTRY_GATEWAY_HEALTH_EXPECT", "200"),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let read = Config::load(text, variables).unwrap().config.gateway.unwrap();
+    let read = Config::load(text, variables)
+        .unwrap()
+        .config
+        .gateway
+        .unwrap();
     assert_eq!((read.upstreams.len(), read.health.expect), (2, Expect::Ok));
 }

@@ -28,7 +28,10 @@ impl Files {
                 .more
                 .iter()
                 .map(|(certificate, key)| {
-                    Ok((read("more.certificate", certificate)?, read("more.key", key)?))
+                    Ok((
+                        read("more.certificate", certificate)?,
+                        read("more.key", key)?,
+                    ))
                 })
                 .collect::<Result<_, _>>()?,
             client_cas: options

@@ -52,7 +52,9 @@ fn covers(name: &str, asked: &str) -> bool {
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let chosen = hello.server_name().map_or(&self.first, |asked| self.named(asked));
+        let chosen = hello
+            .server_name()
+            .map_or(&self.first, |asked| self.named(asked));
         Some(Arc::clone(chosen))
     }
 }

@@ -33,12 +33,12 @@ use roadstead_metadata::{Command, Lease, Metadata, Outcome, Unavailable};
 use roadstead_storage::Driver;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use roadstead_serve::body;
-pub use roadstead_serve::body::{Body, BodyError};
 pub use collect::{CollectError, CollectOptions, Collected, Doubt, collect};
 pub use error::Error;
 pub use maintenance::{Purging, Reclaimed};
 pub use options::{Limits, ManifestRules, Options, Platforms, REDIRECT_FOR};
+pub(crate) use roadstead_serve::body;
+pub use roadstead_serve::body::{Body, BodyError};
 
 /// One registry. Cheap to share behind an `Arc`.
 pub struct Registry {

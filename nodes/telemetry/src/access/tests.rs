@@ -76,7 +76,10 @@ fn what_has_no_place_comes_behind() {
         more: "upstream=a:1 tries=2\n",
         ..access()
     };
-    assert!(line.to_line().ends_with("\"curl/7.88.1\" upstream=a:1 tries=2\\n\n"));
+    assert!(
+        line.to_line()
+            .ends_with("\"curl/7.88.1\" upstream=a:1 tries=2\\n\n")
+    );
 }
 
 #[test]

@@ -11,7 +11,9 @@ use prometheus_client::registry::Registry;
 
 use super::exposition;
 use super::http::DURATIONS;
-use super::labels::{Escaped, Method, MethodLabels, NodeLabels, StatusOfMethodLabels, VersionLabels};
+use super::labels::{
+    Escaped, Method, MethodLabels, NodeLabels, StatusOfMethodLabels, VersionLabels,
+};
 use super::process::Process;
 
 /// What a gateway counts and measures. A handle, cheap to clone.
