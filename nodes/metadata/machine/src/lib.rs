@@ -10,5 +10,8 @@ mod time;
 
 pub use machine::{Command, Entry, FRESH_FOR, MAX_SEGMENTS, Machine, Outcome, REMEMBER_FOR};
 pub use session::{Origin, Receiving, Segment, Session, SessionId, Standing};
-pub use snapshot::{FormatError, decode_entry, encode_entry};
+pub use snapshot::{
+    FormatError, decode_command, decode_entry, decode_outcome, decode_standing, encode_command,
+    encode_entry, encode_outcome, encode_standing,
+};
 pub use time::Timestamp;

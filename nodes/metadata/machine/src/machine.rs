@@ -71,16 +71,21 @@ pub enum Command {
         origin: Origin,
         at: u64,
     },
+    /// As `Cancel`, by a client that may ask again with the same `proposal` since it missed the answer.
+    CancelOnce {
+        origin: Origin,
+        proposal: [u8; 16],
+    },
 }
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The session now stands at `offset`.
     Appended {
         offset: u64,
     },
     /// The segments, in order, are the content of `digest`, and the caller (or whoever comes after it) publishes.
-    /// Also the answer to a second seal with the same digest, whose own tail was not taken.
+    /// Also the answer to a second seal with the same digest; `again` when its own tail was not taken.
     Sealed {
         segments: Vec<Segment>,
         again: bool,
@@ -138,7 +143,8 @@ impl Machine {
             Command::Abandon { origin, at } => self.abandon(origin, at),
             Command::Open { origin, state } => self.open(origin, state),
             Command::Finish { session } => self.finish(session),
-            Command::Cancel { origin } => self.cancel(origin),
+            Command::Cancel { origin } => self.cancel(origin, None),
+            Command::CancelOnce { origin, proposal } => self.cancel(origin, Some(proposal)),
             Command::Purge { idle_since } => self.purge(idle_since),
             Command::AdoptSecret { secret } => Outcome::Secret {
                 secret: self.secret.get_or_insert(secret).clone(),
@@ -230,6 +236,10 @@ impl Machine {
                 Outcome::Appended { offset }
             }
             Some(session) if *session.repository() != origin.repository => Outcome::UnknownSession,
+            // Asked again by one who missed the answer: what is told to be elsewhere would be thrown away.
+            Some(session) if session.holds(&segment) => Outcome::Appended {
+                offset: from.saturating_add(segment.length),
+            },
             Some(Session::Receiving { progress, .. }) if progress.offset != from => {
                 Outcome::Conflict {
                     offset: progress.offset,
@@ -252,7 +262,9 @@ impl Machine {
             Some(Session::Completed { digest, .. }) => Outcome::Completed {
                 digest: digest.clone(),
             },
-            Some(Session::Sealed { .. } | Session::Cancelled { .. }) => Outcome::UnknownSession,
+            Some(
+                Session::Sealed { .. } | Session::Cancelled { .. } | Session::CancelledBy { .. },
+            ) => Outcome::UnknownSession,
         }
     }
 
@@ -277,9 +289,11 @@ impl Machine {
                 segments,
                 ..
             }) if *sealed == digest => {
+                // A tail that was taken is this proposer's, who missed the answer: it must not be thrown away.
+                let taken = |tail: &Segment| segments.contains(tail);
                 return Outcome::Sealed {
                     segments: segments.clone(),
-                    again: true,
+                    again: !tail.as_ref().is_some_and(taken),
                 };
             }
             Some(Session::Completed { digest, .. }) => {
@@ -287,7 +301,9 @@ impl Machine {
                     digest: digest.clone(),
                 };
             }
-            Some(Session::Sealed { .. } | Session::Cancelled { .. }) => {
+            Some(
+                Session::Sealed { .. } | Session::Cancelled { .. } | Session::CancelledBy { .. },
+            ) => {
                 return Outcome::UnknownSession;
             }
         };
@@ -327,7 +343,7 @@ impl Machine {
         }
     }
 
-    fn cancel(&mut self, origin: Origin) -> Outcome {
+    fn cancel(&mut self, origin: Origin, proposal: Option<[u8; 16]>) -> Outcome {
         let fresh = self.is_fresh(origin.opened, self.now);
         let segments = match self.sessions.get_mut(&origin.session) {
             None if !fresh => return Outcome::UnknownSession,
@@ -336,18 +352,30 @@ impl Machine {
                 return Outcome::UnknownSession;
             }
             Some(Session::Receiving { progress, .. }) => std::mem::take(&mut progress.segments),
+            Some(Session::CancelledBy { proposal: by, .. }) if Some(*by) == proposal => {
+                return Outcome::Discarded {
+                    sessions: 1,
+                    segments: Vec::new(),
+                };
+            }
             Some(
-                Session::Sealed { .. } | Session::Completed { .. } | Session::Cancelled { .. },
+                Session::Sealed { .. }
+                | Session::Completed { .. }
+                | Session::Cancelled { .. }
+                | Session::CancelledBy { .. },
             ) => {
                 return Outcome::UnknownSession;
             }
         };
-        self.end(
-            origin.session,
-            Session::Cancelled {
-                repository: origin.repository,
+        let repository = origin.repository;
+        let ended = match proposal {
+            None => Session::Cancelled { repository },
+            Some(proposal) => Session::CancelledBy {
+                repository,
+                proposal,
             },
-        );
+        };
+        self.end(origin.session, ended);
         Outcome::Discarded {
             sessions: 1,
             segments,
@@ -362,7 +390,7 @@ impl Machine {
                 }
             }
             None if at != 0 => Outcome::UnknownSession,
-            _ => self.cancel(origin),
+            _ => self.cancel(origin, None),
         }
     }
 
@@ -409,10 +437,8 @@ impl Machine {
             && when <= self.now
         {
             self.forget.pop_first();
-            if matches!(
-                self.sessions.get(&id),
-                Some(Session::Completed { .. } | Session::Cancelled { .. })
-            ) {
+            let ended = |session: &Session| session.touched().is_none();
+            if self.sessions.get(&id).is_some_and(ended) {
                 self.sessions.remove(&id);
             }
         }
@@ -435,7 +461,9 @@ impl fmt::Debug for Command {
                 digest,
             } => write!(f, "Seal({origin:?} at {at} + {tail:?} = {digest})"),
             Self::Finish { session } => write!(f, "Finish({session})"),
-            Self::Cancel { origin } => write!(f, "Cancel({origin:?})"),
+            Self::Cancel { origin } | Self::CancelOnce { origin, .. } => {
+                write!(f, "Cancel({origin:?})")
+            }
             Self::Purge { idle_since } => write!(f, "Purge({idle_since:?})"),
             Self::AdoptSecret { .. } => f.write_str("AdoptSecret"),
             Self::Abandon { origin, at } => write!(f, "Abandon({origin:?} at {at})"),
