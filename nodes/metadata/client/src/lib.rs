@@ -1,9 +1,12 @@
 //! How the rooms above reach the metadata machine, wherever it runs.
 //!
-//! [`Metadata`] is the whole surface. [`Local`] is the machine in this process, with its log on the local disk.
+//! [`Metadata`] is the whole surface. [`Local`] is the machine in this process, with its log on the local disk;
+//! [`Remote`] reaches the raft group.
 
 mod journal;
 mod local;
+mod remote;
+pub mod transport;
 
 use std::fmt;
 
@@ -12,7 +15,9 @@ pub use roadstead_machine::{
     Command, FRESH_FOR, Origin, Outcome, Receiving, Segment, SessionId, Standing, Timestamp,
 };
 
-pub use local::{Clock, Home, Local, OpenError, system_clock};
+pub use local::{Clock, Home, Local, OpenError, read_state, system_clock};
+pub use remote::{BUDGET, Elapsed, LEADER, Refused, Remote, RemoteOptions, boot_time};
+pub use roadstead_proto::metadata::v1::{Member, StatusResponse};
 
 /// The metadata service, as the rooms above see it.
 #[async_trait]
@@ -36,7 +41,7 @@ pub trait Metadata: Send + Sync + fmt::Debug {
     async fn unheld(&self, places: Vec<String>) -> Result<Vec<String>, Unavailable>;
 
     /// The present, as the log would have it.
-    fn now(&self) -> Timestamp;
+    async fn now(&self) -> Result<Timestamp, Unavailable>;
 }
 
 /// Whether the command took effect is not known; the client of the registry may try again later.
