@@ -6,6 +6,7 @@
 
 mod access;
 mod auth;
+mod cluster;
 mod environment;
 mod headers;
 mod health;
@@ -35,6 +36,7 @@ use std::path::PathBuf;
 
 pub use access::{Access, AccessAction, AccessRule};
 pub use auth::{Auth, Jwks, Token};
+pub use cluster::{Cluster, ClusterTls, MetadataMember, Proof};
 pub use environment::{from_process, socket_activation, trace_endpoint};
 pub use health::{FileCheck, Health, HttpCheck, Rhythm, TcpCheck};
 pub use http::{DebugServer, Http};
@@ -98,6 +100,10 @@ pub struct Config {
     pub validation: Validation,
     /// How much a request may ask for.
     pub limits: Limits,
+    /// What the processes of a cluster have in common. Default: there is no cluster.
+    pub cluster: Option<Cluster>,
+    /// This member of the metadata service. Default: it is none.
+    pub metadata: Option<MetadataMember>,
 }
 
 /// A configuration that can be used, and what the operator should know about it.
@@ -136,6 +142,8 @@ impl Config {
             tags_max: limits::PAGE,
             validation: Validation::default(),
             limits: Limits::default(),
+            cluster: None,
+            metadata: None,
         }
     }
 
@@ -223,6 +231,8 @@ impl Config {
             tags_max: limits::tags_max(reader),
             validation: Validation::read(reader),
             limits: Limits::read(reader),
+            cluster: Cluster::read(reader),
+            metadata: MetadataMember::read(reader),
         }
     }
 }

@@ -2,11 +2,13 @@
 
 mod called_as;
 mod check;
+mod cluster;
 mod debug;
 mod descriptors;
 mod garbage_collect;
 mod htpasswd;
 mod log;
+mod metadata;
 mod serve;
 mod wiring;
 
@@ -80,6 +82,34 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Run a member of the metadata service, which the nodes of a cluster agree in.
+    ///
+    /// The configuration's `metadata` says which member this is and where it keeps its log, `cluster` what its processes
+    /// prove themselves with. One, three or five members begin together; each keeps running while the others restart.
+    ///
+    /// SIGTERM and SIGINT hand the lead over and end it with exit code 0. A disk that fails ends it with 1.
+    Metadata {
+        /// The stopped registry's log of upload sessions (roadstead/sessions.redb in its storage) for the group to begin
+        /// with. Given to each member that may lead first; without effect once the group has a state.
+        #[arg(long, value_name = "FILE")]
+        import: Option<PathBuf>,
+        /// The configuration file.
+        config: Option<PathBuf>,
+    },
+    /// Look after the metadata service: who is in it, who joins, who leaves.
+    ///
+    ///   roadstead cluster status --config config.yml            members, who leads, how far each is
+    ///   roadstead cluster add 4 meta-4:7000                     take in a member that is running and blank
+    ///   roadstead cluster remove 2                              let one go; then stop it
+    ///
+    /// To replace a member: add the new one, then remove the old. One that only lost its disk comes back by itself.
+    #[command(verbatim_doc_comment)]
+    Cluster {
+        #[command(flatten)]
+        options: cluster::Options,
+        #[command(subcommand)]
+        command: cluster::Command,
+    },
     /// Read a configuration as `serve` would, and say all that is wrong with it.
     Check {
         /// The configuration file.
@@ -104,6 +134,8 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command.unwrap_or(Command::Serve { config: None }) {
         Command::Serve { config } => serve::run(config),
         Command::Check { config } => check::run(config),
+        Command::Metadata { import, config } => metadata::run(import, config),
+        Command::Cluster { options, command } => cluster::run(options, command),
         Command::GarbageCollect {
             dry_run,
             delete_untagged,

@@ -97,6 +97,9 @@ async fn serve(config: Config, process: Process) -> Result<ExitCode> {
     if process.has_file {
         remark_on_what_is_shared(&config);
     }
+    if config.cluster.is_some() {
+        tracing::warn!("cluster: serve takes part in none yet; this registry is on its own");
+    }
     keep_house(&config, &registry, tls.as_ref(), &told.metrics, &drain).await?;
     let checks = wiring::checks::of(&config.health, store);
     tokio::spawn(health.clone().watch(checks, drain.clone()));
@@ -317,7 +320,7 @@ fn server_options(config: &Config, metrics: &Metrics) -> http_server::Options {
 }
 
 /// The first signal begins the drain; an interrupt after it ends the process at once.
-fn drain_on_signals() -> Result<CancellationToken> {
+pub(crate) fn drain_on_signals() -> Result<CancellationToken> {
     let drain = CancellationToken::new();
     let begun = drain.clone();
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
