@@ -6,6 +6,7 @@ mod clients;
 mod durability;
 mod htpasswd;
 mod load;
+mod metadata;
 mod operations;
 mod proxies;
 mod reference;
