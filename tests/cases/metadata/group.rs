@@ -31,6 +31,7 @@ pub(super) struct Group {
     pub(super) home: TempDir,
     pub(super) peers: BTreeMap<u64, String>,
     pub(super) running: BTreeMap<u64, Process>,
+    lives: usize,
 }
 
 impl Group {
@@ -43,6 +44,7 @@ impl Group {
             home: scratch(),
             peers,
             running: BTreeMap::new(),
+            lives: 0,
         }
     }
 
@@ -60,7 +62,9 @@ impl Group {
             .arg("metadata")
             .args(arguments)
             .arg(config);
-        let log = self.home.path().join(format!("{id}.log"));
+        // A file for each life: what a killed process was about to say may end in the middle of a character.
+        self.lives += 1;
+        let log = self.home.path().join(format!("{id}-{}.log", self.lives));
         let mut process = Process::start(command, &log);
         process.wait_for_log("it listens", DEADLINE, |log| {
             log.contains("member listening on").then_some(())
