@@ -16,6 +16,15 @@ async fn a_member_that_lost_its_disk_comes_back() {
     group.kill(lost);
     std::fs::remove_dir_all(group.dir(lost)).expect("a directory");
     group.start(lost, &[]);
+    // Until then the group still knows the member by its old disk.
+    wait_for("the member is of the group again", DEADLINE, || {
+        let told = group.cluster(leader, &["status", "--json"]).output().json();
+        let own = told["asked"]
+            .as_array()?
+            .iter()
+            .find(|told| told["id"] == lost)?;
+        (own["blank"] == false).then_some(())
+    });
     is_member(&group, leader, lost, "voter");
     let other = (1..=3)
         .find(|id| *id != lost && *id != leader)
