@@ -2,8 +2,11 @@
 
 mod api;
 mod auth;
+mod cache;
 mod clients;
+mod cluster;
 mod durability;
+mod ending;
 mod htpasswd;
 mod load;
 mod metadata;
@@ -11,6 +14,7 @@ mod operations;
 mod proxies;
 mod reference;
 mod rooms;
+mod s3;
 mod samples;
 mod seeds;
 mod start;

@@ -24,12 +24,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("roadstead-storage", &["roadstead-oci"]),
     ("roadstead-s3", &["roadstead-storage"]),
+    ("roadstead-cache", &["roadstead-oci"]),
     ("roadstead-auth", &["roadstead-oci"]),
     ("roadstead-events", &["roadstead-oci"]),
     (
         "roadstead-registry",
         &[
             "roadstead-auth",
+            "roadstead-cache",
             "roadstead-events",
             "roadstead-listen",
             "roadstead-metadata",
@@ -42,12 +44,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "roadstead",
         &[
             "roadstead-auth",
+            "roadstead-cache",
             "roadstead-config",
             "roadstead-events",
             "roadstead-listen",
             "roadstead-metadata",
             "roadstead-metadata-server",
             "roadstead-registry",
+            "roadstead-s3",
             "roadstead-storage",
             "roadstead-telemetry",
         ],
@@ -73,6 +77,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         ],
     ),
     ("hyper-rustls", &["roadstead-events", "roadstead-s3"]),
+    ("aws-lc-rs", &["roadstead-auth"]),
     ("aws-sdk-s3", &["roadstead-s3"]),
     ("aws-config", &["roadstead-s3"]),
     (
@@ -93,6 +98,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "roadstead-metadata-server",
         ],
     ),
+    ("redis", &["roadstead-cache"]),
     ("bcrypt", &["roadstead-auth"]),
     ("jsonwebtoken", &["roadstead-auth"]),
     (
@@ -102,6 +108,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     (
         "rustix",
         &[
+            "roadstead-auth",
             "roadstead-listen",
             "roadstead-metadata",
             "roadstead-storage",
@@ -117,6 +124,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "roadstead-listen",
             "roadstead-metadata",
             "roadstead-s3",
+            "roadstead-telemetry",
             "roadstead",
         ],
     ),

@@ -84,6 +84,28 @@ fn plain_http_on_the_port_of_tls_is_told_so() {
     assert!(text.contains("HTTP request to an HTTPS server"), "{text}");
 }
 
+/// Said once in full: whoever reads the log learns what to do.
+#[test]
+fn a120_a_client_that_does_not_trust_the_certificate_is_explained() {
+    let dir = scratch();
+    certificate(dir.path());
+    let mut registry = Registry::roadstead(with_certificate(dir.path()));
+    for _ in 0..2 {
+        Run::new("curl")
+            .args(["--silent", "--max-time", "30", &base(&registry)])
+            .fails();
+    }
+    let deadline = Duration::from_secs(30);
+    registry
+        .process()
+        .wait_for_log("the log says what to do", deadline, |log| {
+            log.contains("/etc/docker/certs.d/").then_some(())
+        });
+    assert_eq!(registry.stop().code(), Some(0));
+    let log = registry.log();
+    assert_eq!(log.matches("does not trust").count(), 1, "{log}");
+}
+
 /// A027: as certbot does it, by a symlink that moves. A connection that is there goes on.
 #[test]
 fn a027_a_renewed_certificate_is_served_without_a_restart() {

@@ -8,6 +8,8 @@
 //! | [`run`] | [`Run`]: another program with a deadline, shown with its output when it fails |
 //! | [`tools`], [`docker`], [`podman`] | skopeo, curl and oras; a docker engine and a store of podman's of one's own |
 //! | [`machine`] | [`Machine`]: namespaces with a docker engine that runs containers, for tutorials word by word |
+//! | [`redis`] | [`Redis`]: a server that can be killed, paused and asked what it holds |
+//! | [`seaweed`], [`link`] | an object store that speaks S3; a way to it that shows requests, and may be bad |
 //! | [`tokens`] | [`TokenServer`], which knows users and signs what they may do; [`Signer`], which signs anything |
 //! | [`wait`] | conditions with a sentence and a deadline |
 //!
@@ -18,12 +20,15 @@
 pub mod client;
 pub mod docker;
 pub mod image;
+pub mod link;
 pub mod machine;
 pub mod podman;
 pub mod process;
 pub mod proxy;
+pub mod redis;
 pub mod registry;
 pub mod run;
+pub mod seaweed;
 pub mod tokens;
 pub mod tools;
 pub mod wait;
@@ -31,10 +36,13 @@ pub mod wait;
 pub use client::{Answer, Client, Repository};
 pub use docker::Docker;
 pub use image::{Content, Document, Family, Image};
+pub use link::{Link, Weather};
 pub use machine::Machine;
 pub use podman::Podman;
+pub use redis::Redis;
 pub use registry::{Kind, Options, Registry};
 pub use run::{Output, Run};
+pub use seaweed::Seaweed;
 pub use tokens::{Signer, TokenServer};
 pub use wait::{wait_for, wait_until, wait_until_async};
 

@@ -49,6 +49,7 @@ impl Kind {
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     root: Option<PathBuf>,
+    storage: Option<String>,
     yaml: String,
     env: Vec<(String, String)>,
     open_files: Option<u32>,
@@ -59,6 +60,13 @@ impl Options {
     #[must_use]
     pub fn root(mut self, root: impl Into<PathBuf>) -> Self {
         self.root = Some(root.into());
+        self
+    }
+
+    /// Stores elsewhere than in a directory: what stands below `storage`, with its indentation.
+    #[must_use]
+    pub fn storage(mut self, keys: impl Into<String>) -> Self {
+        self.storage = Some(keys.into());
         self
     }
 
@@ -122,7 +130,8 @@ impl Registry {
     pub fn start(kind: Kind, options: Options) -> Self {
         let home = crate::scratch();
         let root = options.root.unwrap_or_else(|| home.path().join("root"));
-        let config = configuration(&root, &options.yaml);
+        let storage = options.storage.unwrap_or_else(|| in_directory(&root));
+        let config = configuration(&storage, &options.yaml);
         std::fs::write(home.path().join("config.yml"), config).expect("a configuration file");
         let open_files = options.open_files;
         let (process, addr) = launch(kind, home.path(), &options.env, open_files);
@@ -259,7 +268,7 @@ fn announced(log: &str) -> Option<SocketAddr> {
 }
 
 /// A file that both registries read. Names without an underscore, so that `REGISTRY_*` variables reach each.
-fn configuration(root: &Path, more: &str) -> String {
+fn configuration(storage: &str, more: &str) -> String {
     format!(
         "version: 0.1
 log:
@@ -267,13 +276,19 @@ log:
   accesslog:
     disabled: true
 storage:
-  filesystem:
+{storage}http:
+  addr: 127.0.0.1:0
+{more}"
+    )
+}
+
+fn in_directory(root: &Path) -> String {
+    format!(
+        "  filesystem:
     rootdirectory: {}
   delete:
     enabled: true
-http:
-  addr: 127.0.0.1:0
-{more}",
+",
         root.display()
     )
 }

@@ -21,7 +21,7 @@ pub struct Cluster {
     pub metadata: Vec<String>,
     /// What processes prove themselves with: `secret` or `tls`. Default: nothing, and no process of a cluster starts.
     pub proof: Option<Proof>,
-    /// `host:port` at which the gateway reaches this node: `advertise`; has no effect yet.
+    /// `host:port` at which the gateway reaches this node: `advertise`. Default: this machine's name and the port.
     pub advertise: Option<String>,
 }
 
@@ -106,7 +106,11 @@ impl ClusterTls {
 impl MetadataMember {
     pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let mut reader = reader.below("metadata");
-        if !reader.is_set() {
+        // A server that stores in a bucket has a directory, and is no member.
+        if !["id", "addr", "peers"]
+            .iter()
+            .any(|key| reader.below(key).is_set())
+        {
             return None;
         }
         let id = reader.required(

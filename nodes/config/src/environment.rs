@@ -6,6 +6,7 @@
 //! YAML. A name that leads nowhere is ignored with a warning.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use crate::mistake::{Findings, Mistake, Mistakes, Origin, Warning};
 use crate::node::{self, Kind, MAX_DEPTH, Node};
@@ -16,6 +17,8 @@ const PREFIX: &str = "REGISTRY_";
 pub(crate) const PATH_VARIABLE: &str = "REGISTRY_CONFIGURATION_PATH";
 /// The file says which version it is written in.
 const VERSION_VARIABLE: &str = "REGISTRY_VERSION";
+/// Bytes of a name. A key has a hundred; finding out what was meant takes time that grows with the square of them.
+const MAX_NAME: usize = 1024;
 
 /// The `REGISTRY_*` variables of this process, the only place where they are read.
 ///
@@ -30,14 +33,33 @@ pub fn socket_activation() -> (Option<u32>, Option<u32>) {
     (number("LISTEN_PID"), number("LISTEN_FDS"))
 }
 
+/// Where traces go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceCollector {
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    pub endpoint: String,
+    /// Who may have signed the collector's certificate, instead of whom the system trusts: a PEM file, by
+    /// `OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE`, else `OTEL_EXPORTER_OTLP_CERTIFICATE`.
+    pub certificate: Option<PathBuf>,
+}
+
 /// Where traces are to go by OpenTelemetry's own variables: `OTEL_EXPORTER_OTLP_ENDPOINT`, unless
 /// `OTEL_TRACES_EXPORTER=none` or `OTEL_SDK_DISABLED=true`. Without it nothing is traced; the reference tries a collector
 /// on this machine.
-pub fn trace_endpoint() -> Option<String> {
+pub fn trace_collector() -> Option<TraceCollector> {
     let value = |name| std::env::var_os(name)?.into_string().ok();
     let off = value("OTEL_TRACES_EXPORTER").is_some_and(|exporter| exporter == "none")
         || value("OTEL_SDK_DISABLED").is_some_and(|disabled| disabled == "true");
-    value("OTEL_EXPORTER_OTLP_ENDPOINT").filter(|endpoint| !off && !endpoint.is_empty())
+    let endpoint =
+        value("OTEL_EXPORTER_OTLP_ENDPOINT").filter(|endpoint| !off && !endpoint.is_empty())?;
+    let file = |name| std::env::var_os(name).filter(|path| !path.is_empty());
+    let certificate = file("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE")
+        .or_else(|| file("OTEL_EXPORTER_OTLP_CERTIFICATE"))
+        .map(PathBuf::from);
+    Some(TraceCollector {
+        endpoint,
+        certificate,
+    })
 }
 
 fn in_utf8(
@@ -96,6 +118,9 @@ fn overlay(
     findings: &mut Findings,
 ) -> Result<(), Mistake> {
     let origin = Origin::Variable(variable.to_owned());
+    if variable.len() > MAX_NAME {
+        return Err(Mistake::new(variable, origin, "the name is too long"));
+    }
     let fields = variable.strip_prefix(PREFIX).unwrap_or(variable);
     let fields = fields.to_lowercase();
     let key = schema::wanted_key(&fields.split('_').collect::<Vec<_>>());

@@ -166,6 +166,11 @@ fn host(http: &mut Reader<'_>) -> Option<String> {
 }
 
 fn metrics_path(text: &str) -> Result<String, Unfit> {
+    if text == "/debug" || text.starts_with("/debug/") {
+        return Err(Unfit::new(
+            "is taken by other pages of the debug address; write for example /metrics",
+        ));
+    }
     if text.starts_with('/') && !text.contains(|c: char| c.is_whitespace() || c.is_control()) {
         Ok(text.to_owned())
     } else {

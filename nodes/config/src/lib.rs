@@ -14,9 +14,11 @@ mod http;
 mod limits;
 mod listen;
 mod log;
+mod middleware;
 mod mistake;
 mod node;
 mod notifications;
+mod object_stores;
 mod place;
 mod proxies;
 mod proxy;
@@ -37,21 +39,22 @@ use std::path::PathBuf;
 pub use access::{Access, AccessAction, AccessRule};
 pub use auth::{Auth, Jwks, Token};
 pub use cluster::{Cluster, ClusterTls, MetadataMember, Proof};
-pub use environment::{from_process, socket_activation, trace_endpoint};
+pub use environment::{TraceCollector, from_process, socket_activation, trace_collector};
 pub use health::{FileCheck, Health, HttpCheck, Rhythm, TcpCheck};
 pub use http::{DebugServer, Http};
 pub use limits::Limits;
 pub use listen::{Listen, ListenAddr, NotAListenAddr};
 pub use log::{Formatter, HookLevel, Log, LogLevel, MailHook};
 pub use mistake::{Mistake, Mistakes, Origin, Warning};
+pub use node::MAX_BYTES;
 pub use notifications::{Endpoint, EventAction, Notifications};
-pub use place::{CalledAs, config_path};
+pub use place::{CalledAs, Lies, TwoConfigurations, config_path};
 pub use proxies::{Probe, Probes, Proxies};
 pub use proxy::{Proxy, ProxyCredentials};
 pub use redis::{
     Redis, RedisIdentity, RedisPatience, RedisPool, RedisReplicas, RedisServers, RedisTls,
 };
-pub use s3::{S3, S3Credentials, S3Encryption, S3LogLevel, S3Parts, S3Signature, S3Variants};
+pub use s3::{S3, S3Credentials, S3Encryption, S3LogLevel, S3Parts, S3Variants};
 pub use secret::Secret;
 pub use storage::{CacheKind, DriverKind, Storage, UploadPurging};
 pub use tls::{CipherSuite, ClientAuth, ClientCertificates, Tls, TlsVersion};
@@ -104,6 +107,9 @@ pub struct Config {
     pub cluster: Option<Cluster>,
     /// This member of the metadata service. Default: it is none.
     pub metadata: Option<MetadataMember>,
+    /// Where a server that stores elsewhere than on its own disk keeps what must survive its restart: `metadata.dir`.
+    /// Default: beside where it was started.
+    pub metadata_dir: Option<PathBuf>,
 }
 
 /// A configuration that can be used, and what the operator should know about it.
@@ -144,6 +150,7 @@ impl Config {
             limits: Limits::default(),
             cluster: None,
             metadata: None,
+            metadata_dir: None,
         }
     }
 
@@ -213,6 +220,7 @@ impl Config {
             let reason = "redis needs redis.addrs; write them, or inmemory here";
             reader.mistake("storage.cache.blobdescriptor", reason);
         }
+        middleware::look_at(reader, &storage.driver);
         let _schema1: Option<bool> = reader.read("compatibility.schema1.enabled", scalar::boolean);
         Self {
             log,
@@ -233,6 +241,7 @@ impl Config {
             limits: Limits::read(reader),
             cluster: Cluster::read(reader),
             metadata: MetadataMember::read(reader),
+            metadata_dir: reader.text("metadata.dir").map(PathBuf::from),
         }
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! Nothing here stops at the first finding: a configuration is read to its end, and everything found is told at once.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// Longer values are cut in messages: the start is enough to find them again.
 const SHOWN_VALUE_CHARS: usize = 80;
+
+/// Longer names are cut too. The longest keys of the format have some hundred.
+const SHOWN_NAME_CHARS: usize = 256;
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,14 +63,31 @@ impl Mistake {
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_place(f, &self.key, &self.origin)?;
+        let mut line = Printable(f);
+        write_place(&mut line, &self.key, &self.origin)?;
         if let Some(value) = &self.value {
             let shown: String = value.chars().take(SHOWN_VALUE_CHARS).collect();
             let cut = if shown.len() < value.len() { "..." } else { "" };
-            write!(f, "{shown:?}{cut} ")?;
+            write!(line, "{shown:?}{cut} ")?;
         }
-        f.write_str(&self.reason)?;
-        write_suggestion(f, self.suggestion.as_deref())
+        line.write_str(&self.reason)?;
+        write_suggestion(&mut line, self.suggestion.as_deref())
+    }
+}
+
+/// Lets through what shows as itself and escapes the rest. Keys are whatever the file has: they must not begin lines of their
+/// own, nor command the terminal on which they are shown.
+struct Printable<'a, 'f>(&'a mut fmt::Formatter<'f>);
+
+impl fmt::Write for Printable<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            match character {
+                '"' | '\'' | '\\' => self.0.write_char(character)?,
+                _ => write!(self.0, "{}", character.escape_debug())?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -145,6 +165,7 @@ pub enum Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let f = &mut Printable(f);
         match self {
             Self::UnknownKey {
                 key,
@@ -159,7 +180,8 @@ impl fmt::Display for Warning {
                 variable,
                 suggestion,
             } => {
-                write!(f, "Ignoring unrecognized environment variable {variable}")?;
+                f.write_str("Ignoring unrecognized environment variable ")?;
+                write_name(f, variable)?;
                 write_suggestion(f, suggestion.as_deref())
             }
             Self::NotYet { keys } => write!(
@@ -192,15 +214,28 @@ impl Findings {
     }
 }
 
-fn write_place(f: &mut fmt::Formatter<'_>, key: &str, origin: &Origin) -> fmt::Result {
+fn write_place(f: &mut Printable<'_, '_>, key: &str, origin: &Origin) -> fmt::Result {
+    write_name(f, key)?;
     match origin {
-        Origin::Line(line) => write!(f, "{key} (line {line}): "),
-        Origin::Variable(variable) if variable != key => write!(f, "{key} ({variable}): "),
-        Origin::Variable(_) | Origin::BuiltIn => write!(f, "{key}: "),
+        Origin::Line(line) => write!(f, " (line {line}): "),
+        Origin::Variable(variable) if variable != key => {
+            f.write_str(" (")?;
+            write_name(f, variable)?;
+            f.write_str("): ")
+        }
+        Origin::Variable(_) | Origin::BuiltIn => f.write_str(": "),
     }
 }
 
-fn write_suggestion(f: &mut fmt::Formatter<'_>, suggestion: Option<&str>) -> fmt::Result {
+/// A key or a variable: whole, unless nobody would want to read it.
+fn write_name(f: &mut Printable<'_, '_>, name: &str) -> fmt::Result {
+    match name.char_indices().nth(SHOWN_NAME_CHARS) {
+        Some((end, _)) => write!(f, "{}...", name.split_at(end).0),
+        None => f.write_str(name),
+    }
+}
+
+fn write_suggestion(f: &mut Printable<'_, '_>, suggestion: Option<&str>) -> fmt::Result {
     match suggestion {
         Some(meant) => write!(f, "; did you mean {meant}?"),
         None => Ok(()),

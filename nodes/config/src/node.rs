@@ -4,6 +4,7 @@
 
 mod builder;
 
+pub use builder::MAX_BYTES;
 pub(crate) use builder::parse;
 
 use crate::mistake::Origin;

@@ -1,4 +1,4 @@
-//! `redis`: where the cache of descriptors can be shared. Has no effect yet.
+//! `redis`: where the cache of descriptors can be shared.
 //!
 //! The second release of the reference and the third name things differently; both are read, and where both stand, the
 //! third's win. A zero is everywhere the default, since the reference's library cannot tell it from nothing.

@@ -1,4 +1,4 @@
-//! `storage.s3`: a bucket, how to reach it, and how to write to it. Is refused yet.
+//! `storage.s3`: a bucket, how to reach it, and how to write to it.
 
 use crate::reader::Reader;
 use crate::scalar::{self, Unfit};
@@ -22,20 +22,18 @@ pub struct S3 {
     pub bucket: String,
     /// `region`. It or an endpoint is there.
     pub region: Option<String>,
-    /// What to talk to, a URL or a host: `regionendpoint`. Default: Amazon's of the region.
+    /// What to talk to, a URL: `regionendpoint`, with a scheme as `secure` says where it names none. Default: Amazon's
+    /// of the region.
     pub endpoint: Option<String>,
-    /// The bucket stands in the path instead of the host's name: `forcepathstyle`. Default: false.
+    /// The bucket stands in the path instead of the host's name: `forcepathstyle`. Default: as Amazon wants it, false;
+    /// with another store's endpoint true, as in release 2.
     pub force_path_style: bool,
     /// What everything lies under, without slashes at its ends: `rootdirectory`. Default: nothing.
     pub root: String,
     /// `accesskey`, `secretkey`, `sessiontoken`. Default: what Amazon's chain finds.
     pub credentials: Option<S3Credentials>,
-    /// HTTPS, with an endpoint that names no scheme: `secure`. Default: true.
-    pub secure: bool,
     /// Certificates are not verified: `skipverify`. Default: false.
     pub skip_verify: bool,
-    /// How requests are signed: `v4auth`. Default: version 4.
-    pub signature: S3Signature,
     /// What is encrypted by the store: `encrypt`, `keyid`. Default: nothing.
     pub encryption: S3Encryption,
     /// `None` where none is to be named: `storageclass`. Default: `STANDARD`.
@@ -50,7 +48,7 @@ pub struct S3 {
     pub redirect_endpoint: Option<String>,
     /// `useragent`. Default: our own.
     pub user_agent: Option<String>,
-    /// What is logged of the talk: `loglevel`. Default: nothing.
+    /// What is logged of the talk: `loglevel`; has no effect yet. Default: nothing.
     pub log_level: S3LogLevel,
 }
 
@@ -63,16 +61,6 @@ pub struct S3Credentials {
     pub secret_key: Secret,
     /// `sessiontoken`, which the reference documents and never reads.
     pub session_token: Option<Secret>,
-}
-
-/// How requests are signed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum S3Signature {
-    /// For stores older than 2014.
-    V2,
-    /// As Amazon wants it.
-    #[default]
-    V4,
 }
 
 /// How the store encrypts.
@@ -174,24 +162,23 @@ impl S3 {
     pub(crate) fn read(s3: &mut Reader<'_>) -> Option<Self> {
         let text = |text: &str| Ok(text.to_owned());
         let bucket = s3.required("bucket", "write the name of a bucket that exists", text);
-        let (region, endpoint) = (s3.text("region"), s3.text("regionendpoint"));
+        let (region, endpoint) = (s3.text("region"), endpoint(s3));
         if region.is_none() && endpoint.is_none() {
             s3.missing(
                 "region",
                 "write it, or regionendpoint for a store that is not Amazon's",
             );
         }
+        if !flag(s3, "v4auth", true) {
+            let reason = "only version 4 of signatures is supported; leave it out, or write true";
+            s3.mistake("v4auth", reason);
+        }
+        let elsewhere = endpoint.as_deref().is_some_and(wants_path_style);
         let read = Self {
-            force_path_style: flag(s3, "forcepathstyle", false),
+            force_path_style: flag(s3, "forcepathstyle", elsewhere),
             root: root(s3),
             credentials: credentials(s3),
-            secure: flag(s3, "secure", true),
             skip_verify: flag(s3, "skipverify", false),
-            signature: if flag(s3, "v4auth", true) {
-                S3Signature::V4
-            } else {
-                S3Signature::V2
-            },
             encryption: encryption(s3),
             storage_class: s3
                 .read("storageclass", |text| scalar::one_of(text, STORAGE_CLASSES))
@@ -242,6 +229,40 @@ impl S3Parts {
 
 fn flag(s3: &mut Reader<'_>, key: &str, default: bool) -> bool {
     s3.read(key, scalar::loose_boolean).unwrap_or(default)
+}
+
+/// The endpoint as a URL.
+fn endpoint(s3: &mut Reader<'_>) -> Option<String> {
+    let scheme = s3
+        .read("secure", scalar::loose_boolean)
+        .map(|secure| if secure { "https" } else { "http" });
+    let with_scheme = |text: &str| {
+        let text = text.trim_end_matches('/');
+        let has_scheme = text.contains("://");
+        let url = if has_scheme {
+            text.to_owned()
+        } else {
+            format!("{}://{text}", scheme.unwrap_or("https"))
+        };
+        crate::url::split(&url).map(|_parts| url)
+    };
+    let endpoint = s3.read("regionendpoint", with_scheme);
+    if endpoint.is_none() && scheme == Some("http") {
+        let text =
+            "has no effect without regionendpoint: Amazon's endpoints are spoken to over HTTPS";
+        s3.remark("secure", text);
+    }
+    endpoint
+}
+
+/// Whether a bucket stands in the path there, where nothing says how it is. Release 2 put it there for every endpoint
+/// that was named; release 3 wants to be told. These two alone have it in the host's name and nowhere else.
+fn wants_path_style(endpoint: &str) -> bool {
+    let (_, host) = endpoint.split_once("://").unwrap_or(("", endpoint));
+    let host = host.split(['/', ':']).next().unwrap_or_default();
+    !["amazonaws.com", "amazonaws.com.cn", "aliyuncs.com"]
+        .iter()
+        .any(|domain| host.ends_with(&format!(".{domain}")))
 }
 
 fn root(s3: &mut Reader<'_>) -> String {

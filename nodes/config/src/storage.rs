@@ -7,7 +7,7 @@ use crate::mistake::{Mistake, Origin};
 use crate::node::Node;
 use crate::reader::Reader;
 use crate::s3::S3;
-use crate::{scalar, schema, suggest};
+use crate::{object_stores, scalar, schema, suggest};
 
 /// What stands under `storage` beside the driver.
 const OPTIONS: &[&str] = &["cache", "delete", "maintenance", "redirect", "tag"];
@@ -36,7 +36,7 @@ pub struct Storage {
     /// Tags of one repository looked up at a time: `tag.concurrencylimit`. 0, the default, means one for each
     /// processor.
     pub tag_concurrency: usize,
-    /// Where descriptors of blobs are remembered; has no effect yet. Default: nowhere.
+    /// Where descriptors of blobs are remembered. Default: nowhere.
     pub cache: Option<CacheKind>,
 }
 
@@ -155,6 +155,14 @@ fn driver(reader: &mut Reader<'_>, default_root: PathBuf) -> DriverKind {
             && let Some(s3) = S3::read(&mut reader.below(&format!("storage.{name}")))
         {
             return DriverKind::S3(Box::new(s3));
+        }
+    }
+    for (name, look_at) in [
+        ("gcs", object_stores::look_at_gcs as fn(&mut Reader<'_>)),
+        ("azure", object_stores::look_at_azure),
+    ] {
+        if drivers.iter().any(|(named, _)| *named == name) {
+            look_at(&mut reader.below(&format!("storage.{name}")));
         }
     }
     if drivers.iter().any(|(name, _)| *name == "inmemory") {

@@ -7,7 +7,9 @@ mod samples;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::{CalledAs, Config, DriverKind, Limits, Loaded, LogLevel, config_path};
+use crate::{
+    CalledAs, Config, DriverKind, Lies, Limits, Loaded, LogLevel, TwoConfigurations, config_path,
+};
 
 fn pairs(variables: &[(&str, &str)]) -> Vec<(String, String)> {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -109,7 +111,6 @@ fn unknown_keys_are_warned_of_with_line_and_suggestion() {
         "http.Prefix (line 5): ignoring a key that the configuration format does not have; did you mean prefix?",
         "redis.adrs (line 7): ignoring a key that the configuration format does not have; did you mean addrs?",
         "zebra (line 8): ignoring a key that the configuration format does not have",
-        "these settings have no effect in this version yet: redis",
         "redis (line 6): without redis.addrs nothing of this is used",
     ];
     assert_eq!(warnings(&loaded), expected);
@@ -119,7 +120,7 @@ fn unknown_keys_are_warned_of_with_line_and_suggestion() {
 fn roadsteads_own_keys_are_known() {
     let text = "version: 0.1\nstorage: inmemory\ncluster: {secret: 0123456789abcdef, metadata: ['a:1'], advertise: 'b:1'}\n\
                 metadata: {id: 1, dir: d, peers: {1: 'a:1'}}\ngateway: {health: {expect: auto}}\ngc: {interval: 24h}\n";
-    let told = "these settings have no effect in this version yet: cluster.advertise, gateway, gc";
+    let told = "these settings have no effect in this version yet: gateway, gc";
     assert_eq!(warnings(&Config::load(text, []).unwrap()), [told]);
 }
 
@@ -127,7 +128,7 @@ fn roadsteads_own_keys_are_known() {
 fn settings_of_other_releases_are_known() {
     let text = "version: 0.1\nstorage: inmemory\nredis: {addr: 'a:1', pool: {maxidle: 1}, tls: {enabled: true}}\n\
                 compatibility: {schema1: {enabled: true}}\nreporting: {bugsnag: {apikey: k}}\n";
-    let told = "these settings have no effect in this version yet: redis, compatibility, reporting";
+    let told = "these settings have no effect in this version yet: compatibility, reporting";
     assert_eq!(warnings(&Config::load(text, []).unwrap()), [told]);
 }
 
@@ -140,6 +141,29 @@ fn only_version_0_1_is_read() {
     );
     assert!(told("").contains("unsupported version: there is none"));
     assert!(told("storage: inmemory\n").contains("unsupported version"));
+}
+
+#[test]
+fn keys_are_shown_on_one_line_and_command_no_terminal() {
+    let text = "version: 0.1\nstorage: inmemory\n\"\\e[31mred\\n\\u202e\\\"'\": 1\n";
+    let loaded = Config::load(text, []).unwrap();
+    let said: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    let key = r#"\u{1b}[31mred\n\u{202e}"' (line 3): "#;
+    assert!(said.iter().any(|line| line.starts_with(key)), "{said:?}");
+    let text = format!(
+        "version: 0.1\nstorage: {{inmemory: {{\"{}\": 1}}}}\n",
+        "k".repeat(5000)
+    );
+    let loaded = Config::load(&text, []).unwrap();
+    assert!(
+        loaded
+            .warnings
+            .iter()
+            .all(|line| line.to_string().len() < 500)
+    );
+    let text = "version: 0.1\nstorage: {\"\\e[31mred\": {}}\n";
+    let mistakes = Config::load(text, []).unwrap_err().to_string();
+    assert!(!mistakes.contains('\u{1b}'), "{mistakes:?}");
 }
 
 #[test]
@@ -186,8 +210,12 @@ fn the_path_is_the_argument_then_the_variable_then_where_the_images_have_it() {
     let argument = Some(PathBuf::from("/argument.yml"));
     let place =
         |argument: &Option<PathBuf>, variables: &[(String, String)], called, there: &[&str]| {
-            let exists = |path: &Path| there.iter().any(|there| path == Path::new(there));
-            config_path(argument.clone(), variables.to_vec(), called, exists)
+            let look = |path: &Path, _: &Path| {
+                let is_there = there.iter().any(|there| path == Path::new(there));
+                if is_there { Lies::Own } else { Lies::Nothing }
+            };
+            config_path(argument.clone(), variables.to_vec(), called, look)
+                .unwrap()
                 .map(|path| path.display().to_string())
         };
     let (v2, v3) = (
@@ -204,8 +232,35 @@ fn the_path_is_the_argument_then_the_variable_then_where_the_images_have_it() {
     }
     assert_eq!(place(&None, &empty, CalledAs::Roadstead, &[v2, v3]), None);
     let third = |there: &[&str]| place(&None, &[], CalledAs::Registry, there);
-    assert_eq!(third(&[v2, v3]).as_deref(), Some(v3));
+    assert_eq!(third(&[v3]).as_deref(), Some(v3));
     assert_eq!(third(&[v2]).as_deref(), Some(v2));
+}
+
+#[test]
+fn of_an_image_s_two_files_the_operator_s_own_counts() {
+    let (v2, v3) = (
+        "/etc/docker/registry/config.yml",
+        "/etc/distribution/config.yml",
+    );
+    let place = |of_v2, of_v3| {
+        let look = |path: &Path, shipped: &Path| {
+            assert!(shipped.starts_with("/usr/share/roadstead"));
+            if path == Path::new(v2) { of_v2 } else { of_v3 }
+        };
+        let found = config_path(None, [], CalledAs::Registry, look)?;
+        Ok(found.map(|path| path.display().to_string()))
+    };
+    let at = |path: &str| Ok(Some(path.to_owned()));
+    // What the image starts with: deletion is off.
+    assert_eq!(place(Lies::AsShipped, Lies::AsShipped), at(v2));
+    assert_eq!(place(Lies::Own, Lies::AsShipped), at(v2));
+    assert_eq!(place(Lies::AsShipped, Lies::Own), at(v3));
+    assert_eq!(place(Lies::Nothing, Lies::AsShipped), at(v3));
+    assert_eq!(place(Lies::Nothing, Lies::Nothing), Ok(None));
+    let both = place(Lies::Own, Lies::Own);
+    assert_eq!(both, Err(TwoConfigurations));
+    let told = TwoConfigurations.to_string();
+    assert!(told.contains(v2) && told.contains(v3), "{told}");
 }
 
 #[test]

@@ -205,25 +205,6 @@ impl Manifest {
         }
     }
 
-    /// The layers of a manifest of docker's first schema, which is neither accepted nor understood any more, but may
-    /// have been stored long ago. `None` for everything else.
-    pub fn schema1_layers(bytes: &[u8]) -> Option<Vec<Digest>> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Schema1 {
-            schema_version: u64,
-            fs_layers: Vec<Layer>,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Layer {
-            blob_sum: Digest,
-        }
-        let schema1: Schema1 = serde_json::from_slice(bytes).ok()?;
-        let layers = schema1.fs_layers.into_iter().map(|layer| layer.blob_sum);
-        (schema1.schema_version == 1).then(|| layers.collect())
-    }
-
     /// All that the manifest names and that a puller will want, `subject` excepted: that may arrive later.
     pub fn children(&self) -> Vec<Child<'_>> {
         match &self.shape {
@@ -400,16 +381,6 @@ mod tests {
             Manifest::content_type(crlf.as_bytes()),
             MediaType::OciManifest.as_str()
         );
-    }
-
-    #[test]
-    fn the_layers_of_the_first_schema_are_found() {
-        let old = format!(
-            r#"{{"schemaVersion":1,"name":"a","fsLayers":[{{"blobSum":"{BLOB}"}}],"signatures":[]}}"#
-        );
-        let layers = Manifest::schema1_layers(old.as_bytes()).unwrap();
-        assert_eq!(layers, [BLOB.parse().unwrap()]);
-        assert!(Manifest::schema1_layers(image("").as_bytes()).is_none());
     }
 
     #[test]

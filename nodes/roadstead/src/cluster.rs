@@ -6,9 +6,12 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use roadstead_metadata::{BUDGET, Remote, RemoteOptions, boot_time};
+use roadstead_metadata::{
+    BUDGET, ClusterCommand, ClusterOutcome, Command as Proposal, Metadata as _, Nodes, Outcome,
+    Remote, RemoteOptions, boot_time,
+};
 
 use crate::{metadata, wiring};
 
@@ -36,6 +39,14 @@ pub(crate) enum Command {
         /// Say the outcome as JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Give the nodes at an address no new work: their /readyz answers 503, and what they have is finished.
+    Drain {
+        /// Their `cluster.advertise`, as `status` shows it.
+        addr: String,
+        /// Give them work again.
+        #[arg(long)]
+        undo: bool,
     },
     /// Let a member go: it counts in no quorum any more. Stop its process afterwards.
     Remove {
@@ -66,6 +77,7 @@ pub(crate) fn run(options: Options, command: Command) -> Result<ExitCode> {
                 remote.add(id, &addr).await?;
                 say(json, id, "added", &format!("member {id} at {addr} votes"))
             }
+            Command::Drain { addr, undo } => drain(&remote, addr, !undo).await,
             Command::Remove { id, json } => {
                 remote.remove(id).await?;
                 say(
@@ -86,10 +98,15 @@ async fn status(remote: &Remote, json: bool) -> Result<ExitCode> {
             .as_ref()
             .is_ok_and(|status| status.leader == Some(status.id))
     });
-    let text = if json {
-        table::json(&told)
+    let nodes = if has_leader {
+        remote.nodes().await.unwrap_or_default()
     } else {
-        table::readable(&told)
+        Nodes::new()
+    };
+    let text = if json {
+        table::json(&told, &nodes)
+    } else {
+        table::readable(&told, &nodes)
     };
     writeln!(std::io::stdout(), "{text}")?;
     Ok(if has_leader {
@@ -97,6 +114,27 @@ async fn status(remote: &Remote, json: bool) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+async fn drain(remote: &Remote, addr: String, on: bool) -> Result<ExitCode> {
+    let command = Proposal::Cluster(ClusterCommand::Drain {
+        address: addr.clone(),
+        on,
+    });
+    let told = match remote.propose(command).await? {
+        Outcome::Cluster(ClusterOutcome::Told { nodes }) => nodes,
+        other => bail!("it answered {other:?}"),
+    };
+    if told == 0 {
+        bail!("no node is at {addr}: roadstead cluster status shows them");
+    }
+    let what = if on {
+        "is given no new work"
+    } else {
+        "takes work again"
+    };
+    writeln!(std::io::stdout(), "{addr} {what}")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn say(json: bool, id: u64, done: &str, text: &str) -> Result<ExitCode> {

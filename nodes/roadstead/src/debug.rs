@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
+use roadstead_cache::Cache;
 use roadstead_config::DebugServer;
 use roadstead_events::{EndpointStats, Events};
 use roadstead_registry::Registry;
@@ -26,6 +27,7 @@ pub(crate) struct Subject {
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
     pub(crate) events: Events,
+    pub(crate) cache: Cache,
 }
 
 /// Serves in the background until the drain.
@@ -40,7 +42,10 @@ pub(crate) async fn serve(
     }
     let metrics = debug.metrics_path.clone().map(|path| {
         startup::metrics_on(&path);
-        (path, exposition(subject.metrics, subject.events.clone()))
+        (
+            path,
+            exposition(subject.metrics, subject.events.clone(), subject.cache),
+        )
     });
     let events = subject.events;
     let service = http::debug_router(Debug {
@@ -67,7 +72,7 @@ fn vars(events: &Events) -> serde_json::Value {
 }
 
 /// The text of the metrics, brought up to date whenever somebody asks.
-fn exposition(metrics: Metrics, events: Events) -> http::Text {
+fn exposition(metrics: Metrics, events: Events, cache: Cache) -> http::Text {
     let told: Mutex<HashMap<String, EndpointStats>> = Mutex::default();
     Arc::new(move || {
         let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,6 +82,8 @@ fn exposition(metrics: Metrics, events: Events) -> http::Text {
             told.insert(now.name.clone(), now);
         }
         drop(told);
+        let held = cache.stats();
+        metrics.cache_holds(held.descriptor_bytes + held.manifest_bytes, held.evictions);
         metrics.render()
     })
 }

@@ -1,19 +1,34 @@
 //! `roadstead garbage-collect`: of a registry that is stopped.
 
 use std::io::{BufWriter, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use roadstead_config::DriverKind;
-use roadstead_registry::{CollectOptions, collect};
+use roadstead_config::{Config, DriverKind};
+use roadstead_registry::{CollectError, CollectOptions, Collected, collect};
+use roadstead_storage::claim::Claim;
+use roadstead_storage::layout;
 
+use crate::wiring::store::{self, Store};
 use crate::{log, wiring};
 
 pub(crate) fn run(path: Option<PathBuf>, options: CollectOptions, quiet: bool) -> Result<ExitCode> {
     let loaded = wiring::load(path)?;
-    let _traces = log::start(&loaded.config.log, &uuid::Uuid::new_v4().to_string())?;
-    let storage = &loaded.config.storage;
+    let instance = uuid::Uuid::new_v4().to_string();
+    let logging = log::start(&loaded.config.log, &instance)?;
+    let ended = run_logged(&loaded.config, &instance, options, quiet);
+    logging.finish();
+    ended
+}
+
+fn run_logged(
+    config: &Config,
+    instance: &str,
+    options: CollectOptions,
+    quiet: bool,
+) -> Result<ExitCode> {
+    let storage = &config.storage;
     if matches!(storage.driver, DriverKind::InMemory) {
         bail!(
             "storage.inmemory: what is in memory is gone with its process; there is nothing to collect"
@@ -24,12 +39,20 @@ pub(crate) fn run(path: Option<PathBuf>, options: CollectOptions, quiet: bool) -
             "storage.maintenance.readonly: the store is not to be written to; --dry-run says what could go"
         );
     }
-    // Holding the log of upload sessions keeps a registry from starting meanwhile.
-    let (store, _sessions) = wiring::open(storage)
-        .context("garbage-collect needs the store for itself: stop the registry first")?;
+    if let DriverKind::Filesystem { root, .. } = &storage.driver {
+        check_is_store(root)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
+    // Holding the log of upload sessions, and the claim on a bucket, keeps a registry from starting meanwhile.
+    let opened = runtime.block_on(store::open(config, instance));
+    let Store {
+        driver,
+        metadata: _sessions,
+        claim,
+        ..
+    } = opened.context("garbage-collect needs the store for itself: stop the registry first")?;
     let mut out = BufWriter::new(std::io::stdout());
     let mut unwritten = None;
     let mut tell = |line: String| {
@@ -37,8 +60,45 @@ pub(crate) fn run(path: Option<PathBuf>, options: CollectOptions, quiet: bool) -
             unwritten.get_or_insert(error);
         }
     };
-    let collected = runtime.block_on(collect(&*store, options, &mut tell));
+    let collected = runtime.block_on(while_claimed(
+        claim.as_ref(),
+        collect(&*driver, options, &mut tell),
+    ));
     out.flush()?;
+    if let Some(claim) = claim
+        && let Err(error) = runtime.block_on(claim.release())
+    {
+        tracing::warn!(%error, "the storage was not given up: the next start may wait for it");
+    }
     collected?;
     unwritten.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
+}
+
+/// Opening a store makes what is missing: a misspelt root, or one that is not mounted, would be an empty store. What a
+/// roadstead opened before may be in use, which is the better message.
+fn check_is_store(root: &Path) -> Result<()> {
+    let repositories = root.join(layout::repositories().relative());
+    let error = match std::fs::metadata(&repositories) {
+        Err(error) if std::fs::metadata(root.join("roadstead")).is_err() => error,
+        _ => return Ok(()),
+    };
+    bail!(
+        "storage.filesystem.rootdirectory: {}: no registry stores here ({}: {error}); look whether it is configured right, and mounted",
+        root.display(),
+        repositories.display()
+    )
+}
+
+/// Ends when the store is another's.
+async fn while_claimed(
+    claim: Option<&Claim>,
+    collecting: impl Future<Output = Result<Collected, CollectError>>,
+) -> Result<Collected> {
+    let Some(claim) = claim else {
+        return Ok(collecting.await?);
+    };
+    tokio::select! {
+        collected = collecting => Ok(collected?),
+        lost = claim.keep() => Err(lost).context("the store"),
+    }
 }

@@ -1,25 +1,48 @@
 //! Where logs go: standard error, in the reference's forms or, on a terminal, one for people.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result};
-use roadstead_config::{Formatter, Log, LogLevel, trace_endpoint};
-use roadstead_telemetry::log::{Format, Identity, Level, Options, start as start_log};
+use roadstead_config::{Formatter, Log, LogLevel, trace_collector};
+use roadstead_telemetry::log::{
+    Format, Identity, Level, Log as Lines, Options, start as start_log,
+};
 use roadstead_telemetry::traces::{Options as TraceOptions, Traces};
 
+/// An output, or a collector, that takes nothing any more gets this long for the last of it.
+pub(crate) const LAST_LINES_WITHIN: Duration = Duration::from_secs(5);
+
+/// What was started: [`Logging::finish`] sends off what waits.
+pub(crate) struct Logging {
+    pub(crate) lines: Lines,
+    traces: Option<Traces>,
+}
+
+impl Logging {
+    /// Blocks until the last line and trace are out, or nobody takes them. Comes last: what is logged later is lost.
+    pub(crate) fn finish(self) {
+        if let Some(traces) = self.traces {
+            traces.finish(LAST_LINES_WITHIN);
+        }
+        self.lines.finish(LAST_LINES_WITHIN);
+    }
+}
+
 /// Starts logging as the configuration says, and tracing if the environment says where to. `instance` names this process on each line.
-pub(crate) fn start(log: &Log, instance: &str) -> Result<Option<Traces>> {
+pub(crate) fn start(log: &Log, instance: &str) -> Result<Logging> {
     let identity = Identity {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instance: instance.to_owned(),
     };
-    let traced = trace_endpoint().map(|endpoint| {
+    let traced = trace_collector().map(|collector| {
         let options = TraceOptions {
-            endpoint,
+            endpoint: collector.endpoint,
+            certificate: collector.certificate,
             service: "roadstead".to_owned(),
             identity: identity.clone(),
         };
-        Traces::start(&options).context("OTEL_EXPORTER_OTLP_ENDPOINT")
+        Traces::start(&options).context("OpenTelemetry")
     });
     let traces = traced.transpose()?;
     let options = Options {
@@ -40,8 +63,8 @@ pub(crate) fn start(log: &Log, instance: &str) -> Result<Option<Traces>> {
         logstash_type: None,
         identity,
     };
-    start_log(&options, traces.as_ref()).context("the log")?;
-    Ok(traces)
+    let lines = start_log(&options, traces.as_ref()).context("the log")?;
+    Ok(Logging { lines, traces })
 }
 
 /// Says why the process ends. A closed standard error is no reason to fail differently.

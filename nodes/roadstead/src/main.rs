@@ -10,6 +10,7 @@ mod htpasswd;
 mod log;
 mod metadata;
 mod serve;
+mod signals;
 mod wiring;
 
 use std::ffi::OsString;
@@ -82,6 +83,17 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Serve a registry as one of several nodes, which share the storage and the metadata service.
+    ///
+    /// The configuration is that of `serve`, the same for all nodes, with `cluster`: where the metadata service is, and
+    /// what the processes prove themselves with. A node that is configured otherwise than the others is refused, with the
+    /// name of the setting. Any number of nodes go behind any load balancer; each may be killed at any time.
+    ///
+    /// It waits for the metadata service, also at the start. SIGTERM and SIGINT drain as for `serve`.
+    Registry {
+        /// The configuration file.
+        config: Option<PathBuf>,
+    },
     /// Run a member of the metadata service, which the nodes of a cluster agree in.
     ///
     /// The configuration's `metadata` says which member this is and where it keeps its log, `cluster` what its processes
@@ -132,7 +144,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command.unwrap_or(Command::Serve { config: None }) {
-        Command::Serve { config } => serve::run(config),
+        Command::Serve { config } => serve::run(config, serve::Role::Alone),
+        Command::Registry { config } => serve::run(config, serve::Role::Node),
         Command::Check { config } => check::run(config),
         Command::Metadata { import, config } => metadata::run(import, config),
         Command::Cluster { options, command } => cluster::run(options, command),

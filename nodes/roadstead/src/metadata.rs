@@ -5,18 +5,31 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use roadstead_config::{Cluster, Config, ListenAddr, Loaded, MetadataMember, Proof};
+use roadstead_config::{Cluster, Config, ListenAddr, Loaded, MetadataMember, Proof, Warning};
 use roadstead_metadata::transport::{Files, Identity};
 use roadstead_metadata::{read_state, system_clock};
 use roadstead_metadata_server::{Options, Server};
+use roadstead_telemetry::log::Log;
 use tokio::net::TcpListener;
 
-use crate::serve::drain_on_signals;
+use crate::log::Logging;
+use crate::signals::{self, Signals};
 use crate::{descriptors, log, wiring};
 
 pub(crate) fn run(import: Option<PathBuf>, path: Option<PathBuf>) -> Result<ExitCode> {
     let Loaded { config, warnings } = wiring::load(path)?;
-    let _traces = log::start(&config.log, &uuid::Uuid::new_v4().to_string())?;
+    let logging = log::start(&config.log, &uuid::Uuid::new_v4().to_string())?;
+    let ended = run_logged(config, warnings, import, &logging);
+    logging.finish();
+    ended
+}
+
+fn run_logged(
+    config: Config,
+    warnings: Vec<Warning>,
+    import: Option<PathBuf>,
+    logging: &Logging,
+) -> Result<ExitCode> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -29,15 +42,22 @@ pub(crate) fn run(import: Option<PathBuf>, path: Option<PathBuf>) -> Result<Exit
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(take_part(member, identity, import))
+    runtime.block_on(take_part(member, identity, import, logging.lines.clone()))
 }
 
 async fn take_part(
     member: MetadataMember,
     identity: Identity,
     import: Option<Vec<u8>>,
+    log: Log,
 ) -> Result<ExitCode> {
-    let drain = drain_on_signals()?;
+    let Signals { drain, mut hangup } = signals::listen(log)?;
+    let until = drain.clone();
+    tokio::spawn(async move {
+        while let Some(Some(())) = until.run_until_cancelled(hangup.recv()).await {
+            tracing::info!("SIGHUP: a member reads nothing again");
+        }
+    });
     let MetadataMember {
         id,
         addr,

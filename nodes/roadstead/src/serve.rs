@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use roadstead_cache::Cache;
 use roadstead_config::{
-    Auth, Config, DriverKind, Loaded, Storage, UploadPurging, socket_activation,
+    Auth, Config, DriverKind, Loaded, Storage, UploadPurging, Warning, socket_activation,
 };
 use roadstead_listen::{Inherited, Listener, Tls};
 use roadstead_metadata::{Local, Metadata};
@@ -15,20 +16,27 @@ use roadstead_registry::health::Health;
 use roadstead_registry::http::Telling;
 use roadstead_registry::serve::{self as http_server, Drained};
 use roadstead_registry::{Purging, Registry, http};
+use roadstead_storage::claim::Claim;
 use roadstead_storage::{Driver, Meter, Metered};
 use roadstead_telemetry::access::AccessLog;
+use roadstead_telemetry::log::Log;
 use roadstead_telemetry::metrics::Metrics;
 use roadstead_telemetry::startup;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::debug::{self, Subject};
+use crate::log::{LAST_LINES_WITHIN, Logging};
+use crate::signals::{self, Signals};
+use crate::wiring::cluster::{self, Node};
+use crate::wiring::store::{self, Store};
 use crate::wiring::{self, entry};
 use crate::{descriptors, log};
 
-/// The first purge comes at a random time within this, so that many registries do not purge at once.
-const FIRST_PURGE_WITHIN: Duration = Duration::from_hours(1);
+mod claimed;
+
+use claimed::Claimed;
 
 /// Threads that may wait for the disk, where no driver says how many.
 const DISK_THREADS: u32 = 100;
@@ -36,10 +44,16 @@ const DISK_THREADS: u32 = 100;
 /// How often it is looked whether the certificate's files have changed.
 const RELOAD_EVERY: Duration = Duration::from_secs(5);
 
-/// A standard output, or a collector, that takes nothing any more gets this long for the last of it.
-const LAST_LINES_WITHIN: Duration = Duration::from_secs(5);
+/// Who serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The one server of its store.
+    Alone,
+    /// One of several that share a store and a metadata service.
+    Node,
+}
 
-pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
+pub(crate) fn run(path: Option<PathBuf>, role: Role) -> Result<ExitCode> {
     // Before there are threads: it changes the environment.
     let (pid, count) = socket_activation();
     let inherited = Inherited::take(pid, count)?;
@@ -48,8 +62,20 @@ pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         instance: Uuid::new_v4().to_string(),
         inherited,
         has_file,
+        role,
     };
-    let traces = log::start(&config.log, &process.instance)?;
+    let logging = log::start(&config.log, &process.instance)?;
+    let ended = run_logged(config, warnings, process, &logging);
+    logging.finish();
+    ended
+}
+
+fn run_logged(
+    config: Config,
+    warnings: Vec<Warning>,
+    process: Process,
+    logging: &Logging,
+) -> Result<ExitCode> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -62,11 +88,7 @@ pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         .enable_all()
         .max_blocking_threads(usize::try_from(disk_threads)?)
         .build()?;
-    let ended = runtime.block_on(serve(config, process));
-    if let Some(traces) = traces {
-        traces.finish(LAST_LINES_WITHIN);
-    }
-    ended
+    runtime.block_on(serve(config, process, logging.lines.clone()))
 }
 
 /// What is known of this process before it serves.
@@ -77,31 +99,69 @@ struct Process {
     inherited: Option<Inherited>,
     /// Somebody wrote a configuration; without one, this is a laptop.
     has_file: bool,
+    role: Role,
 }
 
-async fn serve(config: Config, process: Process) -> Result<ExitCode> {
-    let drain = drain_on_signals()?;
+async fn serve(config: Config, process: Process, log: Log) -> Result<ExitCode> {
+    let signals = signals::listen(log)?;
     let tls = entry::tls(&config.http)?;
     let told = Told::build(&config)?;
-    let (store, metadata) = wiring::open(&config.storage)?;
-    let store = told.metered(&config, store);
-    let metadata = Arc::new(metadata);
-    let registry = build(&config, Arc::clone(&store), Arc::clone(&metadata)).await?;
-    let (deliveries, events) = wiring::notices::build(&config.notifications, &config.storage)?;
+    let drain = signals.drain.clone();
+    let opening = async {
+        match process.role {
+            Role::Alone => store::open(&config, &process.instance).await,
+            Role::Node => cluster::open(&config).await,
+        }
+    };
+    let Some(store) = drain.run_until_cancelled(opening).await else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let store = store?;
+    let claim = store.claim.clone();
+    let claim = claim.map(|claim| Claimed::keep(claim, signals.drain.clone()));
+    let served = serve_from(store, &config, process, tls, &told, signals).await;
+    // Also when it could not be served: who starts next need not wait.
+    let code = match claim {
+        Some(claim) => claim.release().await,
+        None => ExitCode::SUCCESS,
+    };
+    told.finish().await;
+    if served? == Drained::Whole {
+        tracing::info!("stopped: nothing was cut off");
+    }
+    Ok(code)
+}
+
+async fn serve_from(
+    store: Store,
+    config: &Config,
+    process: Process,
+    tls: Option<Tls>,
+    told: &Told,
+    signals: Signals,
+) -> Result<Drained> {
+    let drain = signals.drain.clone();
+    let driver = told.metered(config, store.driver);
+    let lease = store.claim.as_ref().map(Claim::lease);
+    let cache = wiring::cache::build(config, told.metrics.clone(), lease).await?;
+    let registry = build(config, &driver, store.metadata, &cache).await?;
+    let (deliveries, events) = wiring::notices::build(&config.notifications, store.events)?;
     let health = Health::default();
     let listeners = entry::listeners(&config.http, process.inherited).await?;
-    let notices = wiring::notices_of(&config, &process.instance, &listeners, events.clone());
+    let (registry, member) = Joined::from(store.node, registry, config, &listeners).await?;
+    let notices = wiring::notices_of(config, &process.instance, &listeners, events.clone());
     let surface =
-        wiring::surface(&config, health.clone(), &registry, told.telling(), notices).await?;
-    announce(&config, &listeners);
+        wiring::surface(config, health.clone(), &registry, told.telling(), notices).await?;
+    announce(config, &listeners);
     if process.has_file {
-        remark_on_what_is_shared(&config);
+        remark_on_what_is_shared(config);
     }
-    if config.cluster.is_some() {
-        tracing::warn!("cluster: serve takes part in none yet; this registry is on its own");
+    if config.cluster.is_some() && process.role == Role::Alone {
+        tracing::warn!("cluster: `serve` is on its own; `roadstead registry` is a node of it");
     }
-    keep_house(&config, &registry, tls.as_ref(), &told.metrics, &drain).await?;
-    let checks = wiring::checks::of(&config.health, store);
+    keep_house(config, &registry, &told.metrics, &drain).await;
+    keep_certificate(config, tls.as_ref(), &told.metrics, signals);
+    let checks = wiring::checks::of(&config.health, driver);
     tokio::spawn(health.clone().watch(checks, drain.clone()));
     if let Some(address) = &config.http.debug {
         let subject = Subject {
@@ -109,53 +169,43 @@ async fn serve(config: Config, process: Process) -> Result<ExitCode> {
             health,
             metrics: told.metrics.clone(),
             events,
+            cache,
         };
         debug::serve(address, subject, drain.clone()).await?;
     }
     let delivered = CancellationToken::new();
     let deliveries = tokio::spawn(deliveries.run(delivered.clone()));
     let service = http::router(Arc::clone(&registry), surface);
-    let drained = http_server::serve(
-        listeners,
-        tls,
-        service,
-        server_options(&config, &told.metrics),
-        drain,
-    )
-    .await;
-    finish(registry, metadata).await;
+    let options = server_options(config, &told.metrics);
+    let drained = http_server::serve(listeners, tls, service, options, drain).await;
+    if let Some(member) = member {
+        member.leave().await;
+    }
+    finish(registry, store.own).await;
     delivered.cancel();
     if let Err(error) = deliveries.await {
         tracing::error!(%error, "notifications were not brought to an end");
     }
-    told.finish().await;
-    if drained == Drained::Whole {
-        tracing::info!("stopped: nothing was cut off");
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(drained)
 }
 
 /// What a registry does beside answering requests, until the drain.
 async fn keep_house(
     config: &Config,
     registry: &Arc<Registry>,
-    tls: Option<&Tls>,
     metrics: &Metrics,
     drain: &CancellationToken,
-) -> Result<()> {
-    if let (Some(tls), Some(files)) = (tls, &config.http.tls) {
-        keep_reloading(tls.clone(), drain)?;
-        metrics.certificate_expires(&files.certificate.display().to_string(), tls.not_after());
-    }
+) {
     if !config.storage.read_only {
-        clean_up(registry).await;
+        if registry.lease().is_unlimited() {
+            clean_up(registry).await;
+        }
         keep_purging(registry, &config.storage.upload_purging, drain);
         let (resolving, until) = (Arc::clone(registry), drain.clone());
         tokio::spawn(async move { resolving.keep_resolving(until).await });
         let (counting, metrics, until) = (Arc::clone(registry), metrics.clone(), drain.clone());
         tokio::spawn(async move { counting.keep_counting(metrics, until).await });
     }
-    Ok(())
 }
 
 /// Metrics and the access log.
@@ -212,13 +262,46 @@ impl Told {
 
 async fn build(
     config: &Config,
-    store: Arc<dyn Driver>,
-    metadata: Arc<Local>,
-) -> Result<Arc<Registry>> {
-    let metadata: Arc<dyn Metadata> = metadata;
-    Ok(Arc::new(
-        Registry::build(store, metadata, wiring::registry_options(config)?).await?,
-    ))
+    store: &Arc<dyn Driver>,
+    metadata: Arc<dyn Metadata>,
+    cache: &Cache,
+) -> Result<Registry> {
+    let options = wiring::registry_options(config)?;
+    let registry = Registry::build(Arc::clone(store), metadata, options).await?;
+    Ok(registry.with_cache(cache.clone()))
+}
+
+/// A membership that is kept.
+struct Joined {
+    ended: CancellationToken,
+    keeping: JoinHandle<()>,
+}
+
+impl Joined {
+    /// The registry as a node of its cluster, if it is to be one.
+    async fn from(
+        node: Option<Node>,
+        registry: Registry,
+        config: &Config,
+        listeners: &[Listener],
+    ) -> Result<(Arc<Registry>, Option<Self>)> {
+        let Some(node) = node else {
+            return Ok((Arc::new(registry), None));
+        };
+        let member = node.join(&registry, config, listeners).await?;
+        let registry = registry.with_lease(member.lease());
+        let ended = CancellationToken::new();
+        let keeping = tokio::spawn(member.keep(ended.clone()));
+        Ok((Arc::new(registry), Some(Self { ended, keeping })))
+    }
+
+    /// When nothing is served any more.
+    async fn leave(self) {
+        self.ended.cancel();
+        if let Err(error) = self.keeping.await {
+            tracing::error!(%error, "the cluster was not left");
+        }
+    }
 }
 
 /// What the reference says of the settings that several registries have to share.
@@ -251,25 +334,33 @@ fn announce(config: &Config, listeners: &[Listener]) {
 }
 
 /// The certificate is read again when its files change, and on SIGHUP.
-fn keep_reloading(tls: Tls, drain: &CancellationToken) -> Result<()> {
-    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP")?;
+fn keep_certificate(config: &Config, tls: Option<&Tls>, metrics: &Metrics, signals: Signals) {
+    let Signals { drain, mut hangup } = signals;
+    let (Some(tls), Some(files)) = (tls, &config.http.tls) else {
+        tokio::spawn(async move {
+            while let Some(Some(())) = drain.run_until_cancelled(hangup.recv()).await {
+                tracing::info!("SIGHUP: there is no certificate to read again");
+            }
+        });
+        return;
+    };
+    metrics.certificate_expires(&files.certificate.display().to_string(), tls.not_after());
     let (watched, until) = (tls.clone(), drain.clone());
     tokio::spawn(async move { until.run_until_cancelled(watched.watch(RELOAD_EVERY)).await });
-    let until = drain.clone();
+    let tls = tls.clone();
     tokio::spawn(async move {
-        while let Some(Some(())) = until.run_until_cancelled(hangup.recv()).await {
+        while let Some(Some(())) = drain.run_until_cancelled(hangup.recv()).await {
             if tls.reload_now().await.is_ok() {
                 tracing::info!("the certificate was read again");
             }
         }
     });
-    Ok(())
 }
 
 fn place(storage: &Storage) -> String {
     match &storage.driver {
         DriverKind::InMemory => "memory, until the process ends".to_owned(),
-        DriverKind::S3(s3) => format!("the bucket {}", s3.bucket),
+        DriverKind::S3(s3) => format!("the bucket {}, under /{}", s3.bucket, s3.root),
         DriverKind::Filesystem { root, .. } => absolute(root).display().to_string(),
     }
 }
@@ -290,14 +381,12 @@ fn keep_purging(registry: &Arc<Registry>, purging: &UploadPurging, drain: &Cance
     if !purging.enabled {
         return;
     }
-    let first = FIRST_PURGE_WITHIN.mul_f64(fraction());
-    // Whole minutes, as the reference says it.
-    let first = Duration::from_mins(first.as_secs() / 60);
-    startup::upload_purge_in(first);
     let purging = Purging {
         age: purging.age,
         interval: purging.interval,
     };
+    let first = purging.first(fraction());
+    startup::upload_purge_in(first);
     let (registry, drain) = (Arc::clone(registry), drain.clone());
     tokio::spawn(async move { registry.keep_purging(purging, first, drain).await });
 }
@@ -319,29 +408,11 @@ fn server_options(config: &Config, metrics: &Metrics) -> http_server::Options {
     }
 }
 
-/// The first signal begins the drain; an interrupt after it ends the process at once.
-pub(crate) fn drain_on_signals() -> Result<CancellationToken> {
-    let drain = CancellationToken::new();
-    let begun = drain.clone();
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    tokio::spawn(async move {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        tracing::info!("draining: no new connections, what is under way finishes");
-        begun.cancel();
-        interrupt.recv().await;
-        tracing::warn!("stopped at once: interrupted again");
-        #[expect(clippy::exit, reason = "the operator asked twice")]
-        std::process::exit(1);
-    });
-    Ok(drain)
-}
-
 /// What goes on behind requests that were answered ends before the log is closed.
-async fn finish(registry: Arc<Registry>, metadata: Arc<Local>) {
+async fn finish(registry: Arc<Registry>, own: Option<Arc<Local>>) {
     registry.quiesce().await;
     drop(registry);
-    if let Some(metadata) = Arc::into_inner(metadata) {
+    if let Some(metadata) = own.and_then(Arc::into_inner) {
         let closed = tokio::task::spawn_blocking(move || metadata.close()).await;
         if let Err(error) = closed {
             tracing::error!(%error, "the log of upload sessions was not closed");

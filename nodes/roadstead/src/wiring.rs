@@ -1,34 +1,31 @@
 //! From a configuration to the rooms' own options.
 
+pub(crate) mod cache;
 pub(crate) mod checks;
+pub(crate) mod cluster;
 pub(crate) mod entry;
+mod file;
 mod guard;
 pub(crate) mod notices;
+pub(crate) mod store;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use http::{HeaderName, HeaderValue};
 use regex::Regex;
 use roadstead_auth::Authenticator;
 use roadstead_config::{
-    CalledAs, Config, DriverKind, Loaded, Platforms as ConfigPlatforms, Probe, Storage,
-    config_path, from_process,
+    CalledAs, Config, Lies, Loaded, Platforms as ConfigPlatforms, Probe, config_path, from_process,
 };
 use roadstead_events::{Events, Source};
 use roadstead_listen::Listener;
-use roadstead_metadata::{Home, Local, system_clock};
 use roadstead_registry::health::Health;
 use roadstead_registry::http::{Notices, Surface, Telling};
-use roadstead_registry::{Limits, ManifestRules, Options, Platforms, Registry};
-use roadstead_storage::{Driver, Filesystem, Memory};
+use roadstead_registry::{Limits, ManifestRules, Options, Platforms, REDIRECT_FOR, Registry};
 
 /// Where images go when nothing says where.
 const DEFAULT_ROOT: &str = "data";
-
-/// The log of upload sessions, in the storage root, beside what the reference keeps there.
-const SESSIONS: &str = "roadstead/sessions.redb";
 
 /// Reads the configuration: the file named, else the one that the environment names, else, called as `registry`, the
 /// one of an image, else none.
@@ -39,9 +36,8 @@ pub(crate) fn load(argument: Option<PathBuf>) -> Result<Loaded> {
 /// The same, and whether there is a file.
 pub(crate) fn load_and_tell(argument: Option<PathBuf>) -> Result<(Loaded, bool)> {
     let environment = from_process()?;
-    let program = std::env::args_os().next().unwrap_or_default();
-    let called = CalledAs::of(Path::new(&program));
-    let path = config_path(argument, environment.iter().cloned(), called, may_exist);
+    let called = called_as();
+    let path = config_path(argument, environment.iter().cloned(), called, look)?;
     let path = match (path, called) {
         (Some(path), _) => path,
         (None, CalledAs::Roadstead) => {
@@ -52,41 +48,34 @@ pub(crate) fn load_and_tell(argument: Option<PathBuf>) -> Result<(Loaded, bool)>
             "configuration path unspecified: name the file, as an argument or in REGISTRY_CONFIGURATION_PATH"
         ),
     };
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("the configuration {}", path.display()))?;
+    let text =
+        file::read(&path).with_context(|| format!("the configuration {}", path.display()))?;
     let loaded = Config::load(&text, environment)
         .with_context(|| format!("the configuration {}", path.display()))?;
     Ok((loaded, true))
 }
 
-/// A file that cannot be looked at is named when reading it fails, instead of being passed over.
-fn may_exist(path: &Path) -> bool {
-    path.try_exists().unwrap_or(true)
+/// What lies at `path`, if it is not the same as `shipped`.
+fn look(path: &Path, shipped: &Path) -> Lies {
+    match std::fs::read(path) {
+        Ok(content) if std::fs::read(shipped).is_ok_and(|shipped| shipped == content) => {
+            Lies::AsShipped
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Lies::Nothing,
+        Ok(_) | Err(_) => Lies::Own,
+    }
 }
 
-/// Opens the storage, and the log of upload sessions that goes with it. Blocks.
-pub(crate) fn open(storage: &Storage) -> Result<(Arc<dyn Driver>, Local)> {
-    let root = match &storage.driver {
-        DriverKind::Filesystem { root, .. } => root,
-        DriverKind::InMemory => {
-            let metadata = Local::open(Home::Memory, system_clock())?;
-            return Ok((Arc::new(Memory::new()), metadata));
-        }
-        DriverKind::S3(_) => bail!("storage.s3: this storage driver is not supported yet"),
-    };
-    if storage.read_only {
-        let metadata = Local::open(Home::Memory, system_clock())?;
-        return Ok((Arc::new(Filesystem::open_read_only(root)?), metadata));
-    }
-    let driver = Filesystem::open(root)?;
-    match Local::open(Home::File(root.join(SESSIONS)), system_clock()) {
-        Ok(metadata) => Ok((Arc::new(driver), metadata)),
-        Err(error) if error.is_in_use() => bail!(
-            "storage.filesystem.rootdirectory: {} is in use by another roadstead; give each its own root",
-            root.display()
-        ),
-        Err(error) => Err(error.into()),
-    }
+/// The name that this program was started by.
+fn called_as() -> CalledAs {
+    let program = std::env::args_os().next().unwrap_or_default();
+    CalledAs::of(Path::new(&program))
+}
+
+/// This machine's name.
+fn host() -> String {
+    let system = rustix::system::uname();
+    system.nodename().to_string_lossy().into_owned()
 }
 
 pub(crate) fn registry_options(config: &Config) -> Result<Options> {
@@ -115,6 +104,7 @@ pub(crate) fn registry_options(config: &Config) -> Result<Options> {
     Ok(Options {
         delete_enabled: storage.delete_enabled,
         read_only: storage.read_only,
+        redirects: (!storage.redirect_disabled).then_some(REDIRECT_FOR),
         host: http.host.clone(),
         prefix: http.prefix.clone(),
         relative_urls: http.relative_urls,
@@ -177,10 +167,7 @@ pub(crate) fn notices_of(
     let port = listeners
         .iter()
         .find_map(|listener| Some(listener.local_addr()?.port()));
-    let host = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned();
+    let host = host();
     let addr = port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
     Some(Notices {
         events,

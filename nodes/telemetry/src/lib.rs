@@ -5,6 +5,7 @@
 
 pub mod access;
 mod clock;
+mod lines;
 pub mod log;
 pub mod metrics;
 pub mod redact;

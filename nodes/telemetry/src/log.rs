@@ -1,9 +1,9 @@
 //! Log lines on standard error, in the reference's forms.
 //!
 //! A line carries the fields of its event, of the spans around it, and of the process; the nearest wins where names are
-//! the same. It is put together first and then written whole, under the lock of standard error: lines never mix, and a
-//! thread waits for at most the line before its own, unless whoever reads standard error stops reading. Then all that
-//! log wait, as in the reference: a log with silent holes is worth less than one that slows down.
+//! the same. It is put together first and then handed to a thread that writes it whole: lines never mix. Where nobody reads
+//! standard error, requests and the end of the process do not wait for it: what waits is bounded, and a line says how many
+//! were left out. A panic waits a moment, since the process may end with it.
 
 mod json;
 mod layer;
@@ -13,8 +13,9 @@ mod terminal;
 mod text;
 
 use std::fmt;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
@@ -24,8 +25,9 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::clock::{Clock, system_clock};
+use crate::lines::{LIMITS, Lines, Trouble};
 use crate::traces::Traces;
-use layer::Lines;
+use layer::Formatted;
 
 /// Events with this target end the process: `level=fatal`.
 pub(crate) const FATAL: &str = "roadstead::fatal";
@@ -86,26 +88,62 @@ pub struct Options {
 }
 
 /// Where finished lines go; each ends with a newline.
-pub type Output = Arc<dyn Fn(&[u8]) + Send + Sync>;
+pub type Output = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Logging was started before, and goes on as it was.
+/// How long a panic waits for standard error to take what is said of it.
+const PANIC_WAITS: Duration = Duration::from_secs(1);
+
+/// Why logging does not start.
 #[derive(Debug, thiserror::Error)]
-#[error("logging was started before")]
-pub struct AlreadyStarted(#[source] TryInitError);
+pub enum StartError {
+    /// It goes on as it was.
+    #[error("logging was started before")]
+    AlreadyStarted(#[source] TryInitError),
+    /// There is no thread to write it.
+    #[error("no thread for the log")]
+    Thread(#[source] std::io::Error),
+}
+
+/// The log of this process. Lines that wait when the process ends are lost, unless somebody calls [`Log::finish`].
+#[derive(Clone, Debug)]
+pub struct Log(Lines);
+
+impl Log {
+    /// Takes no more lines, and waits until those taken are written, but not for longer than `patience`: nobody may be
+    /// reading. Whether all are written. Blocks.
+    pub fn finish(&self, patience: Duration) -> bool {
+        self.0.finish(patience)
+    }
+}
 
 /// Starts logging to standard error for the whole process, and tracing if there is where to. Panics are logged too, from
 /// here on.
-pub fn start(options: &Options, traces: Option<&Traces>) -> Result<(), AlreadyStarted> {
-    subscriber(options, system_clock(), standard_error())
+pub fn start(options: &Options, traces: Option<&Traces>) -> Result<Log, StartError> {
+    let lines = Lines::start("log", LIMITS, std::io::stderr(), tell).map_err(StartError::Thread)?;
+    let taking = lines.clone();
+    let output: Output = Arc::new(move |line| taking.push(line));
+    subscriber(options, system_clock(), output)
         .with(traces.map(Traces::layer))
         .try_init()
-        .map_err(AlreadyStarted)?;
-    std::panic::set_hook(Box::new(|panic| {
+        .map_err(StartError::AlreadyStarted)?;
+    let panicking = lines.clone();
+    std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map(ToString::to_string);
         let message = panic.payload_as_str().unwrap_or("a panic without words");
         tracing::error!(target: PANIC, place, "{message}");
+        panicking.flush(PANIC_WAITS);
     }));
-    Ok(())
+    Ok(Log(lines))
+}
+
+/// Where standard error refuses lines (it is closed, or a file on a full disk), there is nobody to tell.
+fn tell(trouble: &Trouble) {
+    if let Trouble::LeftOut(lines) = trouble {
+        tracing::warn!(
+            lines,
+            "standard error was slow: lines of the log were left out"
+        );
+    }
 }
 
 /// Says why the process ends, as a line of the log.
@@ -121,7 +159,7 @@ pub fn subscriber(
 ) -> impl Subscriber + for<'span> LookupSpan<'span> + Send + Sync + 'static {
     tracing_subscriber::registry()
         .with(filter(options.level))
-        .with(Lines::new(options, clock, output))
+        .with(Formatted::new(options, clock, output))
 }
 
 /// Our crates' names begin alike; of everything else, only what may fail is of interest to an operator.
@@ -144,13 +182,6 @@ fn usual_format() -> Format {
     } else {
         Format::Text
     }
-}
-
-fn standard_error() -> Output {
-    Arc::new(|line| {
-        // Nobody is left to be told that this is closed.
-        let _closed = std::io::stderr().lock().write_all(line);
-    })
 }
 
 #[cfg(test)]

@@ -117,6 +117,16 @@ impl Metrics {
         self.0.storage.took(cache, operation, took);
     }
 
+    /// The Redis of the cache is used from now on, or is not.
+    pub fn cache_redis_up(&self, up: bool) {
+        self.0.storage.redis_up(up);
+    }
+
+    /// What the cache holds in memory, and how often something had to make room since the start.
+    pub fn cache_holds(&self, bytes: usize, evicted: u64) {
+        self.0.storage.held(bytes, evicted);
+    }
+
     /// What is counted for an endpoint of notifications, under its configured name.
     pub fn endpoint(&self, name: &str) -> EndpointMetrics {
         self.0.notifications.endpoint(name)

@@ -34,11 +34,14 @@ const SECRET_NAMES: &[&str] = &[
     "assertion",
 ];
 
+/// How often a text is decoded to see what is in it: what is encoded more often than that is taken for a secret.
+const ROUNDS: usize = 5;
+
 /// A request target as a log may show it: the values of parameters that carry secrets, and user information, are masked.
 pub fn uri(uri: &str) -> Cow<'_, str> {
     let (target, fragment) = split_before(uri, '#');
     let (path, query) = split_before(target, '?');
-    let path = without_user(path);
+    let path = mask_path(path);
     let query = mask_parameters(query);
     let fragment = mask_parameters(fragment);
     if let (Cow::Borrowed(_), Cow::Borrowed(_), Cow::Borrowed(_)) = (&path, &query, &fragment) {
@@ -52,50 +55,74 @@ fn split_before(text: &str, mark: char) -> (&str, &str) {
     text.split_at(text.find(mark).unwrap_or(text.len()))
 }
 
+/// A path, or a URL up to its parameters, or what a `CONNECT` names. Whoever encodes the mark of the parameters, or uses
+/// another, still has them in the path.
+fn mask_path(path: &str) -> Cow<'_, str> {
+    let without = without_user(path);
+    let named = if path.starts_with('/') || path.contains("://") {
+        without
+    } else {
+        without_user_in(path, "", path)
+    };
+    if !hides_secret(&named) {
+        return named;
+    }
+    let shown = split_before_any(&named, &['%', ';', '&', '=']);
+    Cow::Owned(format!("{shown}{MASK}"))
+}
+
+fn split_before_any<'a>(text: &'a str, marks: &[char]) -> &'a str {
+    text.split(marks).next().unwrap_or_default()
+}
+
 /// `http://user:password@host/` without its user.
 fn without_user(target: &str) -> Cow<'_, str> {
-    let Some((scheme, rest)) = target.split_once("://") else {
-        return Cow::Borrowed(target);
-    };
+    match target.split_once("://") {
+        None => Cow::Borrowed(target),
+        Some((scheme, rest)) => without_user_in(target, scheme, rest),
+    }
+}
+
+/// `rest` begins with the authority; `scheme` is empty where there is none.
+fn without_user_in<'a>(target: &'a str, scheme: &str, rest: &str) -> Cow<'a, str> {
     let (authority, path) = split_before(rest, '/');
     match authority.rsplit_once('@') {
-        None => Cow::Borrowed(target),
+        None | Some((MASK, _)) => Cow::Borrowed(target),
+        Some((_, host)) if scheme.is_empty() => Cow::Owned(format!("{MASK}@{host}{path}")),
         Some((_, host)) => Cow::Owned(format!("{scheme}://{MASK}@{host}{path}")),
     }
 }
 
 /// A query or fragment with its mark, secrets masked.
 fn mask_parameters(parameters: &str) -> Cow<'_, str> {
-    let is_secret = |piece: &str| {
-        let piece = piece.trim_end_matches(SEPARATORS);
-        piece
-            .split_once('=')
-            .is_some_and(|(name, value)| is_secret_name(name) || hides_secret(value))
-    };
-    if !parameters.split_inclusive(SEPARATORS).any(is_secret) {
+    let pieces = || parameters.split_inclusive(SEPARATORS);
+    if pieces().all(|piece| matches!(mask_piece(piece), Cow::Borrowed(_))) {
         return Cow::Borrowed(parameters);
     }
-    let mut masked = String::with_capacity(parameters.len());
-    for piece in parameters.split_inclusive(SEPARATORS) {
-        match piece.split_once('=') {
-            Some((name, value)) if is_secret(piece) => {
-                masked.push_str(name);
-                masked.push('=');
-                masked.push_str(MASK);
-                let ends = value.len() - value.trim_end_matches(SEPARATORS).len();
-                masked.extend(value.chars().skip(value.chars().count() - ends));
-            }
-            _ => masked.push_str(piece),
-        }
+    Cow::Owned(pieces().map(mask_piece).collect())
+}
+
+/// One parameter, with the separator after it.
+fn mask_piece(piece: &str) -> Cow<'_, str> {
+    let parameter = piece.trim_end_matches(SEPARATORS);
+    let (_, end) = piece.split_at(parameter.len());
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    if hides_secret(name) {
+        Cow::Owned(format!("{MASK}{end}"))
+    } else if parameter.contains('=') && (is_secret_name(name) || hides_secret(value)) {
+        Cow::Owned(format!("{name}={MASK}{end}"))
+    } else {
+        Cow::Borrowed(piece)
     }
-    Cow::Owned(masked)
 }
 
 /// What parts parameters, for any server's idea of it.
 const SEPARATORS: [char; 4] = ['?', '#', '&', ';'];
 
 fn is_secret_name(name: &str) -> bool {
-    let name = percent_decode_str(name).decode_utf8_lossy();
+    let Some(name) = decoded(name).pop() else {
+        return true;
+    };
     let name = name
         .chars()
         .filter(char::is_ascii_alphanumeric)
@@ -104,14 +131,33 @@ fn is_secret_name(name: &str) -> bool {
     SECRET_NAMES.contains(&name.as_str()) || SECRET_PARTS.iter().any(|part| name.contains(part))
 }
 
-/// Whether a value is itself an address, with a secret among its parameters.
-fn hides_secret(value: &str) -> bool {
-    let value = percent_decode_str(value).decode_utf8_lossy();
-    value
-        .split(SEPARATORS)
-        .filter_map(|piece| piece.split_once('='))
-        .any(|(name, _)| is_secret_name(name))
-        || matches!(without_user(&value), Cow::Owned(_))
+/// Whether a text is itself an address with a user or with a secret among its parameters, however often it is encoded.
+fn hides_secret(text: &str) -> bool {
+    let has_secret = |text: &Cow<'_, str>| {
+        text.split(SEPARATORS)
+            .filter_map(|piece| piece.split_once('='))
+            .any(|(name, _)| is_secret_name(name))
+            || matches!(without_user(text), Cow::Owned(_))
+    };
+    let forms = decoded(text);
+    forms.is_empty() || forms.iter().any(has_secret)
+}
+
+/// The text, and what comes of it decoded once, twice ... until nothing is encoded any more. Nothing at all where that has
+/// no end.
+fn decoded(text: &str) -> Vec<Cow<'_, str>> {
+    let mut forms = vec![Cow::Borrowed(text)];
+    for _ in 0..ROUNDS {
+        let Some(last) = forms.last().filter(|last| last.contains('%')) else {
+            return forms;
+        };
+        let next = percent_decode_str(last).decode_utf8_lossy().into_owned();
+        if next == **last {
+            return forms;
+        }
+        forms.push(Cow::Owned(next));
+    }
+    Vec::new()
 }
 
 #[cfg(test)]
@@ -143,6 +189,24 @@ mod tests {
             ("/cb#access_token=x", "/cb#access_token=REDACTED"),
             ("http://u:p@h:1/v2/?n=1", "http://REDACTED@h:1/v2/?n=1"),
             ("/?q=http://u:p@h/", "/?q=REDACTED"),
+            ("/?http://u:p@h/", "/?REDACTED"),
+            ("/?n=1%26token%3Dx&m=2", "/?n=REDACTED&m=2"),
+            ("/?n%26token%3Dx&m=2", "/?REDACTED&m=2"),
+            ("/?%2574oken=x", "/?%2574oken=REDACTED"),
+            (
+                "/v2/x?a=http%253A%252F%252Fu%253Ap%2540h",
+                "/v2/x?a=REDACTED",
+            ),
+            ("/?a=%25252525252541", "/?a=REDACTED"),
+            ("/?a=100%", "/?a=100%"),
+            ("/?a=100%25", "/?a=100%25"),
+            ("u:p@h:1", "REDACTED@h:1"),
+            ("h:1", "h:1"),
+            ("/a@b", "/a@b"),
+            ("/%3Ftoken=x", "/REDACTED"),
+            ("/%253Ftoken%253Dx?n=1", "/REDACTED?n=1"),
+            ("/v2/;token=x", "/v2/REDACTED"),
+            ("/v2/%61/tags/list", "/v2/%61/tags/list"),
             ("", ""),
         ] {
             assert_eq!(uri(given), expected, "{given}");
@@ -156,9 +220,11 @@ mod tests {
             name in "(access_|%5F|x-)?(token|TOKEN|password|client-secret)",
             after in "([&;][a-z=&;]{0,10})?",
         ) {
-            let given = format!("/{before}?{name}=HUSH{after}");
-            let masked = uri(&given);
-            prop_assert!(!masked.contains("HUSH"), "{}", masked);
+            for mark in ["?", "%3F", ";", "%253f"] {
+                let given = format!("/{before}{mark}{name}=HUSH{after}");
+                let masked = uri(&given);
+                prop_assert!(!masked.contains("HUSH"), "{}", masked);
+            }
         }
 
         #[test]

@@ -3,6 +3,8 @@
 //! Spans go in batches, by OTLP over HTTP, from a thread of the exporter's own. What waits is bounded (2048 spans); what
 //! finds no room, and what the collector does not take, is lost: traces are samples. Nothing waits for them.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ use opentelemetry_sdk::trace::{SdkTracerProvider, Tracer};
 use tracing::{Span, Subscriber};
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt as _};
 use tracing_subscriber::registry::LookupSpan;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::log::Identity;
 
@@ -34,9 +37,10 @@ const LONGEST_ANSWER: u64 = 64 * 1024;
 /// Where traces go: `OTEL_EXPORTER_OTLP_ENDPOINT`.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// `http://host:4318`; the path of traces is added. `https` is not spoken: collectors stand beside what they collect
-    /// from.
+    /// `http://host:4318` or `https://host:4318`; the path of traces is added.
     pub endpoint: String,
+    /// A PEM file: who may have signed the collector's certificate. Default: whom the system trusts.
+    pub certificate: Option<PathBuf>,
     /// `service.name`.
     pub service: String,
     /// `service.version` and `service.instance.id`.
@@ -47,8 +51,18 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The endpoint is not one that traces can be sent to.
-    #[error("traces go to an address such as http://127.0.0.1:4318, not to {0:?}")]
+    #[error(
+        "OTEL_EXPORTER_OTLP_ENDPOINT: traces go to an address such as http://127.0.0.1:4318, not to {0:?}"
+    )]
     Endpoint(String),
+    /// The file of certificates is not there, or has none.
+    #[error("OTEL_EXPORTER_OTLP_CERTIFICATE: {path}: {reason}")]
+    Certificate {
+        /// Which file.
+        path: PathBuf,
+        /// Why it cannot be used.
+        reason: String,
+    },
     /// The exporter refuses what it was given, here or in the environment.
     #[error("the exporter of traces: {0}")]
     Exporter(#[from] ExporterBuildError),
@@ -63,14 +77,19 @@ impl Traces {
     pub fn start(options: &Options) -> Result<Self, Error> {
         let endpoint = options.endpoint.trim_end_matches('/');
         let uri = endpoint.parse::<Uri>().ok();
-        let plain = |uri: &Uri| uri.scheme_str() == Some("http") && uri.host().is_some();
-        if !uri.as_ref().is_some_and(plain) || endpoint.contains('@') {
+        let spoken = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+        let known = |uri: &Uri| spoken(uri) && uri.host().is_some();
+        if !uri.as_ref().is_some_and(known) || endpoint.contains('@') {
             let shown = crate::redact::uri(&options.endpoint).into_owned();
             return Err(Error::Endpoint(shown));
         }
+        let roots = match &options.certificate {
+            Some(path) => trusted(path)?,
+            None => RootCerts::PlatformVerifier,
+        };
         let exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(Client::new())
+            .with_http_client(Client::new(roots))
             .with_endpoint(format!("{endpoint}/v1/traces"))
             .with_timeout(TIMEOUT)
             .build()?;
@@ -116,6 +135,27 @@ pub fn continue_from(span: &Span, headers: &HeaderMap) {
     let _nothing_is_traced = span.set_parent(context);
 }
 
+/// The certificates of a file, and nobody else's.
+fn trusted(path: &Path) -> Result<RootCerts, Error> {
+    let unusable = |reason: String| Error::Certificate {
+        path: path.to_owned(),
+        reason,
+    };
+    let content = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    let mut found: Vec<Certificate<'static>> = Vec::new();
+    for item in parse_pem(&content) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => found.push(certificate),
+            Ok(_) => {}
+            Err(_broken) => return Err(unusable("it is not PEM".to_owned())),
+        }
+    }
+    if found.is_empty() {
+        return Err(unusable("it has no certificate".to_owned()));
+    }
+    Ok(RootCerts::new_with_certs(&found))
+}
+
 /// Sends batches. It blocks, on the exporter's own thread.
 #[derive(Debug)]
 struct Client {
@@ -125,8 +165,14 @@ struct Client {
 }
 
 impl Client {
-    fn new() -> Self {
+    fn new(roots: RootCerts) -> Self {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let tls = TlsConfig::builder()
+            .unversioned_rustls_crypto_provider(Arc::new(provider))
+            .root_certs(roots)
+            .build();
         let config = ureq::Agent::config_builder()
+            .tls_config(tls)
             .timeout_global(Some(TIMEOUT))
             .max_redirects(0)
             .http_status_as_error(false)

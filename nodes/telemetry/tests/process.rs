@@ -32,7 +32,7 @@ fn options(format: Option<Format>) -> Options {
 #[test]
 #[ignore = "runs within the test below"]
 fn logs_and_panics() {
-    start(&options(None), None).expect("the first to start logging");
+    let log = start(&options(None), None).expect("the first to start logging");
     start(&options(None), None).expect_err("the second");
     tracing::info!(target: "roadstead::serve", "listening on {}", "[::]:5000");
     tracing::debug!(target: "roadstead::serve", "too fine");
@@ -41,6 +41,7 @@ fn logs_and_panics() {
     fatal(&"cannot go on\nlevel=info");
     let panicked = std::thread::spawn(|| panic!("a bug\nand more")).join();
     panicked.expect_err("a panic");
+    assert!(log.finish(Duration::from_mins(1)), "all is written");
 }
 
 #[test]

@@ -162,7 +162,7 @@ fn data_of(registry: &Registry, digest: &Digest) -> std::path::PathBuf {
 /// O37, O38: a storage that fails is no fault of the client's: 503, to be tried again, not 404 and not 500.
 #[test]
 fn a_storage_that_fails_is_503() {
-    let registry = roadstead();
+    let mut registry = roadstead();
     let repository = registry.repository("broken");
     let manifest = put(&repository, "tag");
     let digest = blob(&repository, b"blob");
@@ -171,6 +171,9 @@ fn a_storage_that_fails_is_503() {
         std::fs::remove_file(&data).expect("the content was there");
         std::os::unix::fs::symlink(&data, &data).expect("a link that leads to itself");
     }
+    // It has the manifest in memory.
+    registry.restart();
+    let repository = registry.repository("broken");
     for answer in [repository.manifest("tag"), repository.blob(&digest)] {
         let answer = refused(answer, 503, "UNAVAILABLE");
         answer.expect_header("retry-after");
@@ -182,13 +185,16 @@ fn a_storage_that_fails_is_503() {
 /// O37: content that is gone from the storage is not there.
 #[test]
 fn content_that_was_lost_is_404() {
-    let registry = roadstead();
+    let mut registry = roadstead();
     let repository = registry.repository("lost");
     let manifest = put_with(&repository, "tag", &json!({"annotations": {"a": "b"}}));
     let digest = blob(&repository, b"blob");
     for digest in [&manifest.digest, &digest] {
         std::fs::remove_file(data_of(&registry, digest)).expect("the content was there");
     }
+    // It has the manifest in memory.
+    registry.restart();
+    let repository = registry.repository("lost");
     refused(repository.manifest("tag"), 404, "MANIFEST_UNKNOWN");
     refused(repository.blob(&digest), 404, "BLOB_UNKNOWN");
     let again = put_with(&repository, "tag", &json!({"annotations": {"a": "b"}}));

@@ -21,22 +21,22 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-pub(super) const SECRET: &str = "hunter2hunter2hunter2";
-pub(super) const DEADLINE: Duration = Duration::from_secs(90);
+pub(crate) const SECRET: &str = "hunter2hunter2hunter2";
+pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
 /// The session that the stream appends to.
-pub(super) const SESSION: SessionId = SessionId([7; 16]);
+pub(crate) const SESSION: SessionId = SessionId([7; 16]);
 
-pub(super) struct Group {
-    pub(super) home: TempDir,
-    pub(super) peers: BTreeMap<u64, String>,
-    pub(super) running: BTreeMap<u64, Process>,
+pub(crate) struct Group {
+    pub(crate) home: TempDir,
+    pub(crate) peers: BTreeMap<u64, String>,
+    pub(crate) running: BTreeMap<u64, Process>,
     lives: usize,
 }
 
 impl Group {
     /// Configures members with these ids; all count as members that the group begins with.
-    pub(super) fn new(ids: impl IntoIterator<Item = u64>) -> Self {
+    pub(crate) fn new(ids: impl IntoIterator<Item = u64>) -> Self {
         let held: Vec<_> = ids.into_iter().map(|id| (id, free_port())).collect();
         let addr = |port: &TcpListener| port.local_addr().expect("an address").to_string();
         let peers = held.iter().map(|(id, port)| (*id, addr(port))).collect();
@@ -48,13 +48,13 @@ impl Group {
         }
     }
 
-    pub(super) fn start_all(&mut self) {
+    pub(crate) fn start_all(&mut self) {
         for id in self.peers.clone().into_keys() {
             self.start(id, &[]);
         }
     }
 
-    pub(super) fn start(&mut self, id: u64, arguments: &[&str]) {
+    pub(crate) fn start(&mut self, id: u64, arguments: &[&str]) {
         let config = self.configure(id, SECRET);
         let mut command = Command::new(built("roadstead"));
         command
@@ -73,7 +73,7 @@ impl Group {
     }
 
     /// Writes a member's configuration.
-    pub(super) fn configure(&self, id: u64, secret: &str) -> std::path::PathBuf {
+    pub(crate) fn configure(&self, id: u64, secret: &str) -> std::path::PathBuf {
         let peers: Vec<_> = self
             .peers
             .iter()
@@ -97,15 +97,15 @@ impl Group {
         path
     }
 
-    pub(super) fn dir(&self, id: u64) -> std::path::PathBuf {
+    pub(crate) fn dir(&self, id: u64) -> std::path::PathBuf {
         self.home.path().join(format!("member-{id}"))
     }
 
-    pub(super) fn remote(&self) -> Arc<Remote> {
+    pub(crate) fn remote(&self) -> Arc<Remote> {
         self.remote_of(self.peers.values().cloned().collect())
     }
 
-    pub(super) fn remote_of(&self, members: Vec<String>) -> Arc<Remote> {
+    pub(crate) fn remote_of(&self, members: Vec<String>) -> Arc<Remote> {
         let options = RemoteOptions {
             members,
             identity: Identity::from_secret(SECRET.as_bytes()).expect("an identity"),
@@ -115,7 +115,7 @@ impl Group {
     }
 
     /// `roadstead cluster`, with the configuration of this member.
-    pub(super) fn cluster(&self, id: u64, arguments: &[&str]) -> Run {
+    pub(crate) fn cluster(&self, id: u64, arguments: &[&str]) -> Run {
         let config = self.configure(id, SECRET);
         Run::new(built("roadstead"))
             .arg("cluster")
@@ -125,20 +125,20 @@ impl Group {
     }
 
     /// What `cluster status --json` says of the group.
-    pub(super) fn status(&self, id: u64) -> Value {
+    pub(crate) fn status(&self, id: u64) -> Value {
         let output: Output = self.cluster(id, &["status", "--json"]).output();
         output.json()["group"].clone()
     }
 
     /// Waits until somebody leads, other than `not`.
-    pub(super) fn leader(&self, asking: u64, not: Option<u64>) -> u64 {
+    pub(crate) fn leader(&self, asking: u64, not: Option<u64>) -> u64 {
         roadstead_tests::wait_for("a member leads", DEADLINE, || {
             let leader = self.status(asking)["leader"].as_u64()?;
             (Some(leader) != not).then_some(leader)
         })
     }
 
-    pub(super) fn kill(&mut self, id: u64) {
+    pub(crate) fn kill(&mut self, id: u64) {
         self.running.remove(&id).expect("a running member").kill();
     }
 }
@@ -148,7 +148,7 @@ fn free_port() -> TcpListener {
 }
 
 /// One writer that appends as fast as it is answered, and tries again what was not answered.
-pub(super) struct Stream {
+pub(crate) struct Stream {
     remote: Arc<Remote>,
     acknowledged: Arc<AtomicU64>,
     longest: Arc<AtomicU64>,
@@ -157,7 +157,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) async fn start(remote: Arc<Remote>) -> Self {
+    pub(crate) async fn start(remote: Arc<Remote>) -> Self {
         let opened = present(&remote).await;
         let (acknowledged, longest) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let stop = Arc::new(AtomicBool::new(false));
@@ -193,12 +193,12 @@ impl Stream {
         }
     }
 
-    pub(super) fn acknowledged(&self) -> u64 {
+    pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
     /// Waits until that many more were acknowledged, and says how long the longest wait for one was since it was asked last.
-    pub(super) async fn goes_on(&self, what: &str) {
+    pub(crate) async fn goes_on(&self, what: &str) {
         let goal = self.acknowledged() + 20;
         let sentence = format!("proposals go on after {what}");
         wait_until_async(&sentence, DEADLINE, async || self.acknowledged() >= goal).await;
@@ -207,7 +207,7 @@ impl Stream {
     }
 
     /// Stops, and holds the session to what was acknowledged: each, once, in order.
-    pub(super) async fn check(self) {
+    pub(crate) async fn check(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.expect("the stream's task");
         let acknowledged = self.acknowledged.load(Ordering::Relaxed);
@@ -226,7 +226,7 @@ impl Stream {
 }
 
 /// The leader's time, once there is one.
-pub(super) async fn present(remote: &Remote) -> Timestamp {
+pub(crate) async fn present(remote: &Remote) -> Timestamp {
     let begun = Instant::now();
     loop {
         match remote.now().await {
@@ -236,7 +236,7 @@ pub(super) async fn present(remote: &Remote) -> Timestamp {
     }
 }
 
-pub(super) fn append(opened: Timestamp, from: u64) -> Proposal {
+pub(crate) fn append(opened: Timestamp, from: u64) -> Proposal {
     Proposal::Append {
         origin: Origin {
             session: SESSION,

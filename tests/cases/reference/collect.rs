@@ -166,6 +166,31 @@ fn a_registry_that_runs_is_not_collected() {
     assert!(said.contains("rootdirectory"), "{said}");
 }
 
+/// As with the reference, and nothing is made there.
+#[test]
+fn what_is_no_store_is_not_collected() {
+    let mut registry = Registry::roadstead(Options::default());
+    registry.stop();
+    let elsewhere = scratch();
+    let misspelt = elsewhere.path().join("misspelt");
+    let collected = |collector: Run| {
+        let said = collector
+            .arg("garbage-collect")
+            .arg(registry.config())
+            .env("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", &misspelt)
+            .fails()
+            .said();
+        assert!(matches!(misspelt.try_exists(), Ok(false)), "{said}");
+        said
+    };
+    let said = collected(command());
+    assert!(
+        said.contains("rootdirectory") && said.contains("misspelt"),
+        "{said}"
+    );
+    collected(Run::new("docker-registry"));
+}
+
 /// Whether the bytes of `digest` are in the store.
 fn data(root: &Path, digest: &Digest) -> bool {
     let hex = digest.hex();

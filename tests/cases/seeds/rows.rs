@@ -78,7 +78,13 @@ const ROWS: &[(&str, Shown)] = &[
     ("A117", Here),
     ("A118", Here),
     ("A119", Here),
-    ("A120", Later("the command `doctor`")),
+    (
+        "A120",
+        There(
+            "tests/cases/tls.rs",
+            "a120_a_client_that_does_not_trust_the_certificate_is_explained",
+        ),
+    ),
     (
         "A121",
         There(
@@ -95,7 +101,6 @@ const ROWS: &[(&str, Shown)] = &[
     ("A204", Here),
     ("A205", Here),
     ("A206", Here),
-    // Without the sentence on the cache in memory: there is none.
     ("A207", Here),
     ("A212", Here),
     ("A213", Here),

@@ -334,3 +334,13 @@ fn only_our_variables_must_be_utf_8() {
     assert_eq!(told, "REGISTRY_HTTP_ADDR: the variable is not UTF-8");
     assert!(read(b"REGISTRY_\xff", b"1").is_err());
 }
+
+#[test]
+fn a_name_that_is_too_long_is_not_looked_at() {
+    for part in ["A_", "STORAGE_", "HTTP_HEADERS_"] {
+        let long = format!("REGISTRY_{}", part.repeat(20_000));
+        let said = mistake("{}", &long, "1");
+        assert!(said.ends_with("...: the name is too long"), "{said}");
+        assert!(said.len() < 300, "{}", said.len());
+    }
+}

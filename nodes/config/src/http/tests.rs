@@ -153,6 +153,13 @@ fn metrics_are_served_where_debugging_is() {
         http(&yaml).debug.unwrap().metrics_path
     };
     assert_eq!(path("enabled: yes").as_deref(), Some("/metrics"));
+    for taken in ["/debug/health", "/debug"] {
+        let yaml = format!("debug: {{addr: ':1', prometheus: {{path: {taken}}}}}");
+        assert!(
+            mistakes(&yaml).contains("is taken by other pages"),
+            "{taken}"
+        );
+    }
     assert_eq!(path("enabled: yes, path: /m").as_deref(), Some("/m"));
     assert_eq!(path("path: /m"), None);
     assert!(mistakes("debug: {addr: ':1', prometheus: {path: m}}").contains("is not a path"));

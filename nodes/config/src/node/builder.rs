@@ -8,7 +8,7 @@ use super::{Document, Fault, Kind, MAX_DEPTH, Node};
 use crate::mistake::Origin;
 
 /// A generous configuration has some ten thousand bytes.
-const MAX_BYTES: usize = 1 << 20;
+pub const MAX_BYTES: usize = 1 << 20;
 /// Values in all, each copy made by an anchor or alias counted: bounds what a few nested aliases can grow into.
 const MAX_VALUES: usize = 100_000;
 /// The key that pulls the entries of other maps into this one.

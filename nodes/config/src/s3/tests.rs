@@ -1,6 +1,6 @@
 //! `storage.s3`, key by key.
 
-use super::{S3, S3Encryption, S3LogLevel, S3Parts, S3Signature, S3Variants};
+use super::{S3, S3Encryption, S3LogLevel, S3Parts, S3Variants};
 use crate::mistake::{Findings, Origin};
 use crate::{Config, Reader, node};
 
@@ -33,9 +33,7 @@ fn defaults_are_the_references() {
             force_path_style: false,
             root: String::new(),
             credentials: None,
-            secure: true,
             skip_verify: false,
-            signature: S3Signature::V4,
             encryption: S3Encryption::None,
             storage_class: Some("STANDARD".to_owned()),
             object_acl: "private".to_owned(),
@@ -65,7 +63,7 @@ fn it_needs_a_bucket_and_a_place() {
     assert_eq!(mistakes, Vec::<String>::new());
     assert_eq!(
         s3.unwrap().endpoint.as_deref(),
-        Some("objects.example:9000")
+        Some("https://objects.example:9000")
     );
 }
 
@@ -135,12 +133,66 @@ fn words_are_checked() {
 fn booleans_may_be_what_go_parses() {
     let (s3, mistakes) = read(
         "s3",
-        "bucket: b, region: r, forcepathstyle: '1', secure: f, v4auth: 'false'",
+        "bucket: b, regionendpoint: a.amazonaws.com, forcepathstyle: '1', secure: f, v4auth: 'TRUE'",
     );
     assert_eq!(mistakes, Vec::<String>::new());
     let s3 = s3.unwrap();
-    assert!(s3.force_path_style && !s3.secure);
-    assert_eq!(s3.signature, S3Signature::V2);
+    assert!(s3.force_path_style);
+    assert_eq!(s3.endpoint.as_deref(), Some("http://a.amazonaws.com"));
+}
+
+#[test]
+fn an_endpoint_becomes_a_url_and_says_where_the_bucket_stands() {
+    for (yaml, url, in_the_path) in [
+        ("regionendpoint: minio:9000", "https://minio:9000", true),
+        (
+            "regionendpoint: 'minio:9000', secure: false",
+            "http://minio:9000",
+            true,
+        ),
+        (
+            "regionendpoint: 'http://minio:9000/', secure: true",
+            "http://minio:9000",
+            true,
+        ),
+        (
+            "regionendpoint: 'https://objects.example/s3', forcepathstyle: false",
+            "https://objects.example/s3",
+            false,
+        ),
+        (
+            "regionendpoint: s3.eu-west-1.amazonaws.com",
+            "https://s3.eu-west-1.amazonaws.com",
+            false,
+        ),
+        (
+            "regionendpoint: 'https://oss-cn-beijing.aliyuncs.com:443'",
+            "https://oss-cn-beijing.aliyuncs.com:443",
+            false,
+        ),
+    ] {
+        let (s3, mistakes) = read("s3", &format!("bucket: b, {yaml}"));
+        assert_eq!(mistakes, Vec::<String>::new(), "{yaml}");
+        let s3 = s3.unwrap();
+        assert_eq!(s3.endpoint.as_deref(), Some(url), "{yaml}");
+        assert_eq!(s3.force_path_style, in_the_path, "{yaml}");
+    }
+    for wrong in ["ftp://a", "'a b'", "'http://'", "':80'"] {
+        let told = mistakes(&format!("regionendpoint: {wrong}"));
+        assert!(
+            told[0].starts_with("storage.s3.regionendpoint (line 1): "),
+            "{told:?}"
+        );
+    }
+}
+
+#[test]
+fn signatures_of_version_2_are_refused_by_name() {
+    let told = mistakes("v4auth: 'false'");
+    assert!(
+        told[0].starts_with("storage.s3.v4auth (line 1): only version 4"),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -194,5 +246,5 @@ fn variables_configure_it_whole() {
         .iter()
         .map(|mistake| mistake.key.as_str())
         .collect();
-    assert_eq!(told, ["storage.s3", "storage.s3.chunksize"]);
+    assert_eq!(told, ["storage.s3.chunksize"]);
 }

@@ -50,14 +50,14 @@ struct Place {
 
 impl Check<'_> {
     fn value(&mut self, node: &Node, level: &Level, place: &Place) {
+        let mut place = place.clone();
         if let Some(Status::Refused(reason)) = level.status
             && (place.chosen || node.is_set())
         {
             let mistake = Mistake::new(&place.key, node.origin.clone(), reason);
             self.findings.mistakes.push(mistake);
-            return;
+            place.reported = true;
         }
-        let mut place = place.clone();
         let idle = !level.is_used() && !level.refuses();
         if idle && !place.key.is_empty() && !place.reported && node.is_set() {
             self.not_yet.push(place.key.clone());

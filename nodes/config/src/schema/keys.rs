@@ -8,7 +8,8 @@ use super::{Row, Status};
 const ACME: &str = "certificates by ACME come with the gateway; write certificate and key instead";
 const PROXY: &str =
     "mirroring another registry is not supported by this version yet; refusing to serve without it";
-const DRIVER: &str = "this storage driver is not supported by this version yet";
+const OBJECTS: &str = "this storage driver is not supported by this version yet; write filesystem or s3, and \
+     copy what lies under docker/registry/v2 there";
 
 pub(super) const KEYS: &[Row] = &[
     used("version"),
@@ -27,23 +28,24 @@ pub(super) const KEYS: &[Row] = &[
     used("storage.tag.concurrencylimit"),
     used("storage.maintenance.readonly.enabled"),
     used("storage.maintenance.uploadpurging.{enabled,age,interval,dryrun}"),
-    not_yet("storage.cache.{blobdescriptor,blobdescriptorsize,layerinfo}"),
-    refused("storage.{s3,s3aws,gcs,azure,swift,oss}", DRIVER),
-    not_yet(
+    used("storage.cache.{blobdescriptor,blobdescriptorsize,layerinfo}"),
+    refused("storage.{gcs,azure,swift,oss}", OBJECTS),
+    used(
         "storage.s3.{region,regionendpoint,forcepathstyle,bucket,encrypt,keyid,secure,skipverify,v4auth}",
     ),
-    not_yet(
-        "storage.s3.{chunksize,rootdirectory,storageclass,objectacl,useragent,loglevel,redirectendpoint}",
-    ),
-    not_yet(
+    used("storage.s3.{chunksize,rootdirectory,storageclass,objectacl,useragent,redirectendpoint}"),
+    used(
         "storage.s3.{multipartcopychunksize,multipartcopymaxconcurrency,multipartcopythresholdsize}",
     ),
-    not_yet("storage.s3.{usedualstack,accelerate,usefipsendpoint}"),
-    not_yet("storage.s3.{accesskey,secretkey,sessiontoken}").secret(),
+    used("storage.s3.{usedualstack,accelerate,usefipsendpoint}"),
+    used("storage.s3.{accesskey,secretkey,sessiontoken}").secret(),
+    not_yet("storage.s3.loglevel"),
     not_yet("storage.gcs.{bucket,rootdirectory,keyfile,chunksize,maxconcurrency,useragent}"),
     not_yet("storage.gcs.credentials.**").secret(),
     not_yet("storage.azure.{accountname,container,realm,serviceurl,rootdirectory}"),
     not_yet("storage.azure.{max_retries,retry_delay,skipverify}"),
+    // Of releases before 3.1.
+    not_yet("storage.azure.{copy_status_poll_max_retry,copy_status_poll_delay}"),
     not_yet("storage.azure.{accountkey,connectionstring,credentials.secret}").secret(),
     not_yet("storage.azure.credentials.{type,clientid,tenantid}"),
     not_yet("storage.swift.**").secret(),
@@ -57,7 +59,12 @@ pub(super) const KEYS: &[Row] = &[
     used("auth.token.{autoredirect,autoredirectpath}"),
     not_yet("middleware.registry[].{name,disabled,options.**}"),
     not_yet("middleware.repository[].{name,disabled,options.**}"),
-    not_yet("middleware.storage[].{name,disabled,options.**}"),
+    not_yet("middleware.storage[].{name,disabled}"),
+    not_yet("middleware.storage[].options.{baseurl,privatekey,keypairid,duration,ipfilteredby}"),
+    not_yet(
+        "middleware.storage[].options.{awsregion,updatefrequency,updatefrenquency,iprangesurl}",
+    ),
+    not_yet("middleware.storage[].options.{scheme,host,trimpathprefix}"),
     not_yet("policy.repository.classes[]"),
     // The HTTP server.
     used(
@@ -73,15 +80,15 @@ pub(super) const KEYS: &[Row] = &[
     used("notifications.endpoints[].{name,disabled,url,timeout,threshold,backoff}"),
     used("notifications.endpoints[].headers.*[]").secret(),
     used("notifications.endpoints[].{ignoredmediatypes[],ignore.mediatypes[],ignore.actions[]}"),
-    not_yet("redis.{addr,addrs[],clientname,db,protocol,username,sentinelusername,mastername}"),
-    not_yet("redis.{password,sentinelpassword}").secret(),
-    not_yet("redis.{maxretries,minretrybackoff,maxretrybackoff,maxredirects}"),
-    not_yet("redis.{dialtimeout,readtimeout,writetimeout,contexttimeoutenabled}"),
-    not_yet("redis.{poolfifo,poolsize,pooltimeout,minidleconns,maxidleconns,maxactiveconns}"),
-    not_yet("redis.{connmaxidletime,connmaxlifetime,readonly,routebylatency,routerandomly}"),
-    not_yet("redis.{disableidentity,disableindentity,identitysuffix,unstableresp3}"),
-    not_yet("redis.tls.{enabled,certificate,key,rootcas[],clientcas[]}"),
-    not_yet("redis.pool.{maxidle,maxactive,idletimeout}"),
+    used("redis.{addr,addrs[],clientname,db,protocol,username,sentinelusername,mastername}"),
+    used("redis.{password,sentinelpassword}").secret(),
+    used("redis.{maxretries,minretrybackoff,maxretrybackoff,maxredirects}"),
+    used("redis.{dialtimeout,readtimeout,writetimeout,contexttimeoutenabled}"),
+    used("redis.{poolfifo,poolsize,pooltimeout,minidleconns,maxidleconns,maxactiveconns}"),
+    used("redis.{connmaxidletime,connmaxlifetime,readonly,routebylatency,routerandomly}"),
+    used("redis.{disableidentity,disableindentity,identitysuffix,unstableresp3}"),
+    used("redis.tls.{enabled,certificate,key,rootcas[],clientcas[]}"),
+    used("redis.pool.{maxidle,maxactive,idletimeout}"),
     refused("proxy.remoteurl", PROXY),
     not_yet("proxy.{username,exec.command,exec.lifetime,ttl,cachewritetimeout}"),
     not_yet("proxy.password").secret(),
@@ -106,10 +113,9 @@ pub(super) const KEYS: &[Row] = &[
     used("proxies.trusted[]"),
     used("probes.{root,requests}"),
     used("limits.{manifestsize,bodyidle}"),
-    used("cluster.metadata[]"),
+    used("cluster.{metadata[],advertise}"),
     used("cluster.secret").secret(),
     used("cluster.tls.{certificate,key,ca}"),
-    not_yet("cluster.advertise"),
     used("metadata.{id,addr,dir,peers.*}"),
     not_yet("gateway.**"),
     not_yet("gc.{interval,grace,window}"),

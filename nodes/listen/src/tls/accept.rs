@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -49,6 +50,9 @@ pub enum AcceptError<S> {
     /// The handshake took too long.
     #[error("the TLS handshake took too long")]
     TimedOut,
+    /// The client does not trust the certificate that it was shown, and said so.
+    #[error("the client does not trust the certificate")]
+    Distrusted,
     /// The handshake failed, or the connection broke in it. A client with whom nothing could be agreed was sent an alert.
     #[error("the TLS handshake failed")]
     Handshake(#[source] io::Error),
@@ -87,6 +91,7 @@ impl Tls {
         let acceptor = TlsAcceptor::from(Arc::clone(&self.served().config));
         match timeout_at(deadline, acceptor.accept(heard)).await {
             Ok(Ok(inner)) => Ok(self.connection(inner)),
+            Ok(Err(error)) if is_distrust(&error) => Err(AcceptError::Distrusted),
             Ok(Err(error)) => Err(AcceptError::Handshake(error)),
             Err(_elapsed) => Err(AcceptError::TimedOut),
         }
@@ -98,6 +103,22 @@ impl Tls {
         let client = shown.map(|leaf| ClientCertificate::new(leaf, self.0.options.client_auth));
         TlsStream { inner, client }
     }
+}
+
+/// Whether the client ended the handshake over our certificate: Go's clients say that it is bad, OpenSSL's that they do
+/// not know its authority.
+fn is_distrust(error: &io::Error) -> bool {
+    let refusal = error.get_ref().and_then(|cause| cause.downcast_ref());
+    let Some(rustls::Error::AlertReceived(alert)) = refusal else {
+        return false;
+    };
+    matches!(
+        alert,
+        AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateExpired
+    )
 }
 
 impl<S> TlsStream<S> {

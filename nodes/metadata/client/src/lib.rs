@@ -3,20 +3,28 @@
 //! [`Metadata`] is the whole surface. [`Local`] is the machine in this process, with its log on the local disk;
 //! [`Remote`] reaches the raft group.
 
+mod elapsed;
 mod journal;
+mod lease;
 mod local;
+mod membership;
 mod remote;
 pub mod transport;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
 pub use roadstead_machine::{
-    Command, FRESH_FOR, Origin, Outcome, Receiving, Segment, SessionId, Standing, Timestamp,
+    ClusterCommand, ClusterId, ClusterOutcome, Command, FRESH_FOR, Fingerprint, Node, NodeId,
+    Nodes, Origin, Outcome, Receiving, Segment, SessionId, Standing, Timestamp,
 };
 
+pub use elapsed::{Elapsed, boot_time};
+pub use lease::Lease;
 pub use local::{Clock, Home, Local, OpenError, read_state, system_clock};
-pub use remote::{BUDGET, Elapsed, LEADER, Refused, Remote, RemoteOptions, boot_time};
+pub use membership::{JoinError, Joining, LEASE, LEASE_MARGIN, Membership, Renewal};
+pub use remote::{BUDGET, LEADER, Refused, Remote, RemoteOptions};
 pub use roadstead_proto::metadata::v1::{Member, StatusResponse};
 
 /// The metadata service, as the rooms above see it.
@@ -39,6 +47,13 @@ pub trait Metadata: Send + Sync + fmt::Debug {
 
     /// Those of `places` that no session holds.
     async fn unheld(&self, places: Vec<String>) -> Result<Vec<String>, Unavailable>;
+
+    /// Asks for another [`LEASE`], and to be taken for alive for as long. Answered only by one who leads the service,
+    /// and was confirmed in that after the question came.
+    async fn renew(&self, node: NodeId, epoch: u64) -> Result<Renewal, Unavailable>;
+
+    /// The nodes of the cluster, as the log knows them.
+    async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable>;
 
     /// The present, as the log would have it.
     async fn now(&self) -> Result<Timestamp, Unavailable>;

@@ -1,6 +1,6 @@
 //! The machine in this process: one thread appends what many propose, in batches, each made durable by one sync.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -8,13 +8,14 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use roadstead_machine::{
-    Command, Entry, Machine, Outcome, Segment, Session, SessionId, Standing, Timestamp,
+    Command, Entry, Machine, Node, NodeId, Outcome, Segment, Session, SessionId, Standing,
+    Timestamp,
 };
 use tokio::sync::{mpsc, oneshot};
 
 pub use crate::journal::Home;
 use crate::journal::{Journal, JournalError};
-use crate::{Metadata, Unavailable};
+use crate::{Metadata, Renewal, Unavailable};
 
 /// Proposals that wait at most; beyond that, proposers wait to get in.
 const QUEUE: usize = 1024;
@@ -169,6 +170,24 @@ impl Metadata for Local {
         };
         let looked = tokio::task::spawn_blocking(look).await;
         looked.map_err(Unavailable::because)
+    }
+
+    /// Nobody is ever taken for gone: whoever uses this machine shares its process.
+    async fn renew(&self, node: NodeId, epoch: u64) -> Result<Renewal, Unavailable> {
+        let held = |machine: &Machine| {
+            let node = machine
+                .nodes()
+                .get(&node)
+                .filter(|node| node.epoch == epoch);
+            node.map_or(Renewal::Lost, |node| Renewal::Held {
+                is_draining: node.draining,
+            })
+        };
+        Ok(self.read(held))
+    }
+
+    async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable> {
+        Ok(self.read(|machine| machine.nodes().clone()))
     }
 
     async fn now(&self) -> Result<Timestamp, Unavailable> {

@@ -10,17 +10,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use roadstead_machine::{
-    Command, Outcome, Segment, SessionId, Standing, Timestamp, decode_outcome, decode_standing,
-    encode_command,
+    Command, NodeId, Nodes, Outcome, Segment, SessionId, Standing, Timestamp, decode_nodes,
+    decode_outcome, decode_standing, encode_command,
 };
 use roadstead_proto::metadata::v1 as wire;
 
 pub use self::leader::LEADER;
 use self::leader::{Leaders, refused};
 use self::present::Present;
-pub use self::present::{Elapsed, boot_time};
+use crate::elapsed::Elapsed;
 use crate::transport::{Identity, NotAnAddress};
-use crate::{Metadata, Unavailable};
+use crate::{Metadata, Renewal, Unavailable};
 
 /// How the metadata service is reached.
 #[derive(Debug, Clone)]
@@ -146,6 +146,32 @@ impl Metadata for Remote {
         let places = Arc::new(places);
         let ask = |service| calls::unheld(service, Arc::clone(&places));
         self.leaders.call(self.budget, ask).await
+    }
+
+    async fn renew(&self, node: NodeId, epoch: u64) -> Result<Renewal, Unavailable> {
+        let ask = |mut service: leader::Service| async move {
+            let node = node.0.to_vec();
+            let asked = service.renew(wire::RenewRequest { node, epoch }).await?;
+            Ok(asked.into_inner())
+        };
+        let answer = self.leaders.call(self.budget, ask).await?;
+        self.present.hear(answer.present);
+        Ok(if answer.held {
+            Renewal::Held {
+                is_draining: answer.draining,
+            }
+        } else {
+            Renewal::Lost
+        })
+    }
+
+    async fn nodes(&self) -> Result<Nodes, Unavailable> {
+        let ask = |mut service: leader::Service| async move {
+            Ok(service.nodes(wire::NodesRequest {}).await?.into_inner())
+        };
+        let answer = self.leaders.call(self.budget, ask).await?;
+        self.present.hear(answer.present);
+        decode_nodes(&answer.nodes).map_err(Unavailable::because)
     }
 
     async fn now(&self) -> Result<Timestamp, Unavailable> {

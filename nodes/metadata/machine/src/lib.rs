@@ -3,15 +3,24 @@
 //! A [`Command`] goes in with the time at which it was logged, an [`Outcome`] comes out. Two machines that apply the
 //! same entries in the same order are equal. There is no I/O here, no clock and no randomness: time is the log's.
 
+mod cluster;
+mod command;
 mod machine;
+mod renounced;
 mod session;
 mod snapshot;
 mod time;
 
-pub use machine::{Command, Entry, FRESH_FOR, MAX_SEGMENTS, Machine, Outcome, REMEMBER_FOR};
+pub use cluster::{
+    ClusterCommand, ClusterId, ClusterOutcome, Fingerprint, MAX_NODES, Node, NodeId, Nodes,
+    SECRET_OVERLAP,
+};
+pub use command::{Command, Entry, Outcome};
+pub use machine::{FRESH_FOR, MAX_SEGMENTS, Machine, REMEMBER_FOR};
+pub use renounced::PROPOSED_WITHIN;
 pub use session::{Origin, Receiving, Segment, Session, SessionId, Standing};
 pub use snapshot::{
-    FormatError, decode_command, decode_entry, decode_outcome, decode_standing, encode_command,
-    encode_entry, encode_outcome, encode_standing,
+    FormatError, decode_command, decode_entry, decode_nodes, decode_outcome, decode_standing,
+    encode_command, encode_entry, encode_nodes, encode_outcome, encode_standing,
 };
 pub use time::Timestamp;

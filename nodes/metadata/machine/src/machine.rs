@@ -1,4 +1,4 @@
-//! Commands, their outcomes, and the one `apply`.
+//! The state, and the one `apply`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,6 +7,9 @@ use std::time::Duration;
 use roadstead_oci::{Digest, HashState};
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::{Cluster, Node, NodeId};
+use crate::command::{Command, Entry, Outcome};
+use crate::renounced::Renounced;
 use crate::session::{Origin, Receiving, Segment, Session, SessionId};
 use crate::time::Timestamp;
 
@@ -23,95 +26,6 @@ pub const REMEMBER_FOR: Duration = Duration::from_hours(1);
 /// Chunks in one session at most. A client that sends smaller ones than a gibibyte in this many is told so.
 pub const MAX_SEGMENTS: usize = 100_000;
 
-/// A command with the time at which it was logged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    pub at: Timestamp,
-    pub command: Command,
-}
-
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Command {
-    /// Adds a segment that was stored and is durable, if the session still stands at `from`.
-    Append {
-        origin: Origin,
-        from: u64,
-        segment: Segment,
-        state: HashState,
-    },
-    /// Ends the taking of bytes at `at`, if the session still stands there. The tail is a last segment.
-    Seal {
-        origin: Origin,
-        at: u64,
-        tail: Option<Segment>,
-        digest: Digest,
-    },
-    /// What was sealed is published and linked.
-    Finish {
-        session: SessionId,
-    },
-    Cancel {
-        origin: Origin,
-    },
-    /// Cancels all sessions that have not moved since.
-    Purge {
-        idle_since: Timestamp,
-    },
-    /// Proposes the secret that tokens are signed with; the first one proposed stays.
-    AdoptSecret {
-        secret: Vec<u8>,
-    },
-    /// Puts a session on record in which nothing was received yet, so that it outlives its token.
-    Open {
-        origin: Origin,
-        state: HashState,
-    },
-    /// Cancels a session if it still stands at `at`: its client sent the wrong bytes from there.
-    Abandon {
-        origin: Origin,
-        at: u64,
-    },
-    /// As `Cancel`, by a client that may ask again with the same `proposal` since it missed the answer.
-    CancelOnce {
-        origin: Origin,
-        proposal: [u8; 16],
-    },
-}
-
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
-    /// The session now stands at `offset`.
-    Appended {
-        offset: u64,
-    },
-    /// The segments, in order, are the content of `digest`, and the caller (or whoever comes after it) publishes.
-    /// Also the answer to a second seal with the same digest; `again` when its own tail was not taken.
-    Sealed {
-        segments: Vec<Segment>,
-        again: bool,
-    },
-    /// The session ended before, with this digest.
-    Completed {
-        digest: Digest,
-    },
-    /// The session stands elsewhere: somebody else was faster, or the client is mistaken.
-    Conflict {
-        offset: u64,
-    },
-    /// There is no such session (any more).
-    UnknownSession,
-    /// The session has [`MAX_SEGMENTS`].
-    TooManySegments,
-    /// The sessions ended; what they had stored is nobody's now.
-    Discarded {
-        sessions: usize,
-        segments: Vec<Segment>,
-    },
-    Secret {
-        secret: Vec<u8>,
-    },
-}
-
 /// All that is agreed on.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
@@ -121,12 +35,49 @@ pub struct Machine {
     /// Ended sessions by the time at which they are forgotten.
     forget: BTreeSet<(Timestamp, SessionId)>,
     secret: Option<Vec<u8>>,
+    cluster: Cluster,
+    renounced: Renounced,
+}
+
+/// As version 1 stored it.
+#[derive(Deserialize)]
+pub(crate) struct MachineV1 {
+    now: Timestamp,
+    sessions: BTreeMap<SessionId, Session>,
+    forget: BTreeSet<(Timestamp, SessionId)>,
+    secret: Option<Vec<u8>>,
+}
+
+impl From<MachineV1> for Machine {
+    fn from(v1: MachineV1) -> Self {
+        let MachineV1 {
+            now,
+            sessions,
+            forget,
+            secret,
+        } = v1;
+        Self {
+            now,
+            sessions,
+            forget,
+            secret,
+            ..Self::default()
+        }
+    }
 }
 
 impl Machine {
     pub fn apply(&mut self, entry: Entry) -> Outcome {
         self.now = self.now.max(entry.at);
         self.forget_ended();
+        self.renounced.forget(self.now);
+        if entry
+            .command
+            .takes()
+            .is_some_and(|segment| self.renounced.contains(&segment.place))
+        {
+            return Outcome::Renounced;
+        }
         match entry.command {
             Command::Append {
                 origin,
@@ -149,6 +100,10 @@ impl Machine {
             Command::AdoptSecret { secret } => Outcome::Secret {
                 secret: self.secret.get_or_insert(secret).clone(),
             },
+            Command::Renounce { places } => self.renounce(places),
+            Command::Cluster(command) => {
+                Outcome::Cluster(self.cluster.apply(command, self.now, &mut self.secret))
+            }
         }
     }
 
@@ -179,12 +134,37 @@ impl Machine {
         self.secret.as_deref()
     }
 
+    /// Secrets that were in use before, and with which what is signed is still good.
+    pub fn former_secrets(&self) -> impl Iterator<Item = &[u8]> {
+        self.cluster.former(self.now)
+    }
+
+    /// The nodes that hold a lease, as far as the log knows.
+    pub fn nodes(&self) -> &BTreeMap<NodeId, Node> {
+        self.cluster.nodes()
+    }
+
     /// Every place that a session holds: whatever else lies among them is garbage.
     pub fn places(&self) -> impl Iterator<Item = &str> {
         self.sessions
             .values()
             .flat_map(Session::segments)
             .map(|segment| segment.place.as_str())
+    }
+
+    fn renounce(&mut self, places: Vec<String>) -> Outcome {
+        let mut unheld: BTreeSet<String> = places.into_iter().collect();
+        for session in self.sessions.values() {
+            for segment in session.segments() {
+                unheld.remove(&segment.place);
+            }
+        }
+        for place in &unheld {
+            self.renounced.add(place, self.now);
+        }
+        Outcome::Unheld {
+            places: unheld.into_iter().collect(),
+        }
     }
 
     fn open(&mut self, origin: Origin, state: HashState) -> Outcome {
@@ -445,55 +425,12 @@ impl Machine {
     }
 }
 
-impl fmt::Debug for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Append {
-                origin,
-                from,
-                segment,
-                ..
-            } => write!(f, "Append({origin:?} from {from}: {segment:?})"),
-            Self::Seal {
-                origin,
-                at,
-                tail,
-                digest,
-            } => write!(f, "Seal({origin:?} at {at} + {tail:?} = {digest})"),
-            Self::Finish { session } => write!(f, "Finish({session})"),
-            Self::Cancel { origin } | Self::CancelOnce { origin, .. } => {
-                write!(f, "Cancel({origin:?})")
-            }
-            Self::Purge { idle_since } => write!(f, "Purge({idle_since:?})"),
-            Self::AdoptSecret { .. } => f.write_str("AdoptSecret"),
-            Self::Abandon { origin, at } => write!(f, "Abandon({origin:?} at {at})"),
-            Self::Open { origin, .. } => write!(f, "Open({origin:?})"),
-        }
-    }
-}
-
-impl fmt::Debug for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Appended { offset } => write!(f, "Appended({offset})"),
-            Self::Sealed { segments, again } => write!(f, "Sealed({segments:?}, again: {again})"),
-            Self::Completed { digest } => write!(f, "Completed({digest})"),
-            Self::Conflict { offset } => write!(f, "Conflict({offset})"),
-            Self::UnknownSession => f.write_str("UnknownSession"),
-            Self::TooManySegments => f.write_str("TooManySegments"),
-            Self::Discarded { sessions, segments } => {
-                write!(f, "Discarded({sessions}, {segments:?})")
-            }
-            Self::Secret { .. } => f.write_str("Secret"),
-        }
-    }
-}
-
 impl fmt::Debug for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Machine")
             .field("now", &self.now)
             .field("sessions", &self.sessions)
+            .field("cluster", &self.cluster)
             .finish_non_exhaustive()
     }
 }

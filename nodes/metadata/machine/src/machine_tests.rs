@@ -46,6 +46,48 @@ fn at(at: u64, command: Command) -> Entry {
 
 const HOUR: u64 = 3_600_000;
 
+fn renounce(places: &[&str]) -> Command {
+    Command::Renounce {
+        places: places.iter().map(|&place| place.to_owned()).collect(),
+    }
+}
+
+fn unheld(places: &[&str]) -> Outcome {
+    Outcome::Unheld {
+        places: places.iter().map(|&place| place.to_owned()).collect(),
+    }
+}
+
+#[test]
+fn a_writer_that_comes_too_late_finds_its_place_given_up() {
+    let mut machine = Machine::default();
+    machine.apply(at(1, append(origin(1, 0), 0, "held", 5)));
+    assert_eq!(
+        machine.apply(at(2, renounce(&["held", "late", "tail"]))),
+        unheld(&["late", "tail"])
+    );
+    let late = append(origin(1, 0), 5, "late", 5);
+    assert_eq!(machine.apply(at(3, late)), Outcome::Renounced);
+    let seal = Command::Seal {
+        origin: origin(1, 0),
+        at: 5,
+        tail: Some(segment("tail", 1)),
+        digest: digest(),
+    };
+    assert_eq!(machine.apply(at(4, seal)), Outcome::Renounced);
+    let on = append(origin(1, 0), 5, "other", 5);
+    assert_eq!(machine.apply(at(5, on)), Outcome::Appended { offset: 10 });
+    // No proposal is under way for so long.
+    machine.apply(at(HOUR, renounce(&["late"])));
+    machine.apply(at(HOUR + 2, renounce(&["x"])));
+    let remembered = |place| {
+        let mut machine = machine.clone();
+        machine.apply(at(HOUR + 3, append(origin(1, 0), 10, place, 1))) == Outcome::Renounced
+    };
+    assert!(remembered("late"), "renounced again meanwhile");
+    assert!(!remembered("tail"));
+}
+
 #[test]
 fn of_two_writers_at_one_offset_the_second_is_told_where_the_session_stands() {
     let mut machine = Machine::default();

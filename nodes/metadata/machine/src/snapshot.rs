@@ -3,42 +3,55 @@
 //! A form that has been written once is read for ever: a new one gets a new version. `tests/golden` holds the bytes.
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use crate::machine::{Command, Entry, Machine, Outcome};
+use crate::cluster::Nodes;
+use crate::command::{Command, Entry, Outcome};
+use crate::machine::{Machine, MachineV1};
 use crate::session::Standing;
 
-const VERSION: u8 = 1;
+/// The newest form of each.
+const ENTRY: u8 = 2;
+const MACHINE: u8 = 2;
+/// Of what travels between processes.
+const WIRE: u8 = 1;
 
 /// Bytes that are not what they should be.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
-    #[error("written by a newer version (format {0}, this one knows {VERSION})")]
-    Newer(u8),
+    #[error("written by a newer version (format {found}, this one knows {known})")]
+    Newer { found: u8, known: u8 },
     #[error("damaged: {0}")]
     Damaged(#[from] postcard::Error),
     #[error("empty")]
     Empty,
 }
 
+/// An entry in the oldest form that has its command, so that a version that knows the command can read it.
 pub fn encode_entry(entry: &Entry) -> Result<Vec<u8>, FormatError> {
-    encode(entry)
+    let version = match entry.command {
+        Command::Renounce { .. } | Command::Cluster(_) | Command::CancelOnce { .. } => ENTRY,
+        _ => 1,
+    };
+    encode(version, entry)
 }
 
 pub fn decode_entry(bytes: &[u8]) -> Result<Entry, FormatError> {
-    decode(bytes)
+    // The second version has more commands, at the end.
+    let (_version, rest) = split(bytes, ENTRY)?;
+    Ok(postcard::from_bytes(rest)?)
 }
 
 macro_rules! forms {
     ($($encode:ident $decode:ident $form:ty),*) => {$(
         #[doc = concat!("[`", stringify!($form), "`] as it travels between processes.")]
         pub fn $encode(value: &$form) -> Result<Vec<u8>, FormatError> {
-            encode(value)
+            encode(WIRE, value)
         }
 
         #[doc = concat!("What [`", stringify!($encode), "`] has written.")]
         pub fn $decode(bytes: &[u8]) -> Result<$form, FormatError> {
-            decode(bytes)
+            let (_version, rest) = split(bytes, WIRE)?;
+            Ok(postcard::from_bytes(rest)?)
         }
     )*};
 }
@@ -46,27 +59,35 @@ macro_rules! forms {
 forms!(
     encode_command decode_command Command,
     encode_outcome decode_outcome Outcome,
-    encode_standing decode_standing Standing
+    encode_standing decode_standing Standing,
+    encode_nodes decode_nodes Nodes
 );
 
 impl Machine {
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
-        encode(self)
+        encode(MACHINE, self)
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        decode(bytes)
+        match split(bytes, MACHINE)? {
+            (1, rest) => Ok(postcard::from_bytes::<MachineV1>(rest)?.into()),
+            (_, rest) => Ok(postcard::from_bytes(rest)?),
+        }
     }
 }
 
-fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, FormatError> {
-    Ok(postcard::to_extend(value, vec![VERSION])?)
+fn encode<T: Serialize>(version: u8, value: &T) -> Result<Vec<u8>, FormatError> {
+    Ok(postcard::to_extend(value, vec![version])?)
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FormatError> {
+fn split(bytes: &[u8], known: u8) -> Result<(u8, &[u8]), FormatError> {
     match bytes {
-        [VERSION, rest @ ..] => Ok(postcard::from_bytes(rest)?),
-        [version, ..] => Err(FormatError::Newer(*version)),
+        [found, ..] if *found > known => Err(FormatError::Newer {
+            found: *found,
+            known,
+        }),
+        [0, ..] => Err(postcard::Error::DeserializeBadEncoding.into()),
+        [version, rest @ ..] => Ok((*version, rest)),
         [] => Err(FormatError::Empty),
     }
 }
@@ -74,6 +95,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FormatError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::{ClusterCommand, ClusterId, Fingerprint, NodeId};
     use crate::session::{Origin, Segment, SessionId};
     use crate::time::Timestamp;
     use roadstead_oci::{Algorithm, Digest, Hasher};
@@ -143,10 +165,75 @@ mod tests {
             lines.push(hex(&bytes));
             machine.apply(entry);
         }
+        let golden = include_str!("../tests/golden/v1.txt").trim_end();
+        let (entries, state) = golden.rsplit_once('\n').unwrap();
+        assert_eq!(lines.join("\n"), entries);
+        assert_eq!(Machine::decode(&unhex(state)).unwrap(), machine);
+    }
+
+    fn unhex(text: &str) -> Vec<u8> {
+        let digit = |at| u8::from_str_radix(text.get(at..at + 2).unwrap(), 16).unwrap();
+        (0..text.len()).step_by(2).map(digit).collect()
+    }
+
+    fn history_of_a_cluster() -> Vec<Entry> {
+        let join = |id, address: &str| ClusterCommand::Join {
+            node: NodeId([id; 16]),
+            address: address.to_owned(),
+            version: "1.2.3".to_owned(),
+            fingerprint: Fingerprint {
+                store: "filesystem 07".to_owned(),
+                secret: Some([9; 32]),
+                authentication: "htpasswd".to_owned(),
+                redis: None,
+            },
+        };
+        let commands = [
+            Command::AdoptSecret {
+                secret: vec![7; 32],
+            },
+            Command::Cluster(join(1, "a:5000")),
+            Command::Cluster(join(2, "b:5000")),
+            Command::Cluster(ClusterCommand::Drain {
+                address: "b:5000".to_owned(),
+                on: true,
+            }),
+            Command::Cluster(ClusterCommand::Leave {
+                node: NodeId([1; 16]),
+                epoch: 1,
+            }),
+            Command::Cluster(ClusterCommand::RotateSecret {
+                secret: vec![8; 32],
+            }),
+            Command::Renounce {
+                places: vec!["p".to_owned()],
+            },
+            Command::Cluster(ClusterCommand::Identify {
+                id: ClusterId([5; 16]),
+            }),
+        ];
+        let at = |(command, at)| Entry {
+            at: Timestamp(at),
+            command,
+        };
+        commands.into_iter().zip(1001..).map(at).collect()
+    }
+
+    /// `tests/golden/v2.txt`, in the same way.
+    #[test]
+    fn what_the_second_version_brought_is_frozen() {
+        let mut machine = Machine::default();
+        let mut lines = Vec::new();
+        for entry in history_of_a_cluster() {
+            let bytes = encode_entry(&entry).unwrap();
+            assert_eq!(decode_entry(&bytes).unwrap(), entry);
+            lines.push(hex(&bytes));
+            machine.apply(entry);
+        }
         let bytes = machine.encode().unwrap();
         assert_eq!(Machine::decode(&bytes).unwrap(), machine);
         lines.push(hex(&bytes));
-        let golden = include_str!("../tests/golden/v1.txt");
+        let golden = include_str!("../tests/golden/v2.txt");
         assert_eq!(lines.join("\n"), golden.trim_end());
     }
 
@@ -275,7 +362,7 @@ mod tests {
     fn what_a_newer_version_wrote_is_refused_by_name() {
         assert!(matches!(
             Machine::decode(&[9, 0]),
-            Err(FormatError::Newer(9))
+            Err(FormatError::Newer { found: 9, known: 2 })
         ));
         assert!(matches!(decode_entry(&[]), Err(FormatError::Empty)));
     }

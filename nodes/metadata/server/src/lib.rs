@@ -6,6 +6,7 @@ mod bootstrap;
 mod clock;
 mod group;
 mod hand_over;
+mod leases;
 mod network;
 mod propose;
 mod read;

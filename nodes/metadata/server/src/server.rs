@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use roadstead_metadata::Clock;
 use roadstead_metadata::transport::{Identity, incoming};
+use roadstead_metadata::{Clock, boot_time};
 use roadstead_proto::metadata::v1::cluster_server::ClusterServer;
 use roadstead_proto::metadata::v1::metadata_server::MetadataServer;
 use roadstead_proto::metadata::v1::peer_server::PeerServer;
@@ -18,6 +18,7 @@ use crate::bootstrap::Bootstrap;
 use crate::clock::raft_config;
 use crate::group::Group;
 use crate::hand_over::hand_over;
+use crate::leases::Leases;
 use crate::network::Network;
 use crate::propose::Proposer;
 use crate::read::Reads;
@@ -124,7 +125,7 @@ impl Server {
         self.start_helpers(&stop);
         let serving = tonic::transport::Server::builder()
             .add_service(self.peer_service())
-            .add_service(self.metadata_service())
+            .add_service(self.metadata_service(&stop))
             .add_service(self.cluster_service())
             .serve_with_incoming(incoming(listener, &self.options.identity));
         let ended = tokio::select! {
@@ -178,10 +179,18 @@ impl Server {
         .max_encoding_message_size(PEER_MESSAGE_BYTES)
     }
 
-    fn metadata_service(&self) -> MetadataServer<MetadataService> {
+    fn metadata_service(&self, stop: &CancellationToken) -> MetadataServer<MetadataService> {
+        let proposer = Proposer::start(self.raft.clone(), Arc::clone(&self.options.clock));
+        let leases = Leases::new(boot_time());
+        let keeping = leases
+            .clone()
+            .keep(self.raft.clone(), self.store.clone(), proposer.clone());
+        let until = stop.clone();
+        tokio::spawn(async move { until.run_until_cancelled(keeping).await });
         MetadataServer::new(MetadataService {
             store: self.store.clone(),
-            proposer: Proposer::start(self.raft.clone(), Arc::clone(&self.options.clock)),
+            proposer,
+            leases,
             reads: Reads::start(self.raft.clone()),
             clock: Arc::clone(&self.options.clock),
         })

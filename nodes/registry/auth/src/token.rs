@@ -1,5 +1,6 @@
 //! Bearer tokens of a token server elsewhere (the CNCF registry's token specification, RFC 7519).
 
+mod algorithm;
 #[cfg(test)]
 mod attack_tests;
 mod certificates;
@@ -13,8 +14,6 @@ mod remote;
 
 use std::time::SystemTime;
 
-use jsonwebtoken::Algorithm;
-
 pub(crate) use claims::TokenAccess;
 
 use crate::authenticator::{Asked, BuildError, Denied, Reason, Unavailable};
@@ -24,14 +23,12 @@ use crate::clock::Clock;
 use crate::granted::{Granted, Held};
 use crate::options::{Jwks, Realm, TokenOptions};
 use crate::watched::Watched;
+use algorithm::{ALGORITHMS, Algorithm};
 use certificates::Bundle;
 use claims::{Claims, ClaimsMistake};
 use header::{Compact, Header, Malformed, Origin};
-use key::{ALGORITHMS, Key, KeySet};
+use key::{Key, KeySet};
 use remote::Remote;
-
-/// What the reference has and this room has not: the library knows no P-521.
-const NOT_SUPPORTED: &str = "ES512";
 
 /// Options with which no token could be verified.
 #[derive(Debug, thiserror::Error)]
@@ -42,9 +39,9 @@ pub enum TokenMistake {
     /// An empty one would be found in tokens that mean nobody.
     #[error("token authentication needs {0}")]
     Empty(&'static str),
-    /// No such algorithm, or not supported.
+    /// No such algorithm.
     #[error(
-        "the signature algorithm {0:?} is not supported; those that are: EdDSA, HS256, HS384, HS512, RS256, RS384, RS512, ES256, ES384, PS256, PS384, PS512"
+        "the signature algorithm {0:?} is not supported; those that are: EdDSA, HS256, HS384, HS512, RS256, RS384, RS512, ES256, ES384, ES512, PS256, PS384, PS512"
     )]
     Algorithm(String),
     /// Not a URL that keys can be fetched from.
@@ -243,28 +240,16 @@ fn check(options: &TokenOptions) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// Those of these names. One that is not supported is passed over where there are others: nothing that it signed is ever
-/// accepted, and lists are copied from where it is known. Whoever names all means all that there are.
+/// Those of these names; all there are, where none is named.
 fn algorithms(names: &[String]) -> Result<Vec<Algorithm>, TokenMistake> {
     if names.is_empty() {
         return Ok(ALGORITHMS.to_vec());
     }
-    let mistake = |name: &String| TokenMistake::Algorithm(name.clone());
-    let (missing, named): (Vec<&String>, Vec<&String>) =
-        names.iter().partition(|name| *name == NOT_SUPPORTED);
-    let parsed = named.into_iter().map(|name| {
+    let parsed = names.iter().map(|name| {
         let algorithm = name.parse();
-        algorithm.map_err(|_unknown| mistake(name))
+        algorithm.map_err(|_unknown| TokenMistake::Algorithm(name.clone()))
     });
-    let parsed: Vec<Algorithm> = parsed.collect::<Result<_, _>>()?;
-    match missing.first() {
-        Some(name) if parsed.is_empty() => return Err(mistake(name)),
-        Some(name) if !ALGORITHMS.iter().all(|one| parsed.contains(one)) => {
-            tracing::warn!("tokens signed with {name} are refused: it is not supported");
-        }
-        Some(_) | None => {}
-    }
-    Ok(parsed)
+    parsed.collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::EncodingKey;
-use jsonwebtoken::jwk::Jwk;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -32,12 +31,12 @@ fn options(directory: &TempDir) -> TokenOptions {
 }
 
 impl Fixture {
-    pub(super) fn new(keys: &[Jwk], bundle: &[&Holder]) -> Self {
+    pub(super) fn new(keys: &[Value], bundle: &[&Holder]) -> Self {
         Self::with(keys, bundle, |_| {})
     }
 
     pub(super) fn with(
-        keys: &[Jwk],
+        keys: &[Value],
         bundle: &[&Holder],
         change: impl FnOnce(&mut TokenOptions),
     ) -> Self {
@@ -91,7 +90,7 @@ fn asked<'a>(authorization: Option<&'a [u8]>, wanted: &'a Wanted) -> Asked<'a> {
     }
 }
 
-fn publish(directory: &TempDir, keys: &[Jwk]) {
+fn publish(directory: &TempDir, keys: &[Value]) {
     let set = json!({ "keys": keys }).to_string();
     fs::write(directory.path().join("jwks.json"), set).unwrap();
 }
@@ -227,7 +226,11 @@ async fn claims_must_hold_here_and_now() {
 fn resigned(signer: &Signer, signed: &str) -> String {
     let pkcs8 = signer.pair().serialize_der();
     let key = EncodingKey::from_ec_der(&pkcs8);
-    let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, signer.algorithm);
+    let signature = jsonwebtoken::crypto::sign(
+        signed.as_bytes(),
+        &key,
+        signer.algorithm.of_library().unwrap(),
+    );
     format!("{signed}.{}", signature.unwrap())
 }
 
@@ -245,13 +248,13 @@ async fn chains_lead_to_the_bundle_or_the_token_is_refused() {
         |holder: &Holder, chain: &[&Holder]| holder.signer.token(&json!({ "x5c": x5c(chain) }));
     assert_eq!(it.refusal(&chained(&leaf, &[&leaf, &middle])).await, None);
     assert_eq!(it.refusal(&chained(&root, &[&root])).await, None);
-    let mut jwk = serde_json::to_value(leaf.signer.jwk("x")).unwrap();
+    let mut jwk = leaf.signer.jwk("x");
     jwk["x5c"] = x5c(&[&leaf, &middle]);
     assert_eq!(
         it.refusal(&leaf.signer.token(&json!({ "jwk": jwk }))).await,
         None
     );
-    let thumbprint = key::thumbprint(&root.signer.jwk("")).unwrap();
+    let thumbprint = root.signer.thumbprint();
     assert_eq!(
         it.refusal(&root.signer.token(&kid(&thumbprint))).await,
         None
@@ -388,29 +391,29 @@ fn options_that_cannot_be_meant_are_told() {
         options.jwks = Some(Jwks::Url("ftp://user:HIDDEN@x".to_owned()));
     });
     assert!(url.contains("neither an https nor an http") && !url.contains("HIDDEN"));
-    let algorithm = algorithms(&["ES512".to_owned()]).unwrap_err();
+    let algorithm = algorithms(&["ES999".to_owned()]).unwrap_err();
     assert!(
         algorithm
             .to_string()
-            .contains(r#""ES512" is not supported"#)
+            .contains(r#""ES999" is not supported"#)
     );
     assert!(algorithms(&["none".to_owned()]).is_err());
 }
 
 #[test]
-fn what_is_not_supported_is_passed_over_where_there_are_others() {
+fn only_the_algorithms_that_are_named_are_accepted() {
     let names = |list: &[&str]| {
         list.iter()
             .map(|name| (*name).to_owned())
             .collect::<Vec<_>>()
     };
     let found = algorithms(&names(&["RS256", "ES512"])).unwrap();
-    assert_eq!(found, [Algorithm::RS256]);
+    assert_eq!(found, [Algorithm::RS256, Algorithm::ES512]);
     assert!(algorithms(&names(&["RS256", "none"])).is_err());
     // The default, as a configuration has it.
     let all = names(&[
         "EdDSA", "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512",
         "PS256", "PS384", "PS512",
     ]);
-    assert_eq!(algorithms(&all).unwrap().len(), ALGORITHMS.len());
+    assert_eq!(algorithms(&all).unwrap(), ALGORITHMS);
 }

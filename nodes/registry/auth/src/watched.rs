@@ -3,11 +3,12 @@
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
@@ -202,14 +203,17 @@ fn trouble(path: &Path, source: io::Error) -> FileError {
 /// The whole file, with what told its version before it was read: a change meanwhile shows the next time.
 fn read(path: &Path) -> Result<(Vec<u8>, Stamp), FileError> {
     let trouble = |source| trouble(path, source);
-    // Asked first: opening a pipe would wait for somebody to write into it.
-    if !path.metadata().map_err(trouble)?.is_file() {
+    // Opening a pipe would wait for somebody to write into it.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let opened = File::options().read(true).custom_flags(flags).open(path);
+    let file = opened.map_err(trouble)?;
+    let metadata = file.metadata().map_err(trouble)?;
+    if !metadata.is_file() {
         return Err(FileError::NotAFile {
             path: path.to_owned(),
         });
     }
-    let file = File::open(path).map_err(trouble)?;
-    let stamp = Stamp::of(&file.metadata().map_err(trouble)?);
+    let stamp = Stamp::of(&metadata);
     let mut content = Vec::new();
     let mut limited = file.take(MAX_FILE.saturating_add(1));
     let read = limited.read_to_end(&mut content).map_err(trouble)?;

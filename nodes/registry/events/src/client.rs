@@ -1,5 +1,6 @@
 //! One attempt over HTTP: a `POST`, the redirects that it leads to, and a status.
 
+mod bounded;
 mod resolver;
 
 use std::sync::Arc;
@@ -12,12 +13,16 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming as Answer;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client as Pool, Error as PoolError};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tower::ServiceExt as _;
+use tower::util::MapResponse;
 
+use self::bounded::Bounded;
 use self::resolver::Resolver;
 use crate::delivery::{Attempt, AttemptError};
 use crate::header::{Headers, Place};
@@ -75,7 +80,16 @@ impl Trust {
 }
 
 /// Connections to one endpoint, and to where it leads.
-pub(crate) struct Client(Pool<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>);
+pub(crate) struct Client(Pool<Connector, Full<Bytes>>);
+
+type Https = HttpsConnector<HttpConnector<Resolver>>;
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Guarded = TokioIo<Bounded<TokioIo<Stream>>>;
+type Connector = MapResponse<Https, fn(Stream) -> Guarded>;
+
+fn guarded(stream: Stream) -> Guarded {
+    TokioIo::new(Bounded::new(TokioIo::new(stream)))
+}
 
 impl Client {
     pub(crate) fn new(trust: &Trust) -> Self {
@@ -91,7 +105,7 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(1)
-            .build(connector);
+            .build(connector.map_response(guarded as fn(Stream) -> Guarded));
         Self(pool)
     }
 }

@@ -7,16 +7,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use roadstead_storage::{
-    Driver, Entry, Error, Opened, Publication, Put, Stage, Staged, Stat, StorePath,
+    Driver, Entry, Error, Fetch, Opened, Publication, Put, Stage, Staged, Stat, StorePath,
 };
 
 use crate::connect::{Clients, ConnectError};
 use crate::failure::Failure;
-use crate::presign::{self, Method};
+use crate::probe::ProbeError;
 use crate::read::{self, Found};
 use crate::stage::S3Stage;
 use crate::store::{AT_ONCE, Store};
-use crate::{Options, list, publish, remove};
+use crate::{Options, discards, list, presign, probe, publish, remove};
 
 const MIB: u64 = 1 << 20;
 /// What S3 takes for a part, the last of an object apart, and for a copy.
@@ -49,19 +49,28 @@ impl S3 {
         })
     }
 
-    /// A URL with which anybody reads the file, for at most a week, whether it is there or not.
-    pub async fn presign(
-        &self,
-        path: &StorePath,
-        method: Method,
-        valid: Duration,
-    ) -> Result<String, Error> {
-        presign::presign(&self.store, path, method, valid).await
+    /// Asks the bucket whether it is there and lets itself be listed: what can be wrong with a configuration is told with
+    /// its setting.
+    pub async fn probe(&self) -> Result<(), ProbeError> {
+        probe::probe(&self.store).await
     }
 
     /// Requests sent so far, each try counted.
     pub fn requests(&self) -> u64 {
         self.store.clients.http.requests()
+    }
+
+    async fn directory(&self, path: &StorePath) -> Result<Stat, Error> {
+        let prefix = self.store.keys.directory(path);
+        let is_directory = list::is_directory(&self.store, &prefix).await;
+        if !is_directory.map_err(|failure| failure.reading(path))? {
+            return Err(Error::NotFound(path.clone()));
+        }
+        Ok(Stat {
+            size: 0,
+            is_directory: true,
+            modified: None,
+        })
     }
 
     async fn opened(&self, key: String) -> Result<Opened, Failure> {
@@ -86,6 +95,9 @@ impl Driver for S3 {
 
     async fn stat(&self, path: &StorePath) -> Result<Stat, Error> {
         let reading = |failure: Failure| failure.reading(path);
+        if *path == StorePath::root() {
+            return self.directory(path).await;
+        }
         match self.store.head(&self.store.keys.file(path)).await {
             Ok(head) => {
                 return Ok(Stat {
@@ -97,20 +109,16 @@ impl Driver for S3 {
             Err(failure) if failure.is_absent() => {}
             Err(failure) => return Err(reading(failure)),
         }
-        let prefix = self.store.keys.directory(path);
-        let is_directory = list::is_directory(&self.store, &prefix).await;
-        if !is_directory.map_err(reading)? {
-            return Err(Error::NotFound(path.clone()));
-        }
-        Ok(Stat {
-            size: 0,
-            is_directory: true,
-            modified: None,
-        })
+        self.directory(path).await
     }
 
     async fn get(&self, path: &StorePath, limit: usize) -> Result<Bytes, Error> {
         read::whole(&self.store, path, limit).await
+    }
+
+    /// What the store tells is durable.
+    async fn get_settled(&self, path: &StorePath, limit: usize) -> Result<Bytes, Error> {
+        self.get(path, limit).await
     }
 
     async fn open(&self, path: &StorePath) -> Result<Opened, Error> {
@@ -127,6 +135,21 @@ impl Driver for S3 {
         let written = stream::iter(writes).map(write).buffer_unordered(AT_ONCE);
         let written = written.try_for_each(|_etag| std::future::ready(Ok(())));
         written.await.map_err(Failure::writing)
+    }
+
+    /// Writing costs one request, and so would looking.
+    async fn ensure(&self, writes: Vec<Put>) -> Result<(), Error> {
+        self.put(writes).await
+    }
+
+    async fn redirect(
+        &self,
+        path: &StorePath,
+        fetch: Fetch,
+        valid: Duration,
+    ) -> Result<Option<String>, Error> {
+        let url = presign::presign(&self.store, path, fetch, valid);
+        url.await.map(Some)
     }
 
     /// What the store answered for is durable: it is enough that it is there.
@@ -156,6 +179,11 @@ impl Driver for S3 {
         remove::remove(&self.store, path).await
     }
 
+    async fn remove_if(&self, path: &StorePath, content: &[u8]) -> Result<bool, Error> {
+        let removed = remove::object_if(&self.store, &self.store.keys.file(path), content).await;
+        removed.map_err(Failure::writing)
+    }
+
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error> {
         Ok(Box::new(S3Stage::new(&self.store, hint)?))
     }
@@ -175,8 +203,7 @@ impl Driver for S3 {
     }
 
     async fn discard(&self, places: &[String]) -> Result<(), Error> {
-        let discarded = remove::discard(&self.store, places).await;
-        discarded.map_err(Failure::writing)
+        discards::discard(&self.store, places).await
     }
 
     async fn staged(

@@ -81,6 +81,21 @@ impl Failure {
         self.kind == io::ErrorKind::UnexpectedEof
     }
 
+    /// As the store has it; empty when it said none.
+    pub(crate) fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// `None` when no answer came.
+    pub(crate) fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// Nothing was sent, since nobody says as whom.
+    pub(crate) fn lacks_credentials(&self) -> bool {
+        self.status.is_none() && self.message.to_ascii_lowercase().contains("credentials")
+    }
+
     /// To who reads at that path.
     pub(crate) fn reading(self, path: &StorePath) -> Error {
         if self.is_absent() {

@@ -4,6 +4,7 @@
 //! into objects beside the layout, [`publish`] has the store copy them to where they belong.
 
 mod connect;
+mod discards;
 mod driver;
 mod failure;
 mod http;
@@ -13,6 +14,7 @@ mod multipart;
 mod options;
 mod plan;
 mod presign;
+mod probe;
 mod publish;
 mod read;
 mod remove;
@@ -22,4 +24,4 @@ mod store;
 pub use connect::ConnectError;
 pub use driver::S3;
 pub use options::{Credentials, Encryption, Options, Parts, Variants};
-pub use presign::Method;
+pub use probe::ProbeError;

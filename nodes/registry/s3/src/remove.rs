@@ -61,6 +61,49 @@ async fn object(store: &Store, key: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::of("DeleteObject", key, &error))
 }
 
+/// Removes an object if it holds this content; whether it did. A store that knows no conditional deletion removes what was
+/// written in the moment between as well.
+pub(crate) async fn object_if(store: &Store, key: &str, content: &[u8]) -> Result<bool, Failure> {
+    let get = store.clients.quick.get_object().bucket(&store.bucket);
+    let found = match get.key(key).send().await {
+        Ok(found) => found,
+        Err(error) => {
+            let failure = Failure::of("GetObject", key, &error);
+            return if failure.is_absent() {
+                Ok(false)
+            } else {
+                Err(failure)
+            };
+        }
+    };
+    let is_as_long = found
+        .content_length
+        .and_then(|length| usize::try_from(length).ok());
+    if is_as_long != Some(content.len()) {
+        return Ok(false);
+    }
+    let etag = found.e_tag;
+    let body = found.body.collect().await;
+    let body = body.map_err(|error| Failure::odd("GetObject", key, error.to_string()))?;
+    if body.into_bytes() != content {
+        return Ok(false);
+    }
+    let delete = store.clients.quick.delete_object().bucket(&store.bucket);
+    match delete.key(key).set_if_match(etag).send().await {
+        Ok(_) => Ok(true),
+        Err(error) => {
+            let failure = Failure::of("DeleteObject", key, &error);
+            if failure.is_changed() || failure.is_absent() {
+                return Ok(false);
+            }
+            if failure.status() == Some(501) {
+                return object(store, key).await.map(|()| true);
+            }
+            Err(failure)
+        }
+    }
+}
+
 /// Removes objects; it is no error when they are not there.
 pub(crate) async fn objects(store: &Store, keys: Vec<String>) -> Result<(), Failure> {
     if let [key] = keys.as_slice() {
@@ -99,15 +142,6 @@ async fn many(store: &Store, keys: &[String]) -> Result<(), Failure> {
             error.message().unwrap_or_default(),
         )),
     }
-}
-
-/// Gives up places.
-pub(crate) async fn discard(store: &Store, places: &[String]) -> Result<(), Failure> {
-    for place in places {
-        store.forget(place);
-    }
-    let keys = places.iter().filter_map(|place| store.keys.place(place));
-    objects(store, keys.collect()).await
 }
 
 /// Aborts multipart uploads of ours that began before. Answers with their number.

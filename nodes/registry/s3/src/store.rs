@@ -13,6 +13,7 @@ use roadstead_storage::{Error, Staged};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::connect::Clients;
+use crate::discards::Discards;
 use crate::failure::Failure;
 use crate::keys::Keys;
 use crate::options::{Encryption, Parts};
@@ -64,6 +65,7 @@ pub(crate) struct Store {
     pub(crate) keys: Keys,
     pub(crate) parts: Parts,
     pub(crate) dress: Dress,
+    pub(crate) discards: Discards,
     places: Mutex<LruCache<String, Head>>,
     in_flight: Arc<Semaphore>,
     in_flight_units: u32,
@@ -89,6 +91,7 @@ impl Store {
                 encryption,
                 kms_key,
             },
+            discards: Discards::default(),
             places: Mutex::new(LruCache::new(REMEMBERED)),
             in_flight: Arc::new(Semaphore::new(in_flight_units as usize)),
             in_flight_units,

@@ -1,23 +1,32 @@
 //! Garbage collection of a store that no registry is serving: what no manifest names is removed.
 //!
 //! Marks first, from every manifest of every repository (or, where untagged ones are to go, from those that a tag leads
-//! to), down through indexes, configs and layers; then sweeps. What cannot be read could name anything: then nothing is
-//! removed at all.
+//! to), down through indexes, configs and layers; then sweeps. What cannot be understood could name anything: then nothing
+//! is removed at all. [`walk`] reads directories in that way, [`named`] manifests, [`doubt`] says what was not understood.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+mod doubt;
+mod graph;
+mod json;
+mod named;
+mod walk;
 
-use roadstead_oci::{Algorithm, Digest, Manifest, Name, Tag};
+use std::collections::HashSet;
+
+use roadstead_oci::{Algorithm, Digest, Name};
 use roadstead_storage::{Driver, Error as StoreError, StorePath, layout};
 
-use crate::catalog;
-use crate::error::Error;
-use crate::link::follow;
-
-/// Names listed in one step.
-const PAGE: usize = 1000;
+pub use doubt::{CollectError, Doubt};
+use graph::Graph;
+use named::Named;
+use walk::below;
 
 /// Manifests larger than what may be pushed today can have been pushed under another limit.
 const READ_LIMIT: usize = 64 << 20;
+
+/// Of a repository.
+const LAYERS: &str = "_layers";
+const REVISIONS: &str = "_manifests/revisions";
+const TAGS: &str = "_manifests/tags";
 
 /// What a collection is to do.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,51 +47,33 @@ pub struct Collected {
     pub layer_links: usize,
 }
 
-/// Why nothing, or not all, was collected.
-#[derive(Debug, thiserror::Error)]
-pub enum CollectError {
-    #[error(
-        "{repository}: the manifest {digest} cannot be read, and could name anything: nothing was removed. Mend it, or delete it through the registry's API: {reason}"
-    )]
-    Unreadable {
-        repository: Name,
-        digest: Digest,
-        reason: String,
-    },
-    #[error(transparent)]
-    Failed(#[from] Error),
-}
-
-impl From<StoreError> for CollectError {
-    fn from(error: StoreError) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
 /// Collects. What it does is told line by line, in the reference's words.
 pub async fn collect(
     store: &dyn Driver,
     options: CollectOptions,
     tell: &mut (dyn FnMut(String) + Send),
 ) -> Result<Collected, CollectError> {
-    let mut collection = Collection {
-        store,
-        options,
-        tell,
-        marked: HashSet::new(),
-        doomed: Vec::new(),
-        unlinked: Vec::new(),
-    };
-    let mut last = String::new();
+    let repositories = walk::repositories(store).await?;
+    let mut wanted = HashSet::new();
     loop {
-        let page = catalog::page(store, &last, PAGE, &|_| true).await?;
-        for name in &page.items {
-            collection.mark_repository(name).await?;
+        let mut collection = Collection {
+            store,
+            options,
+            tell: &mut *tell,
+            wanted,
+            marked: HashSet::new(),
+            doomed: Vec::new(),
+            unlinked: Vec::new(),
+        };
+        for repository in &repositories {
+            collection.mark_repository(repository).await?;
         }
-        match page.items.last() {
-            Some(end) if page.more => last = end.to_string(),
-            _ => return collection.sweep().await,
+        if !collection.dooms_what_is_wanted() {
+            collection.check_whole(&repositories).await?;
+            return collection.sweep().await;
         }
+        // An index names what another repository was about to lose.
+        wanted = collection.wanted;
     }
 }
 
@@ -90,111 +81,135 @@ struct Collection<'a> {
     store: &'a dyn Driver,
     options: CollectOptions,
     tell: &'a mut (dyn FnMut(String) + Send),
+    /// Manifests that indexes name which stay, and whose repositories do not have them: another may.
+    wanted: HashSet<Digest>,
     marked: HashSet<Digest>,
-    /// Manifests to be removed.
-    doomed: Vec<(Name, Digest)>,
+    /// Manifests to be removed, with the directories of their repositories.
+    doomed: Vec<(StorePath, Digest)>,
     /// Layer links to be removed: found with their repository, when it is known what is marked there.
-    unlinked: Vec<(Name, Digest)>,
-}
-
-/// A repository's manifests, and what they name.
-#[derive(Default)]
-struct Graph {
-    /// By the name of its link, which is what others name it by.
-    named: BTreeMap<Digest, Named>,
-}
-
-#[derive(Default)]
-struct Named {
-    /// Where its bytes are, when that is not what its link is named.
-    content: Option<Digest>,
-    /// Layers, configs, children.
-    children: Vec<Digest>,
-    subject: Option<Digest>,
+    unlinked: Vec<(StorePath, Digest)>,
 }
 
 impl Collection<'_> {
-    async fn mark_repository(&mut self, name: &Name) -> Result<(), CollectError> {
-        (self.tell)(name.to_string());
-        let graph = self.read(name).await?;
+    async fn mark_repository(&mut self, repository: &StorePath) -> Result<(), CollectError> {
+        let name = shown(repository);
+        (self.tell)(name.to_owned());
+        if name.parse::<Name>().is_err() {
+            tracing::warn!(repository = %name, "not a name that is served here; its images stay");
+        }
+        let graph = self.read(repository).await?;
         let kept = if self.options.delete_untagged {
-            graph.reached_from(self.tagged(name).await?)
+            let mut roots = self.tagged(repository).await?;
+            let wanted = graph.manifests().map(|(digest, _)| digest);
+            roots.extend(wanted.filter(|it| self.wanted.contains(it)).cloned());
+            graph.reached_from(roots)
         } else {
-            graph.named.keys().cloned().collect()
+            graph.all()
         };
         let mut here = HashSet::new();
-        for (digest, named) in &graph.named {
+        for (digest, named) in graph.manifests() {
             if !kept.contains(digest) {
                 (self.tell)(format!("manifest eligible for deletion: {digest}"));
-                self.doomed.push((name.clone(), digest.clone()));
+                self.doomed.push((repository.clone(), digest.clone()));
                 continue;
             }
             (self.tell)(format!("{name}: marking manifest {digest} "));
             here.insert(digest.clone());
             here.extend(named.content.clone());
-            for child in &named.children {
+            for child in named.children() {
                 (self.tell)(format!("{name}: marking blob {child}"));
                 here.insert(child.clone());
             }
+            let elsewhere = named.manifests.iter().filter(|child| !graph.has(child));
+            self.wanted.extend(elsewhere.cloned());
         }
-        for digest in digests(self.store, &layout::layers(name)).await? {
-            if !here.contains(&digest) {
-                self.unlinked.push((name.clone(), digest));
-                continue;
-            }
-            // What a link holds is what it stands for, whatever its name.
-            let link = layout::layer_link(name, &digest);
-            self.marked.extend(follow(self.store, &link).await?);
-        }
+        self.mark_layers(repository, &here).await?;
         self.marked.extend(here);
         Ok(())
     }
 
+    /// What the repository's links to layers stand for, of those that are named.
+    async fn mark_layers(
+        &mut self,
+        repository: &StorePath,
+        here: &HashSet<Digest>,
+    ) -> Result<(), CollectError> {
+        for digest in walk::known_digests(self.store, &below(repository, LAYERS)?).await? {
+            if !here.contains(&digest) {
+                self.unlinked.push((repository.clone(), digest));
+                continue;
+            }
+            // What a link holds is what it stands for, whatever its name.
+            let link = below(repository, &format!("{LAYERS}/{}/link", at(&digest)))?;
+            match walk::linked(self.store, &link).await {
+                Ok(held) => self.marked.extend(held),
+                // A torn one can only have stood for the blob that is there under its name.
+                Err(CollectError::Doubtful { .. }) if self.has_blob(&digest).await? => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn has_blob(&self, digest: &Digest) -> Result<bool, CollectError> {
+        Ok(crate::link::exists(self.store, &layout::blob_data(digest)).await?)
+    }
+
     /// Every manifest of the repository.
-    async fn read(&self, name: &Name) -> Result<Graph, CollectError> {
+    async fn read(&self, repository: &StorePath) -> Result<Graph, CollectError> {
         let mut graph = Graph::default();
-        for revision in digests(self.store, &layout::revisions(name)).await? {
-            let link = layout::revision_link(name, &revision);
-            let Some(digest) = follow(self.store, &link).await? else {
+        for revision in walk::digests(self.store, &below(repository, REVISIONS)?).await? {
+            let link = below(repository, &format!("{REVISIONS}/{}/link", at(&revision)))?;
+            let Some(digest) = walk::linked(self.store, &link).await? else {
                 continue;
             };
-            let mut named = match self
-                .store
-                .get(&layout::blob_data(&digest), READ_LIMIT)
-                .await
-            {
-                // Its bytes are gone: there is nothing that it could name.
-                Err(StoreError::NotFound(_)) => Named::default(),
-                got => named_by(&got?).map_err(|reason| CollectError::Unreadable {
-                    repository: name.clone(),
-                    digest: digest.clone(),
-                    reason,
+            let data = layout::blob_data(&digest);
+            let mut named = match self.store.get(&data, READ_LIMIT).await {
+                // It could name anything; the storage may not be mounted.
+                Err(StoreError::NotFound(_)) => return Err(Doubt::NoBytes(digest).at(&link)),
+                got => Named::by(&got?).map_err(|reason| {
+                    let manifest = digest.clone();
+                    Doubt::Unreadable { manifest, reason }.at(&link)
                 })?,
             };
             named.content = (digest != revision).then_some(digest);
-            graph.named.insert(revision, named);
+            graph.add(revision, named);
         }
         Ok(graph)
     }
 
-    async fn tagged(&self, name: &Name) -> Result<Vec<Digest>, CollectError> {
+    /// What tags point to. A tag that nothing could have written still keeps what it points to.
+    async fn tagged(&self, repository: &StorePath) -> Result<Vec<Digest>, CollectError> {
         let mut tagged = Vec::new();
-        for tag in names(self.store, &layout::tags(name)).await? {
-            let Ok(tag) = tag.parse::<Tag>() else {
-                continue;
-            };
-            tagged.extend(follow(self.store, &layout::tag_current(name, &tag)).await?);
+        for (_, tag) in walk::directories(self.store, &below(repository, TAGS)?).await? {
+            tagged.extend(walk::linked(self.store, &below(&tag, "current/link")?).await?);
         }
         Ok(tagged)
     }
 
-    async fn sweep(mut self) -> Result<Collected, CollectError> {
-        let mut blobs = Vec::new();
-        for digest in self.all_blobs().await? {
-            if !self.marked.contains(&digest) {
-                blobs.push(digest);
-            }
+    fn dooms_what_is_wanted(&self) -> bool {
+        let mut doomed = self.doomed.iter();
+        doomed.any(|(_, digest)| self.wanted.contains(digest))
+    }
+
+    /// What is all of one half of a store without the other is not garbage: something is not mounted.
+    async fn check_whole(&self, repositories: &[StorePath]) -> Result<(), CollectError> {
+        if !walk::exists(self.store, &layout::repositories()).await? {
+            return Err(Doubt::NoStore.at(&layout::repositories()));
         }
+        let blobs = walk::exists(self.store, &layout::blobs()).await?;
+        if blobs && repositories.is_empty() && !self.all_blobs().await?.is_empty() {
+            return Err(Doubt::NoRepositories.at(&layout::repositories()));
+        }
+        if !blobs && !self.unlinked.is_empty() {
+            return Err(Doubt::NoStore.at(&layout::blobs()));
+        }
+        Ok(())
+    }
+
+    async fn sweep(mut self) -> Result<Collected, CollectError> {
+        let mut blobs = self.all_blobs().await?;
+        blobs.retain(|digest| !self.marked.contains(digest));
         let collected = Collected {
             marked: self.marked.len(),
             blobs: blobs.len(),
@@ -206,14 +221,16 @@ impl Collection<'_> {
             collected.marked, collected.blobs, collected.manifests
         ));
         // Links before what they lead to: cut off half way, nothing leads nowhere.
-        for (name, digest) in std::mem::take(&mut self.doomed) {
-            self.remove_manifest(&name, &digest).await?;
+        for (repository, digest) in std::mem::take(&mut self.doomed) {
+            self.remove_manifest(&repository, &digest).await?;
         }
-        for (name, digest) in std::mem::take(&mut self.unlinked) {
+        for (repository, digest) in std::mem::take(&mut self.unlinked) {
+            let name = shown(&repository);
             (self.tell)(format!(
                 "{name}: layer link eligible for deletion: {digest}"
             ));
-            self.remove(&layout::layer(&name, &digest)).await?;
+            let link = below(&repository, &format!("{LAYERS}/{}", at(&digest)))?;
+            self.remove(&link).await?;
         }
         for digest in blobs {
             (self.tell)(format!("blob eligible for deletion: {digest}"));
@@ -223,16 +240,17 @@ impl Collection<'_> {
     }
 
     /// With what the tags remember of it.
-    async fn remove_manifest(&self, name: &Name, digest: &Digest) -> Result<(), CollectError> {
-        for tag in names(self.store, &layout::tags(name)).await? {
-            let Ok(tag) = tag.parse::<Tag>() else {
-                continue;
-            };
-            if let Some(entry) = layout::tag_index(name, &tag, digest).parent() {
-                self.remove(&entry).await?;
-            }
+    async fn remove_manifest(
+        &self,
+        repository: &StorePath,
+        digest: &Digest,
+    ) -> Result<(), CollectError> {
+        for (_, tag) in walk::directories(self.store, &below(repository, TAGS)?).await? {
+            let entry = below(&tag, &format!("index/{}", at(digest)))?;
+            self.remove(&entry).await?;
         }
-        self.remove(&layout::revision(name, digest)).await
+        let revision = below(repository, &format!("{REVISIONS}/{}", at(digest)))?;
+        self.remove(&revision).await
     }
 
     async fn remove(&self, path: &StorePath) -> Result<(), CollectError> {
@@ -245,106 +263,42 @@ impl Collection<'_> {
         }
     }
 
+    /// What has another name than a blob's stays.
     async fn all_blobs(&self) -> Result<Vec<Digest>, CollectError> {
         let mut found = Vec::new();
         for algorithm in Algorithm::ALL {
-            let directory = joined(&layout::blobs(), algorithm.as_str())?;
-            for shard in names(self.store, &directory).await? {
-                for hex in names(self.store, &joined(&directory, &shard)?).await? {
-                    found.extend(Digest::from_parts(algorithm, &hex));
-                }
+            let directory = below(&layout::blobs(), algorithm.as_str())?;
+            for shard in walk::entries(self.store, &directory).await? {
+                let (true, Ok(shard)) = (shard.is_directory, directory.join(&shard.name)) else {
+                    continue;
+                };
+                let blobs = walk::entries(self.store, &shard).await?;
+                let blobs = blobs.iter();
+                found.extend(
+                    blobs.filter_map(|blob| Digest::from_parts(algorithm, &blob.name).ok()),
+                );
             }
         }
         Ok(found)
     }
 }
 
-impl Graph {
-    /// What tags lead to, what that names, and what refers to any of it.
-    fn reached_from(&self, tagged: Vec<Digest>) -> BTreeSet<Digest> {
-        let mut referrers: BTreeMap<&Digest, Vec<&Digest>> = BTreeMap::new();
-        for (digest, named) in &self.named {
-            if let Some(subject) = &named.subject {
-                referrers.entry(subject).or_default().push(digest);
-            }
-        }
-        let (mut reached, mut next) = (BTreeSet::new(), tagged);
-        while let Some(digest) = next.pop() {
-            let Some(named) = self.named.get(&digest) else {
-                continue;
-            };
-            if reached.contains(&digest) {
-                continue;
-            }
-            next.extend(named.children.iter().cloned());
-            let refer = referrers.get(&digest).into_iter().flatten();
-            next.extend(refer.map(|digest| (*digest).clone()));
-            reached.insert(digest);
-        }
-        reached
-    }
+/// A repository's name, served or not.
+fn shown(repository: &StorePath) -> &str {
+    let root = layout::repositories();
+    let below = repository.as_str().strip_prefix(root.as_str());
+    below.map_or(repository.as_str(), |name| name.trim_start_matches('/'))
 }
 
-/// What a manifest's bytes name, those of the first schema too.
-fn named_by(bytes: &[u8]) -> Result<Named, String> {
-    if let Some(layers) = Manifest::schema1_layers(bytes) {
-        return Ok(Named {
-            children: layers,
-            ..Named::default()
-        });
-    }
-    let manifest = Manifest::parse(bytes, None).map_err(|error| error.to_string())?;
-    let children = manifest.children();
-    let children = children
-        .iter()
-        .map(|child| child.descriptor().digest.clone())
-        .collect();
-    Ok(Named {
-        children,
-        subject: manifest.subject.map(|subject| subject.digest),
-        ..Named::default()
-    })
-}
-
-/// The digests whose directories lie below this one, one level down for each algorithm.
-async fn digests(store: &dyn Driver, directory: &StorePath) -> Result<Vec<Digest>, CollectError> {
-    let mut found = Vec::new();
-    for algorithm in Algorithm::ALL {
-        let directory = joined(directory, algorithm.as_str())?;
-        let names = names(store, &directory).await?;
-        found.extend(
-            names
-                .iter()
-                .filter_map(|hex| Digest::from_parts(algorithm, hex).ok()),
-        );
-    }
-    Ok(found)
-}
-
-/// All names in a directory; none when it does not exist.
-async fn names(store: &dyn Driver, directory: &StorePath) -> Result<Vec<String>, CollectError> {
-    let mut all: Vec<String> = Vec::new();
-    loop {
-        let after = all.last().map(String::as_str);
-        let page = match store.list(directory, after, PAGE).await {
-            Err(StoreError::NotFound(_)) => return Ok(all),
-            page => page?,
-        };
-        if page.is_empty() {
-            return Ok(all);
-        }
-        all.extend(page.into_iter().map(|entry| entry.name));
-    }
-}
-
-fn joined(directory: &StorePath, name: &str) -> Result<StorePath, CollectError> {
-    directory.join(name).map_err(|_strange| {
-        let source = std::io::Error::other("a name that no registry writes");
-        let what = format!("listing {directory}");
-        CollectError::from(StoreError::Io { what, source })
-    })
+/// A digest as directories.
+fn at(digest: &Digest) -> String {
+    format!("{}/{}", digest.algorithm(), digest.hex())
 }
 
 #[cfg(test)]
 #[path = "collect_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "collect_refusal_tests.rs"]
+mod refusal_tests;

@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use roadstead_metadata::{Command, Outcome, Segment, Timestamp};
+use roadstead_metadata::{Command, Outcome, Segment};
 use tokio_util::sync::CancellationToken;
 
 use crate::Registry;
@@ -76,24 +76,31 @@ impl Registry {
     }
 
     async fn discard_unheld(&self, places: &[String]) -> Result<usize, Error> {
-        // Once a command is logged, what was logged before it is known. This one ends no session.
-        let idle_since = Timestamp(0);
-        self.metadata.propose(Command::Purge { idle_since }).await?;
-        let unheld = self.metadata.unheld(places.to_vec()).await?;
+        let unheld = self.renounce(places.to_vec()).await?;
         self.store.discard(&unheld).await?;
         Ok(unheld.len())
+    }
+
+    /// Those of `places` that no upload holds, nor can take from now on.
+    pub(crate) async fn renounce(&self, places: Vec<String>) -> Result<Vec<String>, Error> {
+        match self.metadata.propose(Command::Renounce { places }).await? {
+            Outcome::Unheld { places } => Ok(places),
+            _other => Ok(Vec::new()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::SystemTime;
 
     use async_trait::async_trait;
     use roadstead_metadata::{
-        Home, Local, Metadata, SessionId, Standing, Unavailable, system_clock,
+        Home, Local, Metadata, Node, NodeId, Renewal, SessionId, Standing, Timestamp, Unavailable,
+        system_clock,
     };
     use roadstead_oci::{Algorithm, Name};
     use roadstead_storage::{Driver as _, Memory};
@@ -137,6 +144,12 @@ mod tests {
         }
         async fn unheld(&self, places: Vec<String>) -> Result<Vec<String>, Unavailable> {
             self.local.unheld(places).await
+        }
+        async fn renew(&self, node: NodeId, epoch: u64) -> Result<Renewal, Unavailable> {
+            self.local.renew(node, epoch).await
+        }
+        async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable> {
+            self.local.nodes().await
         }
         async fn now(&self) -> Result<Timestamp, Unavailable> {
             self.local.now().await

@@ -41,6 +41,9 @@ pub enum Error {
     TooManyTags { limit: usize },
     #[error("{0}")]
     Unsupported(&'static str),
+    /// There is no memory for it at the moment.
+    #[error("{0}: try again")]
+    Busy(&'static str),
     #[error(transparent)]
     Body(#[from] BodyError),
     #[error(transparent)]

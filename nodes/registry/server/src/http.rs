@@ -12,6 +12,7 @@ mod events;
 mod listings;
 mod location;
 mod login;
+mod long;
 mod manifests;
 mod query;
 mod referrers;
@@ -38,6 +39,7 @@ use budget::Budget;
 pub use debug::{Debug, Text, Vars, debug_router};
 use error::Failure;
 pub use events::Notices;
+use long::Lists;
 use request::Call;
 use route::{RawName, Route, Target};
 pub use via::OtherEnd;
@@ -68,6 +70,7 @@ pub(crate) struct Api {
     registry: Arc<Registry>,
     surface: Surface,
     manifests_in_memory: Budget,
+    lists: Lists,
 }
 
 /// The registry as a service.
@@ -77,6 +80,7 @@ pub fn router(registry: Arc<Registry>, surface: Surface) -> axum::Router {
         registry,
         surface,
         manifests_in_memory,
+        lists: Lists::new(),
     });
     axum::Router::new().fallback(answer).with_state(api)
 }
@@ -136,6 +140,9 @@ async fn dispatch(api: &Arc<Api>, call: Call, target: Target, body: Incoming) ->
     let writes = !matches!(call.method, Method::GET | Method::HEAD);
     if writes && api.registry.is_read_only() {
         return error::read_only();
+    }
+    if writes && !api.registry.lease().is_held() {
+        return error::no_lease();
     }
     if !writes {
         return handle(api, call, target, body).await;

@@ -19,6 +19,7 @@ mod pull;
 mod receive;
 mod referrers;
 mod remove;
+mod room;
 pub mod serve;
 mod session;
 mod tags;
@@ -29,27 +30,32 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use roadstead_metadata::{Command, Metadata, Outcome, Unavailable};
+use roadstead_cache::Cache;
+use roadstead_metadata::{Command, Lease, Metadata, Outcome, Unavailable};
 use roadstead_storage::Driver;
 use tokio_util::task::TaskTracker;
 
 pub use body::{Body, BodyError};
-pub use collect::{CollectError, CollectOptions, Collected, collect};
+pub use collect::{CollectError, CollectOptions, Collected, Doubt, collect};
 pub use error::Error;
 pub use maintenance::{Purging, Reclaimed};
-pub use options::{Limits, ManifestRules, Options, Platforms};
+pub use options::{Limits, ManifestRules, Options, Platforms, REDIRECT_FOR};
 
 /// One registry. Cheap to share behind an `Arc`.
 pub struct Registry {
     store: Arc<dyn Driver>,
     metadata: Arc<dyn Metadata>,
+    cache: Cache,
     options: Options,
     tokens: token::Tokens,
     referrers: referrers::Knowledge,
+    manifests_in_memory: room::Rooms,
+    turns: room::Turns,
     deletions: remove::Deletions,
     doubtful: doubtful::Doubtful,
     /// Refuses writes since somebody asked for it.
     read_only: AtomicBool,
+    lease: Lease,
     /// Work that goes on after its request was answered, or its client went away.
     background: TaskTracker,
 }
@@ -69,14 +75,46 @@ impl Registry {
         Ok(Self {
             store,
             metadata,
+            cache: Cache::of_manifests(roadstead_cache::Options::default().manifest_bytes),
             options,
             tokens: token::Tokens::new(&secret),
             referrers: referrers::Knowledge::default(),
+            manifests_in_memory: room::Rooms::of_kib(pull::MANIFESTS_IN_MEMORY),
+            turns: room::Turns::new(),
             deletions: remove::Deletions::default(),
             doubtful: doubtful::Doubtful::default(),
             read_only: AtomicBool::new(false),
+            lease: Lease::unlimited(),
             background: TaskTracker::new(),
         })
+    }
+
+    /// With this cache, instead of one that keeps manifests' bytes and nothing else.
+    #[must_use]
+    pub fn with_cache(self, cache: Cache) -> Self {
+        let registry = Self { cache, ..self };
+        registry.trust_if_alone();
+        registry
+    }
+
+    /// One of several nodes that serve the same store: it writes only while it holds this lease.
+    #[must_use]
+    pub fn with_lease(mut self, lease: Lease) -> Self {
+        self.lease = lease;
+        self.trust_if_alone();
+        self
+    }
+
+    /// Nodes do not hear of each other's deletions: what exists is asked of the store.
+    fn trust_if_alone(&self) {
+        if !self.lease.is_unlimited() {
+            self.cache.trust(false);
+        }
+    }
+
+    /// Whether this process may write, and should be sent requests.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
     }
 
     pub fn options(&self) -> &Options {

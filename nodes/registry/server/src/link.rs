@@ -42,14 +42,14 @@ impl Registry {
 
     /// Links a blob that is stored and durable. Durable when it returns.
     pub(crate) async fn link_blob(&self, name: &Name, digest: &Digest) -> Result<(), Error> {
-        let link = layout::layer_link(name, digest);
-        if self.linked_blob(name, digest).await?.as_ref() == Some(digest) {
-            match self.store.settle(std::slice::from_ref(&link)).await {
-                Err(StoreError::NotFound(_)) => {}
-                settled => return Ok(settled?),
-            }
-        }
-        Ok(self.store.put(vec![link_to(link, digest)]).await?)
+        let link = link_to(layout::layer_link(name, digest), digest);
+        Ok(self.store.ensure(vec![link]).await?)
+    }
+
+    /// What a link points to, durable where another request may have just written it.
+    pub(crate) async fn follow_settled(&self, link: &StorePath) -> Result<Option<Digest>, Error> {
+        let got = self.store.get_settled(link, layout::LINK_LIMIT).await;
+        held_by(link, got)
     }
 
     pub(crate) async fn exists(&self, path: &StorePath) -> Result<bool, Error> {
@@ -59,11 +59,18 @@ impl Registry {
 
 /// What a link points to, in any store.
 pub(crate) async fn follow(store: &dyn Driver, link: &StorePath) -> Result<Option<Digest>, Error> {
-    match store.get(link, layout::LINK_LIMIT).await {
+    held_by(link, store.get(link, layout::LINK_LIMIT).await)
+}
+
+/// The digest that a link holds.
+pub(crate) fn pointed_to(content: &[u8]) -> Option<Digest> {
+    std::str::from_utf8(content).ok()?.trim_end().parse().ok()
+}
+
+fn held_by(link: &StorePath, got: Result<Bytes, StoreError>) -> Result<Option<Digest>, Error> {
+    match got {
         Ok(content) => {
-            let digest = std::str::from_utf8(&content)
-                .ok()
-                .and_then(|text| text.trim_end().parse().ok());
+            let digest = pointed_to(&content);
             if digest.is_none() {
                 tracing::warn!(%link, "a link does not hold a digest and counts as absent");
             }

@@ -26,6 +26,22 @@ pub struct Purging {
     pub interval: Duration,
 }
 
+/// The first purge comes at a random time within this, so that many registries do not purge at once: the reference's.
+const FIRST_PURGE_WITHIN: Duration = Duration::from_hours(1);
+
+impl Purging {
+    /// When the first purge comes; `random` is from 0 up to 1. In whole minutes, as the reference says it, unless purges
+    /// are to come more often than that lets them begin.
+    pub fn first(&self, random: f64) -> Duration {
+        if self.interval < FIRST_PURGE_WITHIN {
+            let millis = self.interval.mul_f64(random).as_millis();
+            return Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX));
+        }
+        let first = FIRST_PURGE_WITHIN.mul_f64(random);
+        Duration::from_mins(first.as_secs() / 60)
+    }
+}
+
 /// What a clean-up found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reclaimed {
@@ -48,7 +64,12 @@ impl Registry {
             let places = self.store.staged(before, after.as_deref(), PAGE).await?;
             let Some(last) = places.last() else { break };
             after = Some(last.clone());
+            // Looked at first: a commit for what is held would be a large one.
             let orphans = self.metadata.unheld(places).await?;
+            if orphans.is_empty() {
+                continue;
+            }
+            let orphans = self.renounce(orphans).await?;
             staged_places += orphans.len();
             self.store.discard(&orphans).await?;
         }
@@ -272,6 +293,20 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(bench.append(after).await.unwrap().state.offset, 5);
+    }
+
+    #[test]
+    fn the_first_purge_comes_within_an_hour_and_within_the_interval() {
+        let first = |interval, random| {
+            let age = Duration::from_hours(168);
+            Purging { age, interval }.first(random)
+        };
+        let (day, second) = (Duration::from_hours(24), Duration::from_secs(1));
+        assert_eq!(first(day, 0.0), Duration::ZERO);
+        assert_eq!(first(day, 0.51), Duration::from_mins(30));
+        assert_eq!(first(day, 0.999_999), Duration::from_mins(59));
+        assert_eq!(first(second, 0.5), Duration::from_millis(500));
+        assert!(first(second, 0.999_999) <= second);
     }
 
     #[tokio::test]

@@ -1,6 +1,10 @@
 //! Pushing a manifest: check what it names, store it, then let tags point to it.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
+use roadstead_cache::{Descriptor as Known, Key};
+use roadstead_metadata::Unavailable;
 use roadstead_oci::{
     Algorithm, Child, Descriptor, Digest, Manifest, MediaType, Name, Reference, Tag,
 };
@@ -19,6 +23,9 @@ const AT_ONCE: usize = 16;
 
 /// References told to be missing, at most: each is an error of its own in the answer.
 const MISSING_TOLD: usize = 100;
+
+/// How often a push begins again that other nodes' deletions undo.
+const ATTEMPTS: usize = 8;
 
 /// A manifest as a client sends it.
 #[derive(Debug)]
@@ -72,7 +79,16 @@ impl Registry {
         tags.sort_unstable();
         tags.dedup();
         self.check_children(name, &manifest).await?;
-        self.store_tagged(name, &digest, &tags, bytes).await?;
+        let ticket = self.cache.begin();
+        self.store_tagged(name, &digest, &tags, bytes.clone())
+            .await?;
+        self.cache.keep_manifest(&digest, &bytes);
+        let known = Known {
+            size: bytes.len() as u64,
+            media_type: Cow::Owned(manifest.media_type.as_str().to_owned()),
+        };
+        let key = Key::manifest(name, &digest);
+        self.cache.learn(ticket, &key, &known);
         Ok(Pushed {
             digest,
             media_type: manifest.media_type,
@@ -89,14 +105,24 @@ impl Registry {
         bytes: Bytes,
     ) -> Result<(), Error> {
         let _no_deletion = self.deletions.held_off(name).await;
-        self.store_manifest(name, digest, tags, bytes).await?;
-        let current = tags
-            .iter()
-            .map(|tag| link_to(layout::tag_current(name, tag), digest));
-        let put = self.store.put(current.collect()).await;
-        // Also after a failure: any of them may point there.
-        self.deletions.tell(name, digest, tags);
-        Ok(put?)
+        for _attempt in 0..ATTEMPTS {
+            self.store_manifest(name, digest, tags, bytes.clone())
+                .await?;
+            let current = tags
+                .iter()
+                .map(|tag| link_to(layout::tag_current(name, tag), digest));
+            let put = self.store.put(current.collect()).await;
+            // Also after a failure: any of them may point there.
+            self.deletions.tell(name, digest, tags);
+            put?;
+            // Another node may have deleted the manifest meanwhile, and looked for its tags before they were there.
+            if self.lease.is_unlimited()
+                || self.linked_manifest(name, digest).await?.as_ref() == Some(digest)
+            {
+                return Ok(());
+            }
+        }
+        Err(Unavailable::because("the manifest is being deleted again and again").into())
     }
 
     async fn store_manifest(
@@ -106,26 +132,15 @@ impl Registry {
         tags: &[Tag],
         bytes: Bytes,
     ) -> Result<(), Error> {
-        let data = layout::blob_data(digest);
-        let mut writes = Vec::new();
-        // Written again in all other cases: what lies there may be torn, if another registry left it.
-        let is_whole = self
-            .manifest_bytes(digest)
-            .await?
-            .is_some_and(|stored| stored == bytes);
-        if !is_whole {
-            writes.push(Put {
-                path: data.clone(),
-                content: bytes,
-            });
-        }
+        // What lies there may be torn, if another registry left it; then it is written again.
+        let data = self.store.ensure(vec![Put {
+            path: layout::blob_data(digest),
+            content: bytes,
+        }]);
         let links = std::iter::once(layout::revision_link(name, digest))
             .chain(tags.iter().map(|tag| layout::tag_index(name, tag, digest)));
-        writes.extend(links.map(|link| link_to(link, digest)));
-        self.store.put(writes).await?;
-        if is_whole {
-            self.store.settle(&[data]).await?;
-        }
+        let links = links.map(|link| link_to(link, digest)).collect();
+        tokio::try_join!(data, self.store.put(links))?;
         Ok(())
     }
 
@@ -184,24 +199,18 @@ impl Registry {
     }
 
     pub(crate) async fn settle_blob(&self, name: &Name, digest: &Digest) -> Result<bool, Error> {
-        match self.linked_blob(name, digest).await? {
-            Some(found) => {
-                self.settled(&[layout::layer_link(name, digest), layout::blob_data(&found)])
-                    .await
-            }
-            None => Ok(false),
-        }
+        self.settle_linked(layout::layer_link(name, digest)).await
     }
 
     async fn settle_manifest(&self, name: &Name, digest: &Digest) -> Result<bool, Error> {
-        match self.linked_manifest(name, digest).await? {
-            Some(found) => {
-                self.settled(&[
-                    layout::revision_link(name, digest),
-                    layout::blob_data(&found),
-                ])
-                .await
-            }
+        self.settle_linked(layout::revision_link(name, digest))
+            .await
+    }
+
+    /// Whether a link is there, and what it points to; if so, both are durable.
+    async fn settle_linked(&self, link: StorePath) -> Result<bool, Error> {
+        match self.follow_settled(&link).await? {
+            Some(found) => self.settled(&[layout::blob_data(&found)]).await,
             None => Ok(false),
         }
     }

@@ -1,5 +1,6 @@
 //! Mounting: a blob that is stored already becomes one of another repository's, without its bytes being sent.
 
+use roadstead_cache::Key;
 use roadstead_oci::{Digest, Name};
 use roadstead_storage::{Error as StoreError, layout};
 
@@ -15,9 +16,14 @@ impl Registry {
         digest: &Digest,
         from: Option<&Name>,
     ) -> Result<bool, Error> {
+        let ticket = self.cache.begin();
+        let known = match from {
+            Some(from) => self.cache.find(&Key::blob(from, digest)).await,
+            None => None,
+        };
         let found = match from {
-            Some(from) => self.linked_blob(from, digest).await?,
-            None => Some(digest.clone()),
+            Some(from) if known.is_none() => self.linked_blob(from, digest).await?,
+            _ => Some(digest.clone()),
         };
         let Some(found) = found.filter(|found| found == digest) else {
             return Ok(false);
@@ -28,6 +34,9 @@ impl Registry {
             Err(error) => return Err(error.into()),
         }
         self.link_blob(name, &found).await?;
+        if let Some(known) = known {
+            self.cache.learn(ticket, &Key::blob(name, digest), &known);
+        }
         Ok(true)
     }
 }

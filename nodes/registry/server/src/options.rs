@@ -6,6 +6,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use regex::Regex;
 
+/// How long a client may begin to read where it was sent: the reference's.
+pub const REDIRECT_FOR: Duration = Duration::from_mins(20);
+
 /// How a registry behaves. The defaults are those of the reference's configuration file, without one.
 #[derive(Clone)]
 pub struct Options {
@@ -13,6 +16,8 @@ pub struct Options {
     pub delete_enabled: bool,
     /// Refuses everything that writes.
     pub read_only: bool,
+    /// Clients are sent to the store for the bytes of blobs, where it gives URLs for them, which are good for this long.
+    pub redirects: Option<Duration>,
     /// Scheme and host that clients are sent to, as in `https://registry.example.com`; else what they asked for.
     pub host: Option<String>,
     /// What all routes lie under: `/`, or `/path/`.
@@ -75,6 +80,7 @@ impl Default for Options {
         Self {
             delete_enabled: false,
             read_only: false,
+            redirects: Some(REDIRECT_FOR),
             host: None,
             prefix: "/".to_owned(),
             relative_urls: false,

@@ -14,6 +14,7 @@ use roadstead_storage::{Error as StoreError, StorePath, layout};
 
 use crate::Registry;
 use crate::error::Error;
+use crate::room::{SMALL, Turn};
 use crate::tags::Page;
 
 /// Repositories remembered at a time.
@@ -141,6 +142,7 @@ impl Registry {
         name: &Name,
         query: Query<'_>,
     ) -> Result<Page<Descriptor>, Error> {
+        let turn = self.turns.long_referrers();
         let fallback = self.fallback(name, query.subject).await?;
         let known = self.known(name).await?;
         let (mut page, mut bytes) = (Page::default(), 0);
@@ -153,18 +155,21 @@ impl Registry {
             after = After::Digest(last.clone());
             let looks = candidates
                 .into_iter()
-                .map(|(digest, source)| self.if_referrer(name, &query, digest, source));
+                .map(|(digest, source)| self.if_referrer(name, &query, digest, source, &turn));
             for descriptor in futures::future::try_join_all(looks)
                 .await?
                 .into_iter()
                 .flatten()
             {
-                bytes += serde_json::to_vec(&descriptor).map_or(0, |json| json.len());
+                bytes += written_length(&descriptor);
                 if page.items.len() >= query.limit || (bytes > ANSWER && !page.items.is_empty()) {
                     page.more = true;
                     return Ok(page);
                 }
                 page.items.push(descriptor);
+            }
+            if bytes > SMALL {
+                turn.take().await?;
             }
         }
     }
@@ -177,6 +182,7 @@ impl Registry {
         query: &Query<'_>,
         digest: Digest,
         source: Source,
+        turn: &Turn<'_>,
     ) -> Result<Option<Descriptor>, Error> {
         if self.linked_manifest(name, &digest).await?.is_none() {
             return Ok(None);
@@ -184,7 +190,7 @@ impl Registry {
         let Some(View {
             subject,
             descriptor: Some(descriptor),
-        }) = self.view(&digest).await?
+        }) = self.view(&digest, Some(turn)).await?
         else {
             return Ok(None);
         };
@@ -248,7 +254,8 @@ impl Registry {
                 .filter(|digest| !known.looked_at.contains(digest));
             let new: Vec<Digest> = new.collect();
             for some in new.chunks(AT_ONCE) {
-                let views = futures::future::try_join_all(some.iter().map(|new| self.view(new)));
+                let views =
+                    futures::future::try_join_all(some.iter().map(|new| self.view(new, None)));
                 for (digest, view) in some.iter().zip(views.await?) {
                     all_read &= view.is_some();
                     known.remember(digest, view);
@@ -264,8 +271,8 @@ impl Registry {
     }
 
     /// What a stored manifest is as a referrer. `None` when its bytes are not there.
-    async fn view(&self, digest: &Digest) -> Result<Option<View>, Error> {
-        let Some(bytes) = self.manifest_bytes(digest).await? else {
+    async fn view(&self, digest: &Digest, turn: Option<&Turn<'_>>) -> Result<Option<View>, Error> {
+        let Some(bytes) = self.manifest_bytes_in(digest, turn).await? else {
             return Ok(None);
         };
         let Ok(manifest) = Manifest::parse(&bytes, None) else {
@@ -302,6 +309,23 @@ impl Registry {
         }
         Ok(BTreeMap::new())
     }
+}
+
+/// Bytes of a descriptor in an answer.
+fn written_length(descriptor: &Descriptor) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, descriptor).map_or(0, |()| count.0)
 }
 
 /// The next few manifests that may be referrers, in the order of their digests.

@@ -3,12 +3,15 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+use roadstead_cache::Key;
 use roadstead_oci::{Digest, Name, Tag};
-use roadstead_storage::{Error as StoreError, layout};
+use roadstead_storage::{Error as StoreError, StorePath, layout};
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::Registry;
 use crate::error::Error;
+use crate::link::pointed_to;
 
 /// Repositories that share a lock. A deletion holds up the pushes of those few.
 const STRIPES: usize = 256;
@@ -114,15 +117,29 @@ impl Registry {
             return Err(unknown());
         }
         self.remove_tags_of(name, digest).await?;
-        let _alone = self.deletions.of(name).write().await;
+        let alone = self.deletions.of(name).write().await;
         let pushed_since = std::mem::take(&mut *lock(&under_way.deletion.tagged));
         for tag in pushed_since {
             self.remove_if_tag_of(name, digest, &tag).await?;
         }
-        match self.store.remove(&link).await {
-            Err(StoreError::NotFound(_)) => Err(unknown()),
-            removed => Ok(removed?),
+        match self.remove_known(&Key::manifest(name, digest), &link).await {
+            Err(StoreError::NotFound(_)) => return Err(unknown()),
+            removed => removed?,
         }
+        drop(alone);
+        if !self.lease.is_unlimited() {
+            // Other nodes may have tagged it since the look; from now on, a push there finds the manifest gone.
+            self.remove_tags_of(name, digest).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a link. Whatever comes of it, nothing that was known of what it led to is believed afterwards.
+    async fn remove_known(&self, key: &Key, link: &StorePath) -> Result<(), StoreError> {
+        let removal = self.cache.removing(key).await;
+        let removed = self.store.remove(link).await;
+        removal.end().await;
+        removed
     }
 
     async fn remove_tags_of(&self, name: &Name, digest: &Digest) -> Result<(), Error> {
@@ -156,36 +173,59 @@ impl Registry {
         Ok(current.as_ref() == Some(digest))
     }
 
-    /// Removes a tag unless it has moved on. The lock is held.
+    /// Removes a tag unless it has moved on: the store looks again in the moment in which it goes.
     async fn remove_if_tag_of(&self, name: &Name, digest: &Digest, tag: &Tag) -> Result<(), Error> {
-        if !self.is_tag_of(name, digest, tag).await? {
+        let link = layout::tag_current(name, tag);
+        let Some(content) = self.link_content(&link).await? else {
             return Ok(());
+        };
+        if pointed_to(&content).as_ref() == Some(digest)
+            && self.store.remove_if(&link, &content).await?
+        {
+            self.forget_tag(name, tag).await?;
         }
-        match self.store.remove(&layout::tag(name, tag)).await {
-            Err(StoreError::NotFound(_)) => Ok(()),
-            removed => Ok(removed?),
-        }
+        Ok(())
     }
 
     /// Removes a tag; the manifest stays, and other tags on it.
     pub(crate) async fn remove_tag(&self, name: &Name, tag: &Tag) -> Result<(), Error> {
         self.check_deletion()?;
-        let unknown = || Error::ManifestUnknown {
-            name: name.clone(),
-            reference: tag.to_string(),
+        let link = layout::tag_current(name, tag);
+        let Some(content) = self.link_content(&link).await? else {
+            return Err(Error::ManifestUnknown {
+                name: name.clone(),
+                reference: tag.to_string(),
+            });
         };
-        if !self.exists(&layout::tag_current(name, tag)).await? {
-            return Err(unknown());
+        // One that moved meanwhile was pushed after it was removed.
+        if self.store.remove_if(&link, &content).await? {
+            self.forget_tag(name, tag).await?;
         }
-        match self.store.remove(&layout::tag(name, tag)).await {
-            Err(StoreError::NotFound(_)) => Err(unknown()),
-            removed => Ok(removed?),
+        Ok(())
+    }
+
+    /// What the reference remembers of a tag that is gone. Nobody reads it without the tag: one that is pushed again at
+    /// the same time may lose some of it.
+    async fn forget_tag(&self, name: &Name, tag: &Tag) -> Result<(), Error> {
+        match self.store.remove(&layout::tag_indexes(name, tag)).await {
+            Ok(()) | Err(StoreError::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(self.store.prune(&layout::tag(name, tag)).await?)
+    }
+
+    async fn link_content(&self, link: &StorePath) -> Result<Option<Bytes>, Error> {
+        match self.store.get(link, layout::LINK_LIMIT).await {
+            Ok(content) => Ok(Some(content)),
+            Err(StoreError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 
     pub(crate) async fn remove_blob(&self, name: &Name, digest: &Digest) -> Result<(), Error> {
         self.check_deletion()?;
-        match self.store.remove(&layout::layer_link(name, digest)).await {
+        let link = layout::layer_link(name, digest);
+        match self.remove_known(&Key::blob(name, digest), &link).await {
             Err(StoreError::NotFound(_)) => Err(Error::BlobUnknown {
                 name: name.clone(),
                 digest: digest.clone(),

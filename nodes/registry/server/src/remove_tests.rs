@@ -83,6 +83,9 @@ impl Driver for Stopping {
     async fn remove(&self, path: &StorePath) -> Result<()> {
         self.store.remove(path).await
     }
+    async fn remove_if(&self, path: &StorePath, content: &[u8]) -> Result<bool> {
+        self.store.remove_if(path, content).await
+    }
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>> {
         self.store.stage(hint).await
     }

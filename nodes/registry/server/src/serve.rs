@@ -4,6 +4,8 @@ mod answers;
 mod seats;
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::Request;
@@ -42,6 +44,9 @@ const HANDSHAKE_WITHIN: Duration = Duration::from_secs(20);
 
 /// How often it is looked whether a connection that should leave has nothing under way.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// A request that a client sent before it knew of a drain arrives within this, or the client asks again elsewhere.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(1);
 
 /// After an error that is not about one connection (out of file descriptors, say).
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -92,8 +97,10 @@ pub async fn serve(
         drain,
         cut_off: CancellationToken::new(),
     };
+    let distrust = Distrust::default();
     let accepting = listeners.into_iter().map(|listener| {
         let serving = Serving {
+            distrust: distrust.clone(),
             tls: tls.clone(),
             builder: builder(&options),
             service: service.clone(),
@@ -118,9 +125,29 @@ pub async fn serve(
     }
 }
 
+/// Clients that do not trust the certificate: the first is told of in full, since somebody has to do something about it.
+#[derive(Clone, Default)]
+struct Distrust(Arc<AtomicBool>);
+
+impl Distrust {
+    fn tell(&self, peer: &Peer) {
+        if self.0.swap(true, Ordering::Relaxed) {
+            tracing::debug!(%peer, "a client does not trust the certificate");
+        } else {
+            tracing::warn!(
+                %peer,
+                "a client does not trust the certificate: where it is signed by an authority of your own, give that \
+                 authority's certificate to each client (docker: /etc/docker/certs.d/HOST:PORT/ca.crt); where an \
+                 intermediate is missing, append it to http.tls.certificate"
+            );
+        }
+    }
+}
+
 /// What each connection is served with.
 #[derive(Clone)]
 struct Serving {
+    distrust: Distrust,
     tls: Option<Tls>,
     builder: Builder<TokioExecutor>,
     service: axum::Router,
@@ -183,6 +210,7 @@ impl Connection {
                 tracing::debug!(peer = %self.peer, "plain HTTP came where TLS is spoken");
                 client.refuse(HANDSHAKE_WITHIN).await;
             }
+            Err(AcceptError::Distrusted) => self.serving.distrust.tell(&self.peer),
             Err(error) => {
                 tracing::debug!(peer = %self.peer, %error, "a TLS handshake failed");
             }
@@ -223,6 +251,7 @@ impl Connection {
                     service,
                     options,
                     end,
+                    distrust: _,
                 },
         } = self;
         let other_end = OtherEnd {
@@ -242,9 +271,11 @@ impl Connection {
             () = asked_to_leave(&seat) => return,
             () = end.drain.cancelled() => {
                 serving.as_mut().graceful_shutdown();
-                match end.cut_off.run_until_cancelled(serving).await {
-                    Some(ended) => ended,
-                    None => return,
+                tokio::select! {
+                    ended = &mut serving => ended,
+                    () = end.cut_off.cancelled() => return,
+                    () = seat.answers.all_stalled(options.stalled_after) => return,
+                    () = has_nothing_under_way(&seat) => return,
                 }
             }
         };
@@ -258,6 +289,19 @@ impl Connection {
 async fn asked_to_leave(seat: &Seat) {
     seat.leave.cancelled().await;
     while seat.answers.idle_for().is_none() {
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+    }
+}
+
+/// Ends when, in a drain, the client asks for nothing: it may have sent half of a request's head, or speak HTTP/2 and say
+/// nothing. What it sent before the drain began has time to arrive.
+async fn has_nothing_under_way(seat: &Seat) {
+    tokio::time::sleep(ARRIVES_WITHIN).await;
+    while seat
+        .answers
+        .idle_for()
+        .is_none_or(|idle| idle < ARRIVES_WITHIN)
+    {
         tokio::time::sleep(LOOK_AGAIN_AFTER).await;
     }
 }

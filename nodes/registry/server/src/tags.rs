@@ -10,6 +10,9 @@ use crate::error::Error;
 /// Looked at together.
 const AT_ONCE: usize = 16;
 
+/// Entries whose looks are prepared together.
+const STEP: usize = 1000;
+
 /// A page of names, and whether there are more behind it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Page<T> {
@@ -50,32 +53,41 @@ impl Registry {
             limit.saturating_add(1)
         };
         let (mut tags, mut after) = (Vec::new(), last.map(str::to_owned));
+        let (mut step, turn) = (wanted.min(STEP), self.turns.long_list());
         while tags.len() < wanted {
             let entries = match self
                 .store
-                .list(&layout::tags(name), after.as_deref(), wanted - tags.len())
+                .list(&layout::tags(name), after.as_deref(), step)
                 .await
             {
                 Err(StoreError::NotFound(_)) => break,
                 entries => entries?,
             };
             let Some(end) = entries.last() else { break };
+            let is_long = entries.len() >= step;
             after = Some(end.name.clone());
-            let looks: Vec<_> = entries
-                .into_iter()
-                .map(|entry| self.complete_tag(name, entry.name))
-                .collect();
-            let found: Vec<Option<Tag>> = futures::stream::iter(looks)
-                .buffered(AT_ONCE)
-                .try_collect()
-                .await?;
-            tags.extend(found.into_iter().flatten());
+            // A look takes some hundred bytes before it has begun.
+            for some in entries.chunks(STEP) {
+                let looks: Vec<_> = some
+                    .iter()
+                    .map(|entry| self.complete_tag(name, &entry.name))
+                    .collect();
+                let found: Vec<Option<Tag>> = futures::stream::iter(looks)
+                    .buffered(AT_ONCE)
+                    .try_collect()
+                    .await?;
+                tags.extend(found.into_iter().flatten());
+            }
+            step = wanted.saturating_sub(tags.len());
+            if is_long && step > 0 {
+                turn.take().await?;
+            }
         }
         Ok(Page::cut(tags, limit))
     }
 
     /// A tag that is being written, or was left half written, has no current link and is not one yet.
-    async fn complete_tag(&self, name: &Name, entry: String) -> Result<Option<Tag>, Error> {
+    async fn complete_tag(&self, name: &Name, entry: &str) -> Result<Option<Tag>, Error> {
         let Ok(tag) = entry.parse::<Tag>() else {
             return Ok(None);
         };

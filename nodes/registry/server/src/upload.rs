@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use roadstead_metadata::{Command, FRESH_FOR, Origin, Outcome, Segment, SessionId};
+use roadstead_cache::{Descriptor, Key};
+use roadstead_metadata::{Command, FRESH_FOR, Origin, Outcome, Segment, SessionId, Unavailable};
 use roadstead_oci::{Algorithm, ContentRange, Digest, Hasher, Name};
 use roadstead_storage::{Error as StoreError, Staged, layout};
 
@@ -365,6 +366,7 @@ impl Registry {
         digest: &Digest,
         segments: &[Segment],
     ) -> Result<(), Error> {
+        let ticket = self.cache.begin();
         let staged: Vec<Staged> = segments
             .iter()
             .map(|Segment { place, length }| Staged {
@@ -375,7 +377,11 @@ impl Registry {
         self.store
             .publish(&staged, &layout::blob_data(digest))
             .await?;
-        self.link_blob(name, digest).await
+        self.link_blob(name, digest).await?;
+        let size = segments.iter().map(|segment| segment.length).sum();
+        let key = Key::blob(name, digest);
+        self.cache.learn(ticket, &key, &Descriptor::of_blob(size));
+        Ok(())
     }
 
     /// Records that the session is over. Nobody waits for it: until it is recorded, asking again finds the blob.
@@ -436,6 +442,9 @@ fn check_digest(content: &Digest, said: &Digest) -> Result<(), Error> {
 fn refusal(outcome: Outcome) -> Error {
     match outcome {
         Outcome::Conflict { offset } => Error::RangeInvalid { offset },
+        Outcome::Renounced => {
+            Unavailable::because("the upload's bytes were given up meanwhile").into()
+        }
         Outcome::TooManySegments => {
             Error::UploadInvalid("the upload has too many chunks: send larger ones")
         }

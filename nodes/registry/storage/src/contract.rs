@@ -5,6 +5,9 @@
     reason = "a suite of assertions, which only tests compile"
 )]
 
+mod ensured;
+mod removing;
+
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
@@ -23,23 +26,46 @@ pub enum Removed {
     MayBreak,
 }
 
+/// What stores of a kind promise, beyond what all do.
+#[derive(Debug, Clone, Copy)]
+pub struct Promises {
+    pub removed: Removed,
+    /// A file that is put while another writer removes the one before it is never removed instead.
+    pub removes_only_what_was_seen: bool,
+    /// A directory in which there is no file any more is not listed.
+    pub forgets_empty_directories: bool,
+}
+
 /// Runs the whole suite; `make` gives an empty store each time.
 pub async fn check(make: &(dyn Fn() -> Box<dyn Driver> + Sync)) {
-    check_with(make, Removed::Stays).await;
+    let all = Promises {
+        removed: Removed::Stays,
+        removes_only_what_was_seen: true,
+        forgets_empty_directories: true,
+    };
+    check_with(make, all).await;
 }
 
 /// Runs the whole suite against a store of that kind.
-pub async fn check_with(make: &(dyn Fn() -> Box<dyn Driver> + Sync), removed: Removed) {
+pub async fn check_with(make: &(dyn Fn() -> Box<dyn Driver> + Sync), promises: Promises) {
     small_files(&*make()).await;
+    ensured::small_files(&*make()).await;
     absence(&*make()).await;
     listing(&*make()).await;
-    removal(&*make()).await;
+    removing::removal(&*make()).await;
     staging(&*make()).await;
     publishing(&*make()).await;
     publishing_what_is_damaged(&*make()).await;
-    reading(&*make(), removed).await;
+    reading(&*make(), promises.removed).await;
     atomicity(make()).await;
-    racing_removals(make()).await;
+    removing::racing_removals(make()).await;
+    removing::removal_of_what_was_seen(&*make()).await;
+    if promises.forgets_empty_directories {
+        removing::empty_directories(&*make()).await;
+    }
+    if promises.removes_only_what_was_seen {
+        removing::racing_replacements(&*make()).await;
+    }
 }
 
 fn path(text: &str) -> StorePath {
@@ -185,31 +211,6 @@ async fn listing(driver: &dyn Driver) {
             .await
             .expect("nothing asked"),
         []
-    );
-}
-
-async fn removal(driver: &dyn Driver) {
-    put(driver, "/r/one", b"1").await;
-    put(driver, "/r/tree/x/y", b"2").await;
-    put(driver, "/r/tree/z", b"3").await;
-    put(driver, "/r/tree-beside", b"4").await;
-    driver
-        .remove(&path("/r/tree"))
-        .await
-        .expect("a tree is removed");
-    is_absent(driver.stat(&path("/r/tree"))).await;
-    is_absent(driver.get(&path("/r/tree/x/y"), 10)).await;
-    assert_eq!(get(driver, "/r/tree-beside").await, "4", "neighbours stay");
-    driver
-        .remove(&path("/r/one"))
-        .await
-        .expect("a file is removed");
-    is_absent(driver.get(&path("/r/one"), 10)).await;
-    put(driver, "/r/tree/x/y", b"5").await;
-    assert_eq!(
-        get(driver, "/r/tree/x/y").await,
-        "5",
-        "what was removed can be written again"
     );
 }
 
@@ -442,45 +443,4 @@ async fn atomicity(driver: Box<dyn Driver>) {
     for writer in writers {
         writer.await.expect("no writer failed");
     }
-}
-
-/// A write that was answered is there, unless a removal came after it.
-async fn racing_removals(driver: Box<dyn Driver>) {
-    let driver: std::sync::Arc<dyn Driver> = driver.into();
-    let (tree, leaf) = (path("/race/tree"), path("/race/tree/sub/leaf"));
-    let remover = {
-        let (driver, tree) = (std::sync::Arc::clone(&driver), tree.clone());
-        tokio::spawn(async move {
-            for _ in 0..100 {
-                match driver.remove(&tree).await {
-                    Ok(()) | Err(Error::NotFound(_)) => tokio::task::yield_now().await,
-                    Err(error) => panic!("a removal failed: {error}"),
-                }
-            }
-        })
-    };
-    for _ in 0..100 {
-        driver
-            .put(vec![Put {
-                path: leaf.clone(),
-                content: "x".into(),
-            }])
-            .await
-            .expect("written into a vanishing tree");
-    }
-    remover.await.expect("no removal failed");
-    driver
-        .put(vec![Put {
-            path: leaf.clone(),
-            content: "last".into(),
-        }])
-        .await
-        .expect("written");
-    assert_eq!(
-        driver
-            .get(&leaf, 10)
-            .await
-            .expect("nothing was removed since"),
-        "last"
-    );
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -28,6 +28,13 @@ pub trait Driver: Send + Sync + fmt::Debug {
     /// A small file, whole.
     async fn get(&self, path: &StorePath, limit: usize) -> Result<Bytes, Error>;
 
+    /// A small file, whole, that some other request may have just written: durable when it is read.
+    async fn get_settled(&self, path: &StorePath, limit: usize) -> Result<Bytes, Error> {
+        let content = self.get(path, limit).await?;
+        self.settle(std::slice::from_ref(path)).await?;
+        Ok(content)
+    }
+
     /// A file to read from. What is read is what it was, also when it is replaced or removed meanwhile; where the store
     /// keeps nothing for its readers, the stream then ends with an error, never with other bytes or too few.
     async fn open(&self, path: &StorePath) -> Result<Opened, Error>;
@@ -36,9 +43,38 @@ pub trait Driver: Send + Sync + fmt::Debug {
     /// failure or a crash any of them may be there.
     async fn put(&self, writes: Vec<Put>) -> Result<(), Error>;
 
+    /// Makes these small files be there, as [`put`](Self::put) does. What is there with that content may be left as it
+    /// is, where looking costs less than writing.
+    async fn ensure(&self, writes: Vec<Put>) -> Result<(), Error> {
+        let mut absent = Vec::new();
+        for write in writes {
+            match self.get_settled(&write.path, write.content.len()).await {
+                Ok(content) if content == write.content => {}
+                Ok(_) | Err(Error::NotFound(_) | Error::TooLarge { .. }) => absent.push(write),
+                Err(error) => return Err(error),
+            }
+        }
+        if absent.is_empty() {
+            return Ok(());
+        }
+        self.put(absent).await
+    }
+
     /// Makes what some other request may have just written durable: the files, and their names.
     /// `NotFound` when one is not there.
     async fn settle(&self, paths: &[StorePath]) -> Result<(), Error>;
+
+    /// A URL with which whoever has it reads the file from the store by itself for that long, whether it is there or
+    /// not. `None` where the store gives none.
+    async fn redirect(
+        &self,
+        path: &StorePath,
+        fetch: Fetch,
+        valid: Duration,
+    ) -> Result<Option<String>, Error> {
+        let _nowhere = (path, fetch, valid);
+        Ok(None)
+    }
 
     /// The names in a directory that sort after `after`, in byte order, at most `limit`.
     /// `NotFound` for a directory that does not exist, where the store can tell.
@@ -51,6 +87,16 @@ pub trait Driver: Send + Sync + fmt::Debug {
 
     /// Removes a file, or a directory with all that is in it. `NotFound` when it is not there.
     async fn remove(&self, path: &StorePath) -> Result<(), Error>;
+
+    /// Removes a small file if it holds this content; whether it did. What another writer put there meanwhile is left, or
+    /// put back.
+    async fn remove_if(&self, path: &StorePath, content: &[u8]) -> Result<bool, Error>;
+
+    /// Removes a directory, and those in it, if there is no file in them. A store without directories has nothing to do.
+    async fn prune(&self, directory: &StorePath) -> Result<(), Error> {
+        let _nothing = directory;
+        Ok(())
+    }
 
     /// A new place to write an upload's bytes to, outside of the layout. `hint` is part of the place's name:
     /// letters, digits and dashes.
@@ -78,6 +124,15 @@ pub trait Driver: Send + Sync + fmt::Debug {
 
     /// Removes what crashes left in the driver's own temporary places before that time. Answers with their number.
     async fn sweep(&self, before: SystemTime) -> Result<usize, Error>;
+}
+
+/// What whoever has a URL may do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetch {
+    /// Read the file, whole or in ranges.
+    Get,
+    /// Learn its length.
+    Head,
 }
 
 /// What is known of a path without reading it.

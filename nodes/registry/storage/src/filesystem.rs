@@ -118,6 +118,17 @@ impl Driver for Filesystem {
         Ok(())
     }
 
+    async fn remove_if(&self, path: &StorePath, content: &[u8]) -> Result<bool, Error> {
+        let (path, content) = (path.clone(), content.to_vec());
+        self.on_disk(move |tree| tree.remove_if(&path, &content))
+            .await
+    }
+
+    async fn prune(&self, directory: &StorePath) -> Result<(), Error> {
+        let directory = directory.clone();
+        self.on_disk(move |tree| tree.prune(&directory)).await
+    }
+
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error> {
         let place = format!("{hint}.{}", uuid::Uuid::new_v4().simple());
         let tree = Arc::clone(&self.tree);

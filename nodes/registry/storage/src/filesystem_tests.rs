@@ -1,6 +1,7 @@
 //! The contract, and what is particular to a file system.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
@@ -130,4 +131,21 @@ async fn a_stage_that_was_swept_while_its_client_was_slow_is_not_finished() {
     assert_eq!(swept.len(), 1);
     driver.discard(&swept).await.unwrap();
     assert!(matches!(stage.finish().await, Err(Error::Damaged)));
+}
+
+#[tokio::test]
+async fn what_cannot_be_looked_into_is_listed_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let driver = Filesystem::open(directory.path()).unwrap();
+    let strange = std::ffi::OsStr::from_bytes(b"a\xff");
+    fs::create_dir_all(directory.path().join("d").join(strange)).unwrap();
+    std::os::unix::fs::symlink("/nonexistent", directory.path().join("d/nowhere")).unwrap();
+    let listed = driver.list(&path("/d"), None, 10).await.unwrap();
+    let entry = |name: &str, is_directory| Entry {
+        name: name.to_owned(),
+        is_directory,
+    };
+    assert_eq!(listed, [entry("a\u{fffd}", true), entry("nowhere", false)]);
+    let behind = driver.list(&path("/d"), Some("a\u{fffd}"), 10).await;
+    assert_eq!(behind.unwrap(), [entry("nowhere", false)]);
 }

@@ -109,6 +109,11 @@ pub fn tag(name: &Name, tag: &Tag) -> StorePath {
     StorePath::of(format_args!("{}/{tag}", tags(name)))
 }
 
+/// All that a tag ever pointed to, below this.
+pub fn tag_indexes(name: &Name, tag: &Tag) -> StorePath {
+    StorePath::of(format_args!("{}/{tag}/index", tags(name)))
+}
+
 pub fn tag_current(name: &Name, tag: &Tag) -> StorePath {
     StorePath::of(format_args!("{}/{tag}/current/link", tags(name)))
 }

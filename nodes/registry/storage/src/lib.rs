@@ -2,6 +2,7 @@
 //!
 //! A driver is right when it passes the suite in `contract`.
 
+pub mod claim;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod driver;
@@ -13,7 +14,7 @@ mod metered;
 mod path;
 
 pub use driver::{
-    ByteStream, Driver, Entry, Object, Opened, Publication, Put, Stage, Staged, Stat,
+    ByteStream, Driver, Entry, Fetch, Object, Opened, Publication, Put, Stage, Staged, Stat,
 };
 pub use error::Error;
 pub use filesystem::{Filesystem, OpenError};

@@ -222,6 +222,16 @@ impl Driver for Memory {
         }
     }
 
+    async fn remove_if(&self, path: &StorePath, content: &[u8]) -> Result<bool, Error> {
+        let mut store = self.lock();
+        let holds = |file: &File| file.pieces.concat() == content;
+        let is_it = store.files.get(path.as_str()).is_some_and(holds);
+        if is_it {
+            store.files.remove(path.as_str());
+        }
+        Ok(is_it)
+    }
+
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error> {
         let mut store = self.lock();
         store.stages += 1;

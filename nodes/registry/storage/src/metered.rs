@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::driver::{Driver, Entry, Opened, Publication, Put, Stage, Staged, Stat};
+use crate::driver::{Driver, Entry, Fetch, Opened, Publication, Put, Stage, Staged, Stat};
 use crate::{Error, StorePath};
 
 /// Told the driver's name, what was done in the words of the reference's metrics, and how long it took.
@@ -47,6 +47,11 @@ impl Driver for Metered {
         self.took("GetContent", self.driver.get(path, limit)).await
     }
 
+    async fn get_settled(&self, path: &StorePath, limit: usize) -> Result<Bytes, Error> {
+        let got = self.driver.get_settled(path, limit);
+        self.took("GetContent", got).await
+    }
+
     async fn open(&self, path: &StorePath) -> Result<Opened, Error> {
         self.took("Reader", self.driver.open(path)).await
     }
@@ -55,8 +60,22 @@ impl Driver for Metered {
         self.took("PutContent", self.driver.put(writes)).await
     }
 
+    async fn ensure(&self, writes: Vec<Put>) -> Result<(), Error> {
+        self.took("PutContent", self.driver.ensure(writes)).await
+    }
+
     async fn settle(&self, paths: &[StorePath]) -> Result<(), Error> {
         self.took("Settle", self.driver.settle(paths)).await
+    }
+
+    async fn redirect(
+        &self,
+        path: &StorePath,
+        fetch: Fetch,
+        valid: Duration,
+    ) -> Result<Option<String>, Error> {
+        let url = self.driver.redirect(path, fetch, valid);
+        self.took("RedirectURL", url).await
     }
 
     async fn list(
@@ -71,6 +90,15 @@ impl Driver for Metered {
 
     async fn remove(&self, path: &StorePath) -> Result<(), Error> {
         self.took("Delete", self.driver.remove(path)).await
+    }
+
+    async fn remove_if(&self, path: &StorePath, content: &[u8]) -> Result<bool, Error> {
+        let removed = self.driver.remove_if(path, content);
+        self.took("Delete", removed).await
+    }
+
+    async fn prune(&self, directory: &StorePath) -> Result<(), Error> {
+        self.driver.prune(directory).await
     }
 
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error> {

@@ -1,6 +1,6 @@
 //! What members say, for people and for programs.
 
-use roadstead_metadata::{Member, Refused, StatusResponse};
+use roadstead_metadata::{Member, Node, Nodes, Refused, StatusResponse};
 use serde_json::{Value, json};
 
 type Told = [(String, Result<StatusResponse, Refused>)];
@@ -24,7 +24,7 @@ fn role(member: &Member, leader: Option<u64>) -> &'static str {
     }
 }
 
-pub(super) fn readable(told: &Told) -> String {
+pub(super) fn readable(told: &Told, nodes: &Nodes) -> String {
     let mut lines = Vec::new();
     match best(told) {
         Some(best) => {
@@ -45,6 +45,19 @@ pub(super) fn readable(told: &Told) -> String {
             }
         }
         None => lines.push("no member answers".to_owned()),
+    }
+    if !nodes.is_empty() {
+        let head = ["address", "lease", "state", "version"];
+        lines.push(String::new());
+        lines.push(node_row(head.map(str::to_owned)));
+    }
+    for node in nodes.values() {
+        lines.push(node_row([
+            node.address.clone(),
+            node.epoch.to_string(),
+            state(node).to_owned(),
+            node.version.clone(),
+        ]));
     }
     for (addr, status) in told {
         match status {
@@ -87,11 +100,19 @@ fn row([id, addr, role, behind, applied, version]: [String; 6]) -> String {
     format!("{id:>4}  {addr:<28} {role:<8} {behind:>8} {applied:>10}  {version}")
 }
 
+fn node_row([addr, lease, state, version]: [String; 4]) -> String {
+    format!("node  {addr:<28} {state:<8} {lease:>8}  {version}")
+}
+
+fn state(node: &Node) -> &'static str {
+    if node.draining { "draining" } else { "serving" }
+}
+
 fn number(number: Option<u64>) -> String {
     number.map_or_else(|| "-".to_owned(), |number| number.to_string())
 }
 
-pub(super) fn json(told: &Told) -> String {
+pub(super) fn json(told: &Told, nodes: &Nodes) -> String {
     let group = best(told).map(|best| {
         let members = best.members.iter().map(|member| {
             let own = status_of(told, member.id);
@@ -112,8 +133,18 @@ pub(super) fn json(told: &Told) -> String {
             "members": members.collect::<Vec<_>>(),
         })
     });
+    let nodes = nodes.iter().map(|(id, node)| {
+        json!({
+            "id": id.to_string(),
+            "addr": node.address,
+            "lease": node.epoch,
+            "state": state(node),
+            "version": node.version,
+        })
+    });
+    let nodes: Vec<Value> = nodes.collect();
     let asked = told.iter().map(|(addr, status)| answer(addr, status));
-    json!({ "group": group, "asked": asked.collect::<Vec<_>>() }).to_string()
+    json!({ "group": group, "nodes": nodes, "asked": asked.collect::<Vec<_>>() }).to_string()
 }
 
 fn answer(addr: &str, status: &Result<StatusResponse, Refused>) -> Value {

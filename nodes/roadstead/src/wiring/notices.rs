@@ -4,20 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use roadstead_config::{DriverKind, Endpoint, EventAction, Notifications, Storage};
+use roadstead_config::{Endpoint, EventAction, Notifications};
 use roadstead_events::{Action, EndpointOptions, Events, Home, Limits, Options, Service};
 
-/// The queues of events, in the storage root, beside what the reference keeps there.
-const QUEUES: &str = "roadstead/events.redb";
-
-/// Opens the queues. Blocks.
-pub(crate) fn build(notifications: &Notifications, storage: &Storage) -> Result<(Service, Events)> {
-    let home = match &storage.driver {
-        DriverKind::Filesystem { root, .. } if !storage.read_only => {
-            Home::File(PathBuf::from(root).join(QUEUES))
-        }
-        _ => Home::Memory,
-    };
+/// Opens the queues, in the file if there is one. Blocks.
+pub(crate) fn build(
+    notifications: &Notifications,
+    file: Option<PathBuf>,
+) -> Result<(Service, Events)> {
+    let home = file.map_or(Home::Memory, Home::File);
     let options = Options {
         endpoints: notifications.endpoints.iter().map(endpoint).collect(),
         home,

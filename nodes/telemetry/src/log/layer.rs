@@ -27,7 +27,7 @@ thread_local! {
 struct SpanFields(Vec<(&'static str, Value)>);
 
 /// Writes each event as a line.
-pub(crate) struct Lines {
+pub(crate) struct Formatted {
     format: Format,
     report_caller: bool,
     logstash_type: Option<String>,
@@ -37,7 +37,7 @@ pub(crate) struct Lines {
     output: Output,
 }
 
-impl Lines {
+impl Formatted {
     pub(crate) fn new(options: &Options, clock: Clock, output: Output) -> Self {
         let identity = &options.identity;
         let rust = concat!("rust", env!("CARGO_PKG_RUST_VERSION"));
@@ -106,7 +106,7 @@ impl Lines {
             .unwrap_or_default();
         buffer.clear();
         self.write(&mut buffer, line);
-        (self.output)(buffer.as_bytes());
+        (self.output)(&buffer);
         if buffer.capacity() <= KEPT {
             let _at_exit = BUFFER.try_with(|kept| {
                 if let Ok(mut kept) = kept.try_borrow_mut() {
@@ -117,15 +117,15 @@ impl Lines {
     }
 }
 
-impl fmt::Debug for Lines {
+impl fmt::Debug for Formatted {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Lines")
+        out.debug_struct("Formatted")
             .field("format", &self.format)
             .finish_non_exhaustive()
     }
 }
 
-impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Lines {
+impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Formatted {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         if let Some(span) = context.span(id) {
             let mut fields = Fields::default();

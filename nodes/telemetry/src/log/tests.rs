@@ -30,7 +30,7 @@ fn logged(options: &Options, act: impl FnOnce()) -> String {
     let clock: Clock = Arc::new(|| UNIX_EPOCH + Duration::new(1_795_257_174, 157_825_200));
     let output: Output = {
         let written = Arc::clone(&written);
-        Arc::new(move |line| written.lock().unwrap().extend_from_slice(line))
+        Arc::new(move |line| written.lock().unwrap().extend_from_slice(line.as_bytes()))
     };
     tracing::subscriber::with_default(subscriber(options, clock, output), act);
     let written = written.lock().unwrap().clone();

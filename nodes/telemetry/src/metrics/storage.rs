@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
@@ -30,6 +31,9 @@ pub(crate) struct Storage {
     errors: Counter,
     redis: Histograms<OperationLabels>,
     memory: Histograms<OperationLabels>,
+    redis_up: Gauge,
+    held: Gauge,
+    evicted: Gauge,
 }
 
 impl Storage {
@@ -42,7 +46,11 @@ impl Storage {
             errors: Counter::default(),
             redis: Histograms::new_with_constructor(durations),
             memory: Histograms::new_with_constructor(durations),
+            redis_up: Gauge::default(),
+            held: Gauge::default(),
+            evicted: Gauge::default(),
         };
+        storage.register_own(registry);
         registry.register(
             "registry_storage_action_seconds",
             "The number of seconds that the storage action takes",
@@ -83,6 +91,38 @@ impl Storage {
             storage.memory.clone(),
         );
         storage
+    }
+
+    /// What the reference does not have.
+    fn register_own(&self, registry: &mut Registry) {
+        for (name, help, gauge) in [
+            (
+                "roadstead_cache_redis_up",
+                "1 while the redis of the cache is used, 0 while there is none or the breaker is open",
+                &self.redis_up,
+            ),
+            (
+                "roadstead_cache_bytes",
+                "Bytes of memory that the cache holds",
+                &self.held,
+            ),
+            (
+                "roadstead_cache_evictions",
+                "What the cache in memory has forgotten for want of room since the start",
+                &self.evicted,
+            ),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
+    }
+
+    pub(crate) fn redis_up(&self, up: bool) {
+        self.redis_up.set(i64::from(up));
+    }
+
+    pub(crate) fn held(&self, bytes: usize, evicted: u64) {
+        self.held.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.evicted.set(i64::try_from(evicted).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn action(&self, driver: &'static str, action: &'static str, took: Duration) {

@@ -197,6 +197,9 @@ const FAMILIES: &[(&str, &str, &str)] = &[
     ("process_virtual_memory_bytes", "gauge", ""),
     ("roadstead_access_log_dropped_lines_total", "counter", ""),
     ("roadstead_build_info", "gauge", "version"),
+    ("roadstead_cache_bytes", "gauge", ""),
+    ("roadstead_cache_evictions", "gauge", ""),
+    ("roadstead_cache_redis_up", "gauge", ""),
     (
         "roadstead_certificate_expiry_timestamp_seconds",
         "gauge",

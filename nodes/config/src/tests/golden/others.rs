@@ -123,8 +123,14 @@ fn proxy() {
 #[test]
 fn middleware() {
     let (config, told) = read(include_str!("../../../samples/middleware.yml"));
-    let expected = "warning: these settings have no effect in this version yet: middleware";
-    assert_eq!(told, [expected]);
+    let expected = [
+        "warning: these settings have no effect in this version yet: middleware",
+        "warning: middleware.storage[0] (line 6): clients are not sent to its baseurl for blobs; remove it, or write \
+         disabled: true",
+        "warning: middleware.storage[2] (line 20): the URLs that clients are redirected to are not rewritten; write \
+         disabled: true, and storage.redirect.disable: true if clients do not reach the store by its own name",
+    ];
+    assert_eq!(told, expected);
     assert_eq!(config, in_memory());
 }
 

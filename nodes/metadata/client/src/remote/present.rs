@@ -1,23 +1,12 @@
 //! The leader's time on this node: told, and carried on by a clock that nobody sets.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use roadstead_machine::Timestamp;
-use rustix::time::{ClockId, clock_gettime};
 
-/// Time since some beginning: never set, and it goes on while the machine sleeps.
-pub type Elapsed = Arc<dyn Fn() -> Duration + Send + Sync>;
-
-/// `CLOCK_BOOTTIME`.
-pub fn boot_time() -> Elapsed {
-    Arc::new(|| {
-        let time = clock_gettime(ClockId::Boottime);
-        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-        Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
-    })
-}
+use crate::elapsed::Elapsed;
 
 pub(super) struct Present {
     elapsed: Elapsed,
@@ -56,6 +45,8 @@ impl fmt::Debug for Present {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use std::sync::atomic::{AtomicU64, Ordering};
 

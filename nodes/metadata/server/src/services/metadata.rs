@@ -5,13 +5,15 @@ use std::pin::Pin;
 
 use futures::{Stream, stream};
 use roadstead_machine::{
-    Machine, Session, SessionId, Timestamp, decode_command, encode_outcome, encode_standing,
+    Machine, NodeId, Session, SessionId, Timestamp, decode_command, encode_nodes, encode_outcome,
+    encode_standing,
 };
-use roadstead_metadata::Clock;
+use roadstead_metadata::{Clock, Renewal};
 use roadstead_proto::metadata::v1 as wire;
 use roadstead_proto::metadata::v1::metadata_server::Metadata;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::leases::Leases;
 use crate::propose::Proposer;
 use crate::read::Reads;
 use crate::services::status_of;
@@ -32,6 +34,7 @@ pub(crate) struct MetadataService {
     pub(crate) proposer: Proposer,
     pub(crate) reads: Reads,
     pub(crate) clock: Clock,
+    pub(crate) leases: Leases,
 }
 
 type Pieces<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -150,6 +153,39 @@ impl Metadata for MetadataService {
         let fresh = self.read(|machine| machine.is_fresh(opened, now)).await?;
         Ok(Response::new(wire::IsFreshResponse {
             fresh,
+            present: self.present(),
+        }))
+    }
+
+    async fn renew(
+        &self,
+        request: Request<wire::RenewRequest>,
+    ) -> Result<Response<wire::RenewResponse>, Status> {
+        let asked = self.leases.now();
+        let wire::RenewRequest { node, epoch } = request.into_inner();
+        let node = node.as_slice().try_into().map(NodeId);
+        let node = node.map_err(|_length| Status::invalid_argument("a node's id has 16 bytes"))?;
+        let nodes = self.read(|machine| machine.nodes().clone()).await?;
+        let renewal = self.leases.renew(node, epoch, asked, &nodes);
+        let (held, draining) = match renewal {
+            Renewal::Held { is_draining } => (true, is_draining),
+            Renewal::Lost => (false, false),
+        };
+        Ok(Response::new(wire::RenewResponse {
+            held,
+            draining,
+            present: self.present(),
+        }))
+    }
+
+    async fn nodes(
+        &self,
+        _request: Request<wire::NodesRequest>,
+    ) -> Result<Response<wire::NodesResponse>, Status> {
+        let nodes = self.read(|machine| machine.nodes().clone()).await?;
+        let nodes = encode_nodes(&nodes).map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(wire::NodesResponse {
+            nodes,
             present: self.present(),
         }))
     }

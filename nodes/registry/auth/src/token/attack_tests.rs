@@ -2,12 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, EncodingKey};
+use jsonwebtoken::EncodingKey;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::algorithm::{ALGORITHMS, Algorithm};
 use super::forge::{Holder, Kind, Signer, claims, part, x5c};
-use super::key::ALGORITHMS;
 use super::tests::{Fixture, kid, one, push};
 use crate::authenticator::Reason;
 
@@ -38,17 +38,15 @@ async fn a_public_key_is_no_secret() {
     let it = Fixture::new(std::slice::from_ref(&jwk), &[&root]);
     assert_eq!(it.refusal(&root.signer.token(&kid("k"))).await, None);
     let public = rcgen::PublicKeyData::subject_public_key_info(&root.signer.pair());
-    let jsonwebtoken::jwk::AlgorithmParameters::RSA(rsa) = &jwk.algorithm else {
-        panic!("{jwk:?}");
-    };
+    let modulus = jwk["n"].as_str().unwrap();
     let secrets = [
         public,
         rcgen::PublicKeyData::der_bytes(&root.signer.pair()).to_vec(),
         root.signer.pair().public_key_pem().into_bytes(),
         root.pem().into_bytes(),
         root.der.clone(),
-        rsa.n.clone().into_bytes(),
-        URL_SAFE_NO_PAD.decode(&rsa.n).unwrap(),
+        modulus.as_bytes().to_vec(),
+        URL_SAFE_NO_PAD.decode(modulus).unwrap(),
         Vec::new(),
     ];
     for secret in secrets {
@@ -59,10 +57,14 @@ async fn a_public_key_is_no_secret() {
                 json!({"jwk": {"kty": "oct", "k": URL_SAFE_NO_PAD.encode(&secret), "kid": "k"}}),
             );
             for mut header in headers {
-                header["alg"] = json!(algorithm);
+                header["alg"] = json!(algorithm.name());
                 let signed = format!("{}.{}", part(&header), part(&claims()));
                 let key = EncodingKey::from_secret(&secret);
-                let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, algorithm);
+                let signature = jsonwebtoken::crypto::sign(
+                    signed.as_bytes(),
+                    &key,
+                    algorithm.of_library().unwrap(),
+                );
                 let forged = format!("{signed}.{}", signature.unwrap());
                 assert!(it.refuses(&forged).await, "{header}");
             }
@@ -76,7 +78,7 @@ async fn a_key_is_for_its_algorithm() {
     let named = |signer: &Signer| format!("{:?}", signer.algorithm);
     let keys = signers.each_ref().map(|signer| {
         let mut jwk = signer.jwk(&named(signer));
-        jwk.common.key_algorithm = Some(signer.algorithm.into());
+        jwk["alg"] = json!(signer.algorithm.name());
         jwk
     });
     let it = Fixture::new(&keys, &[]);
@@ -98,12 +100,77 @@ async fn a_key_is_for_its_algorithm() {
     assert!(it.refuses(&lie).await);
 }
 
+const CURVES: [Algorithm; 3] = [Algorithm::ES256, Algorithm::ES384, Algorithm::ES512];
+
+/// A curve's key is for its curve's algorithm, under whatever name the token asks for it.
+#[tokio::test]
+async fn curves_are_not_confused() {
+    let root = Holder::self_signed(Kind::ROOT, Algorithm::ES512);
+    for algorithm in CURVES {
+        let leaf = Holder::below_of(&root, Kind::LEAF, algorithm);
+        let it = Fixture::new(&[leaf.signer.jwk("k")], &[&root]);
+        for extra in [kid("k"), json!({"x5c": x5c(&[&leaf])})] {
+            assert_eq!(it.refusal(&leaf.signer.token(&extra)).await, None);
+            for other in CURVES.into_iter().filter(|other| *other != algorithm) {
+                let mut lie = leaf.signer.header(&extra);
+                lie["alg"] = json!(other.name());
+                assert!(it.refuses(&leaf.signer.sign(&lie, &claims())).await);
+                let stranger = Signer::new(other);
+                assert!(it.refuses(&stranger.token(&extra)).await);
+                let mut lie = stranger.header(&extra);
+                lie["alg"] = json!(algorithm.name());
+                assert!(it.refuses(&stranger.sign(&lie, &claims())).await);
+            }
+        }
+    }
+}
+
+/// An ES512 signature has one form (RFC 7518 section 3.4), and its numbers are neither zero nor the curve's order.
+#[tokio::test]
+async fn signatures_of_p_521_have_one_form() {
+    let (signer, it) = one(Algorithm::ES512);
+    let good = signer.token(&kid("k"));
+    assert_eq!(it.refusal(&good).await, None);
+    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let raw = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    assert_eq!(raw.len(), 132);
+    let (r, s) = raw.split_at(66);
+    let padded = [&[0], r, &[0], s].concat();
+    let short: Vec<u8> = raw.iter().copied().skip(1).collect();
+    let forms = [
+        Vec::new(),
+        vec![0; 132],
+        vec![0xff; 132],
+        [r, &[0; 66]].concat(),
+        [&[0; 66], s].concat(),
+        [s, r].concat(),
+        [raw.as_slice(), &[0]].concat(),
+        padded,
+        short,
+        raw[..131].to_vec(),
+        raw[..96].to_vec(),
+    ];
+    for form in forms {
+        let forged = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(&form));
+        assert!(it.refuses(&forged).await, "{form:?}");
+    }
+    // ASN.1, as X.509 has it.
+    let pair = signer.pair();
+    let asn1 = rcgen::SigningKey::sign(&pair, signed.as_bytes()).unwrap();
+    let forged = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(asn1));
+    assert!(it.refuses(&forged).await);
+    assert!(it.refuses(&format!("{good}=")).await);
+    // Of other words.
+    let other = format!("{}.{}", part(&signer.header(&kid("k"))), part(&json!({})));
+    assert!(it.refuses(&format!("{other}.{signature}")).await);
+}
+
 #[tokio::test]
 async fn a_key_that_the_token_brings_along_is_not_trusted() {
     let (signer, it) = one(Algorithm::ES256);
     let attacker = Signer::new(Algorithm::ES256);
     let foreign = Holder::self_signed(Kind::ROOT, Algorithm::ES256);
-    let mut chained = serde_json::to_value(attacker.jwk("k")).unwrap();
+    let mut chained = attacker.jwk("k");
     chained["x5c"] = x5c(&[&foreign]);
     let headers = [
         json!({}),

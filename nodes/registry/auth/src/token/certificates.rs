@@ -13,7 +13,7 @@ use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use sha2::{Digest as _, Sha256};
 use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::oid_registry::{OID_EC_P256, OID_NIST_EC_P384, OID_SIG_ED25519};
+use x509_parser::oid_registry::{OID_EC_P256, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_SIG_ED25519};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 
@@ -176,6 +176,7 @@ fn key_of(certificate: &X509Certificate<'_>) -> Result<(Key, Jwk), Unusable> {
             let (curve, size) = match curve {
                 Some(oid) if oid == OID_EC_P256 => (EllipticCurve::P256, 32),
                 Some(oid) if oid == OID_NIST_EC_P384 => (EllipticCurve::P384, 48),
+                Some(oid) if oid == OID_NIST_EC_P521 => (EllipticCurve::P521, 66),
                 _ => return Err(Unusable::Kind),
             };
             let point = uncompressed(point.data()).ok_or(Unusable::Malformed)?;
@@ -198,7 +199,7 @@ fn key_of(certificate: &X509Certificate<'_>) -> Result<(Key, Jwk), Unusable> {
     };
     let common = CommonParameters::default();
     let jwk = Jwk { common, algorithm };
-    Ok((Key::from_jwk(&jwk)?, jwk))
+    Ok((Key::from_jwk(&jwk, None)?, jwk))
 }
 
 fn without_zeros(bytes: &[u8]) -> &[u8] {

@@ -3,12 +3,16 @@
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::EncodingKey;
 use jsonwebtoken::jwk::Jwk;
-use jsonwebtoken::{Algorithm, EncodingKey};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, RsaKeySize};
 use serde_json::{Value, json};
+
+use super::algorithm::Algorithm;
 
 /// The present, in all tests: 2030.
 pub(super) const NOW: u64 = 1_893_456_000;
@@ -23,7 +27,8 @@ pub(super) struct Signer {
     pub(super) algorithm: Algorithm,
     /// PKCS #8; a symmetric key has none.
     pkcs8: Option<Vec<u8>>,
-    encoding: EncodingKey,
+    /// `None` is P-521, which the JWT library has not.
+    encoding: Option<EncodingKey>,
 }
 
 /// Large primes take their time: one pair for all tests.
@@ -38,16 +43,18 @@ impl Signer {
         let pkcs8 = match algorithm {
             Algorithm::ES256 => Some(generate(&rcgen::PKCS_ECDSA_P256_SHA256)),
             Algorithm::ES384 => Some(generate(&rcgen::PKCS_ECDSA_P384_SHA384)),
+            Algorithm::ES512 => Some(generate(&rcgen::PKCS_ECDSA_P521_SHA512)),
             Algorithm::EdDSA => Some(generate(&rcgen::PKCS_ED25519)),
             Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => None,
             _ => Some(RSA.clone()),
         };
         let encoding = match (algorithm, &pkcs8) {
-            (_, None) => EncodingKey::from_secret(&[7; 64]),
-            (Algorithm::ES256 | Algorithm::ES384, Some(der)) => EncodingKey::from_ec_der(der),
-            (Algorithm::EdDSA, Some(der)) => EncodingKey::from_ed_der(&first_version(der)),
+            (_, None) => Some(EncodingKey::from_secret(&[7; 64])),
+            (Algorithm::ES256 | Algorithm::ES384, Some(der)) => Some(EncodingKey::from_ec_der(der)),
+            (Algorithm::ES512, Some(_)) => None,
+            (Algorithm::EdDSA, Some(der)) => Some(EncodingKey::from_ed_der(&first_version(der))),
             // PKCS #1 lies in PKCS #8 behind its version and algorithm.
-            (_, Some(der)) => EncodingKey::from_rsa_der(&der[26..]),
+            (_, Some(der)) => Some(EncodingKey::from_rsa_der(&der[26..])),
         };
         Self {
             algorithm,
@@ -56,11 +63,24 @@ impl Signer {
         }
     }
 
-    pub(super) fn jwk(&self, id: &str) -> Jwk {
-        let mut jwk = Jwk::from_encoding_key(&self.encoding, self.algorithm).unwrap();
+    pub(super) fn jwk(&self, id: &str) -> Value {
+        let Some(encoding) = &self.encoding else {
+            let pair = self.pair();
+            let point = rcgen::PublicKeyData::der_bytes(&pair);
+            let (x, y) = point[1..].split_at(66);
+            let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
+            return json!({"kty": "EC", "crv": "P-521", "x": x, "y": y, "kid": id});
+        };
+        let mut jwk =
+            Jwk::from_encoding_key(encoding, self.algorithm.of_library().unwrap()).unwrap();
         jwk.common.key_id = Some(id.to_owned());
         jwk.common.key_algorithm = None;
-        jwk
+        serde_json::to_value(jwk).unwrap()
+    }
+
+    pub(super) fn thumbprint(&self) -> String {
+        let jwk = serde_json::from_value(self.jwk("")).unwrap();
+        super::key::thumbprint(&jwk).unwrap()
     }
 
     pub(super) fn pair(&self) -> KeyPair {
@@ -70,9 +90,19 @@ impl Signer {
     /// Signs whatever it is given, with this algorithm, whatever the header says.
     pub(super) fn sign(&self, header: &Value, claims: &Value) -> String {
         let signed = format!("{}.{}", part(header), part(claims));
-        let signature =
-            jsonwebtoken::crypto::sign(signed.as_bytes(), &self.encoding, self.algorithm);
-        format!("{signed}.{}", signature.unwrap())
+        let signature = self.signature(signed.as_bytes());
+        format!("{signed}.{signature}")
+    }
+
+    fn signature(&self, message: &[u8]) -> String {
+        if let Some(encoding) = &self.encoding {
+            let algorithm = self.algorithm.of_library().unwrap();
+            return jsonwebtoken::crypto::sign(message, encoding, algorithm).unwrap();
+        }
+        let pkcs8 = self.pkcs8.as_deref().unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P521_SHA512_FIXED_SIGNING, pkcs8).unwrap();
+        let signature = pair.sign(&SystemRandom::new(), message).unwrap();
+        URL_SAFE_NO_PAD.encode(signature)
     }
 
     /// A token with a header that names `extra`, and the usual claims.
@@ -81,7 +111,7 @@ impl Signer {
     }
 
     pub(super) fn header(&self, extra: &Value) -> Value {
-        let mut header = json!({"typ": "JWT", "alg": self.algorithm});
+        let mut header = json!({"typ": "JWT", "alg": self.algorithm.name()});
         let fields = extra.as_object().unwrap().clone();
         header.as_object_mut().unwrap().extend(fields);
         header
@@ -174,7 +204,11 @@ impl Holder {
     }
 
     pub(super) fn below(above: &Self, kind: Kind) -> Self {
-        let (signer, params) = (Signer::new(Algorithm::ES256), kind.params());
+        Self::below_of(above, kind, Algorithm::ES256)
+    }
+
+    pub(super) fn below_of(above: &Self, kind: Kind, algorithm: Algorithm) -> Self {
+        let (signer, params) = (Signer::new(algorithm), kind.params());
         let issuer_key = above.signer.pair();
         let issuer = Issuer::from_params(&above.params, &issuer_key);
         let der = params.signed_by(&signer.pair(), &issuer).unwrap();

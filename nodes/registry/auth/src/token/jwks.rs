@@ -35,12 +35,14 @@ pub(crate) fn parse(content: &[u8]) -> Result<KeySet, JwksMistake> {
     }
     let mut keys = KeySet::default();
     for (number, value) in (1..).zip(document.keys) {
+        let only = value.get("alg").and_then(Value::as_str).map(str::to_owned);
         let Ok(jwk) = serde_json::from_value::<Jwk>(value) else {
             tracing::warn!(number, "a key of the set is passed over: it is malformed");
             continue;
         };
         let named = jwk.common.key_id.clone().filter(|id| !id.is_empty());
-        match (Key::from_jwk(&jwk), named.or_else(|| thumbprint(&jwk))) {
+        let key = Key::from_jwk(&jwk, only.as_deref());
+        match (key, named.or_else(|| thumbprint(&jwk))) {
             (Ok(key), Some(id)) => keys.insert(id, key),
             (Err(reason), id) => {
                 tracing::warn!(number, id, %reason, "a key of the set is passed over");
@@ -58,10 +60,10 @@ pub(crate) fn parse(content: &[u8]) -> Result<KeySet, JwksMistake> {
 mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    use jsonwebtoken::Algorithm;
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::super::algorithm::{ALGORITHMS, Algorithm};
     use super::*;
 
     fn bytes(count: usize) -> String {
@@ -72,6 +74,12 @@ mod tests {
         let set = json!({"keys": [key]}).to_string();
         parse(set.as_bytes()).ok()?.get("k").pop()
     }
+
+    /// The public key of RFC 7520 section 3.1.
+    const P521: (&str, &str) = (
+        "AHKZLLOsCOzz5cY97ewNUajB957y-C-U88c3v13nmGZx6sYl_oJXu9A5RkTKqjqvjyekWF-7ytDyRXYgCF5cj0Kt",
+        "AdymlHvOiLxXkEhayXQnNCvDX4h9htZaCJN34kfmC6pV5OhQHiraVySsUdaQkAgDPrwQrJmbnX9cwlGfP-HqHZR1",
+    );
 
     #[test]
     fn each_kind_of_key_is_for_its_algorithms() {
@@ -87,6 +95,14 @@ mod tests {
             (
                 json!({"kid": "k", "kty": "EC", "crv": "P-384", "x": bytes(48), "y": bytes(48)}),
                 "ES384",
+            ),
+            (
+                json!({"kid": "k", "kty": "EC", "crv": "P-521", "x": P521.0, "y": P521.1}),
+                "ES512",
+            ),
+            (
+                json!({"kid": "k", "kty": "EC", "crv": "P-521", "x": P521.0, "y": P521.1, "alg": "ES512"}),
+                "ES512",
             ),
             (
                 json!({"kid": "k", "kty": "OKP", "crv": "Ed25519", "x": bytes(32)}),
@@ -107,7 +123,7 @@ mod tests {
         ];
         for (jwk, expected) in kinds {
             let key = of(&jwk).unwrap();
-            for algorithm in super::super::key::ALGORITHMS {
+            for algorithm in ALGORITHMS {
                 let name = format!("{algorithm:?}");
                 let rsa = expected == "RPS" && (name.starts_with("RS") || name.starts_with("PS"));
                 let expected = rsa || expected.split(' ').any(|one| one == name);
@@ -118,6 +134,7 @@ mod tests {
 
     #[test]
     fn keys_that_cannot_be_used_are_passed_over() {
+        let (x, y) = P521;
         let keys = [
             json!({"kid": "k", "kty": "RSA", "n": bytes(128), "e": "AQAB"}),
             json!({"kid": "k", "kty": "RSA", "n": bytes(256), "e": "AQAB", "use": "enc"}),
@@ -126,7 +143,13 @@ mod tests {
             json!({"kid": "k", "kty": "RSA", "n": bytes(256), "e": "AQAB", "alg": "RSA-OAEP"}),
             json!({"kid": "k", "kty": "RSA", "n": "!", "e": "AQAB"}),
             json!({"kid": "k", "kty": "EC", "crv": "P-256", "x": bytes(31), "y": bytes(32)}),
+            // The right lengths, and no point of the curve.
             json!({"kid": "k", "kty": "EC", "crv": "P-521", "x": bytes(66), "y": bytes(66)}),
+            json!({"kid": "k", "kty": "EC", "crv": "P-521", "x": x, "y": bytes(65)}),
+            json!({"kid": "k", "kty": "EC", "crv": "P-521", "x": x, "y": y, "alg": "ES384"}),
+            json!({"kid": "k", "kty": "EC", "crv": "P-521", "x": x, "y": y, "alg": "ES999"}),
+            json!({"kid": "k", "kty": "EC", "crv": "P-256", "x": x, "y": y}),
+            json!({"kid": "k", "kty": "EC", "crv": "P-384", "x": bytes(48), "y": bytes(48), "alg": "ES512"}),
             json!({"kid": "k", "kty": "OKP", "crv": "X25519", "x": bytes(32)}),
             json!({"kid": "k", "kty": "oct", "k": bytes(31)}),
             json!({"kid": "k"}),

@@ -4,9 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use jsonwebtoken::Algorithm;
 use serde_json::json;
 
+use super::super::algorithm::Algorithm;
 use super::super::forge::Signer;
 use super::*;
 

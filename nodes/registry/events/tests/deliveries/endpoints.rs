@@ -91,6 +91,28 @@ async fn an_endpoint_that_does_not_answer_in_time_is_asked_again() {
     running.stop().await;
 }
 
+/// The client must not go on reading them: not until the timeout, and not after it.
+#[tokio::test]
+async fn interim_answers_without_end_are_an_error_and_end_the_connection() {
+    let mut receiver = Receiver::first([Reply::Interim, Reply::Interim]).await;
+    let mut told = endpoint("a", receiver.url());
+    told.timeout = Duration::from_mins(10);
+    let running = Running::start(options(Home::Memory, [told]));
+    running.record([0]).await;
+    running
+        .until("a", "it is taken", |stats| stats.metrics.successes == 1)
+        .await;
+    assert_eq!(running.stats("a").metrics.errors, 2);
+    assert_eq!(receiver.numbers(3).await, [0, 0, 0]);
+    running.stop().await;
+    let closed = async {
+        while receiver.connections() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon("all connections are closed", closed).await;
+}
+
 #[tokio::test]
 async fn what_is_refused_is_sent_until_it_is_taken_and_nothing_overtakes_it() {
     let replies = [

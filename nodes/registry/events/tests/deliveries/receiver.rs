@@ -44,6 +44,8 @@ pub(crate) enum Reply {
     Hang,
     /// A status, and never the rest.
     Unfinished(u16),
+    /// Interim answers, as fast as they are taken, until the connection is closed.
+    Interim,
 }
 
 type Answer = dyn FnMut(&Received) -> Reply + Send;
@@ -51,6 +53,7 @@ type Answer = dyn FnMut(&Received) -> Reply + Send;
 pub(crate) struct Receiver {
     pub(crate) port: u16,
     received: mpsc::UnboundedReceiver<Received>,
+    connections: Arc<()>,
 }
 
 impl Receiver {
@@ -59,12 +62,28 @@ impl Receiver {
         let port = listener.local_addr().expect("an address").port();
         let (sender, received) = mpsc::unbounded_channel();
         let answer: Arc<Mutex<Answer>> = Arc::new(Mutex::new(answer));
+        let connections = Arc::new(());
+        let counted = Arc::downgrade(&connections);
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                tokio::spawn(serve(connection, sender.clone(), Arc::clone(&answer)));
+                let (sender, answer) = (sender.clone(), Arc::clone(&answer));
+                let one = counted.upgrade();
+                tokio::spawn(async move {
+                    serve(connection, sender, answer).await;
+                    drop(one);
+                });
             }
         });
-        Self { port, received }
+        Self {
+            port,
+            received,
+            connections,
+        }
+    }
+
+    /// Connections that are open.
+    pub(crate) fn connections(&self) -> usize {
+        Arc::strong_count(&self.connections) - 1
     }
 
     /// One that answers so, always.
@@ -113,6 +132,11 @@ async fn serve(
             }
             Reply::Close => return,
             Reply::Hang => std::future::pending().await,
+            Reply::Interim => {
+                let many = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
+                while connection.write_all(&many).await.is_ok() {}
+                return;
+            }
             Reply::Unfinished(status) => {
                 let head = format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\n");
                 let _client_gone = connection.write_all(head.as_bytes()).await;

@@ -22,7 +22,7 @@ fn under(options: &Options) -> impl Fn(&str) -> Options {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_contract_is_kept() {
     let (_, options) = Strict::start().await;
-    cases::contract(&under(&options)).await;
+    cases::contract(&under(&options), true).await;
 }
 
 /// A page may hold less than was asked for, and names come in another order than keys.
@@ -31,7 +31,7 @@ async fn the_contract_is_kept_page_by_page() {
     for keys in [1, 2, 3] {
         let (strict, options) = Strict::start().await;
         strict.pages_of(keys);
-        cases::contract(&under(&options)).await;
+        cases::contract(&under(&options), true).await;
     }
 }
 

@@ -55,6 +55,7 @@ impl Seaweed {
                 "-volume.preStopSeconds=0",
                 "-s3.autoCreateBucket",
                 "-s3.port.iceberg=0",
+                "-s3.port.lance=0",
             ])
             .arg(format!("-dir={}", data.display()))
             .arg(format!("-s3.config={}", config.display()))

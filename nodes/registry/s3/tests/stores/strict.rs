@@ -256,7 +256,11 @@ impl S3 for Strict {
         &self,
         request: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
-        self.state().objects.remove(&request.input.key);
+        let mut state = self.state();
+        if let Some(held) = state.objects.get(&request.input.key) {
+            matches(held, request.input.if_match.as_ref())?;
+        }
+        state.objects.remove(&request.input.key);
         answer!(DeleteObjectOutput {})
     }
 

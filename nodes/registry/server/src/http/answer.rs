@@ -30,16 +30,16 @@ pub(super) fn empty(status: StatusCode) -> Response<Body> {
 
 /// 200 with a JSON document.
 pub(super) fn json(document: &impl Serialize) -> Response<Body> {
-    json_as(document, "application/json")
+    let mut response = Response::new(Body::from(written(document)));
+    set(&mut response, header::CONTENT_TYPE, "application/json");
+    response
 }
 
-/// 200 with a JSON document of this media type, and the newline that the reference ends its documents with.
-pub(super) fn json_as(document: &impl Serialize, media_type: &'static str) -> Response<Body> {
+/// A JSON document, with the newline that the reference ends its documents with.
+pub(super) fn written(document: &impl Serialize) -> Vec<u8> {
     let mut bytes = serde_json::to_vec(document).unwrap_or_default();
     bytes.push(b'\n');
-    let mut response = Response::new(Body::from(bytes));
-    set(&mut response, header::CONTENT_TYPE, media_type);
-    response
+    bytes
 }
 
 /// Sets a header; a value that cannot be one is left out (none of ours holds control characters).

@@ -5,7 +5,7 @@ use http::{Response, StatusCode, header};
 use serde_json::json;
 
 use super::Api;
-use super::answer::{empty, json_as, set};
+use super::answer::{empty, json, set};
 use super::error::unwell;
 
 /// For balancers that know nothing but 200.
@@ -26,7 +26,10 @@ pub(super) fn live() -> Response<Body> {
 
 /// Whether it should be sent requests. Names what fails, and no more: details are on the debug address.
 pub(super) fn ready(api: &Api) -> Response<Body> {
-    let failures: Vec<String> = api.surface.health.failures().into_keys().collect();
+    let mut failures: Vec<String> = api.surface.health.failures().into_keys().collect();
+    if api.registry.lease().is_draining() {
+        failures.push("draining".to_owned());
+    }
     if failures.is_empty() {
         return told(&json!({ "status": "ready" }), StatusCode::OK);
     }
@@ -35,7 +38,7 @@ pub(super) fn ready(api: &Api) -> Response<Body> {
 }
 
 fn told(document: &serde_json::Value, status: StatusCode) -> Response<Body> {
-    let mut response = json_as(document, "application/json");
+    let mut response = json(document);
     *response.status_mut() = status;
     set(&mut response, header::CACHE_CONTROL, "no-cache");
     response

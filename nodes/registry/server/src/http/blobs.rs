@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::{Method, Response, StatusCode, header};
 use roadstead_oci::{ByteRange, ErrorCode, Name};
-use roadstead_storage::Opened;
+use roadstead_storage::{Fetch, Opened};
 
 use super::answer::{empty, set};
 use super::error::Failure;
@@ -35,13 +35,27 @@ async fn get(
     name: &Name,
     digest: &roadstead_oci::Digest,
 ) -> Result<Response<Body>, Failure> {
-    let opened = api.registry.blob(name, digest).await?;
     let text = digest.to_string();
+    let found = api.registry.blob(name, digest).await?;
     let mut response = if is_held(call, &text) {
         empty(StatusCode::NOT_MODIFIED)
     } else {
-        let size = opened.size;
-        let response = content(call, &text, opened)?;
+        let size = found.size;
+        let fetch = if call.is_head() {
+            Fetch::Head
+        } else {
+            Fetch::Get
+        };
+        if let Some(url) = api.registry.elsewhere(&found.digest, fetch).await? {
+            api.tell_blob_pulled(call, name, digest, size);
+            return Ok(elsewhere(url, text));
+        }
+        let opened = if call.is_head() {
+            None
+        } else {
+            Some(api.registry.open(name, found).await?)
+        };
+        let response = content(call, &text, size, opened)?;
         api.tell_blob_pulled(call, name, digest, size);
         response
     };
@@ -51,8 +65,21 @@ async fn get(
     Ok(response)
 }
 
-fn content(call: &Call, digest: &str, opened: Opened) -> Result<Response<Body>, Failure> {
-    let size = opened.size;
+/// To where the store gives the bytes, ranges included. The URL is good for a while: nobody is to keep the answer.
+fn elsewhere(url: String, digest: String) -> Response<Body> {
+    let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
+    set(&mut response, header::LOCATION, url);
+    set(&mut response, header::CACHE_CONTROL, "no-store");
+    set(&mut response, CONTENT_DIGEST, digest);
+    response
+}
+
+fn content(
+    call: &Call,
+    digest: &str,
+    size: u64,
+    opened: Option<Opened>,
+) -> Result<Response<Body>, Failure> {
     let (status, range) = match wanted(call, digest, size) {
         ByteRange::Whole => (StatusCode::OK, 0..size),
         ByteRange::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
@@ -65,10 +92,9 @@ fn content(call: &Call, digest: &str, opened: Opened) -> Result<Response<Body>, 
         }
     };
     let length = range.end - range.start;
-    let body = if call.is_head() || range.is_empty() {
-        Body::empty()
-    } else {
-        Body::from_stream(opened.object.read(range.clone()))
+    let body = match opened {
+        Some(opened) if !range.is_empty() => Body::from_stream(opened.object.read(range.clone())),
+        _ => Body::empty(),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;

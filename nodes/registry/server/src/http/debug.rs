@@ -15,7 +15,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::routing::{get, post};
-use http::{Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::answer::{json as json_answer, page_not_found, set};
@@ -61,9 +61,20 @@ pub fn debug_router(debug: Debug) -> axum::Router {
 /// At whatever path the configuration says.
 async fn metrics(State(debug): State<Debug>, request: Request) -> Response<Body> {
     match &debug.metrics {
-        Some((path, text)) if path == request.uri().path() => exposition(text()),
+        Some((path, text)) if path == request.uri().path() => match *request.method() {
+            Method::GET | Method::HEAD => exposition(text()),
+            _ => only_read(),
+        },
         _ => page_not_found(),
     }
+}
+
+fn only_read() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    let allowed = HeaderValue::from_static("GET,HEAD");
+    response.headers_mut().insert(header::ALLOW, allowed);
+    response
 }
 
 async fn health(State(debug): State<Debug>) -> Response<Body> {

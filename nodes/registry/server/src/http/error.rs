@@ -106,6 +106,12 @@ pub(super) fn unwell() -> Response<Body> {
     unavailable(detail).response(StatusCode::SERVICE_UNAVAILABLE)
 }
 
+/// Others may have been told that this node is gone.
+pub(super) fn no_lease() -> Response<Body> {
+    let detail = "this node has no contact to the cluster's metadata service: try again";
+    unavailable(detail).response(StatusCode::SERVICE_UNAVAILABLE)
+}
+
 pub(super) fn internal() -> Response<Body> {
     Failure::new(ErrorCode::Unknown, Value::Null).response(StatusCode::INTERNAL_SERVER_ERROR)
 }
@@ -156,7 +162,7 @@ impl From<Error> for Failure {
             Error::Body(BodyError::Idle(_)) => Self::new(ErrorCode::BlobUploadInvalid, detail)
                 .with_status(StatusCode::REQUEST_TIMEOUT),
             Error::Store(error) => Self::store(&error),
-            Error::Metadata(_) => unavailable(detail),
+            Error::Metadata(_) | Error::Busy(_) => unavailable(detail),
         }
     }
 }

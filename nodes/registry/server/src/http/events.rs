@@ -91,7 +91,7 @@ impl Api {
         let Some(notices) = self.wanted(action, OCTETS) else {
             return;
         };
-        let size = self.registry.blob_size(digest).await.unwrap_or(0);
+        let size = self.registry.blob_size(name, digest).await.unwrap_or(0);
         let mut target = blob(call, name, digest, size);
         target.from_repository = from.cloned();
         notices.record(notices.event(call, action, target)).await;

@@ -3,10 +3,11 @@
 use axum::body::Body;
 use http::{Response, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use roadstead_oci::ErrorCode;
+use roadstead_oci::{ErrorCode, Name, Tag};
+use serde::Serialize;
 use serde_json::json;
 
-use super::answer::{json, set};
+use super::answer::set;
 use super::error::Failure;
 use super::request::Call;
 use super::route::RawName;
@@ -25,6 +26,19 @@ const VALUE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~')
     .remove(b':');
+
+const JSON: &str = "application/json";
+
+#[derive(Serialize)]
+struct Repositories<'a> {
+    repositories: &'a [Name],
+}
+
+#[derive(Serialize)]
+struct Tags<'a> {
+    name: &'a str,
+    tags: Vec<&'a str>,
+}
 
 pub(super) async fn catalog(api: &Api, call: &Call) -> Result<Response<Body>, Failure> {
     let most = api.registry.options().catalog_max_entries;
@@ -46,7 +60,10 @@ pub(super) async fn catalog(api: &Api, call: &Call) -> Result<Response<Body>, Fa
         .last()
         .filter(|_| page.more)
         .map(ToString::to_string);
-    let mut response = json(&json!({ "repositories": page.items }));
+    let repositories = Repositories {
+        repositories: &page.items,
+    };
+    let mut response = api.lists.json(&repositories, JSON)?;
     if let Some(last) = last {
         link(
             &mut response,
@@ -75,8 +92,11 @@ pub(super) async fn tags(
         .last()
         .filter(|_| page.more)
         .map(ToString::to_string);
-    let tags: Vec<&str> = page.items.iter().map(roadstead_oci::Tag::as_str).collect();
-    let mut response = json(&json!({ "name": name.as_str(), "tags": tags }));
+    let tags = Tags {
+        name: name.as_str(),
+        tags: page.items.iter().map(Tag::as_str).collect(),
+    };
+    let mut response = api.lists.json(&tags, JSON)?;
     if let Some(last) = last {
         let n = asked.map(|_| limit.to_string());
         let pairs: Vec<(&str, &str)> = std::iter::once(("last", last.as_str()))

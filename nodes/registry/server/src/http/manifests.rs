@@ -3,6 +3,7 @@
 use axum::body::Body;
 use http::{HeaderName, Method, Response, StatusCode, header};
 use roadstead_oci::{ErrorCode, Reference, ReferenceError, Tag};
+use roadstead_storage::Opened;
 
 use super::answer::{empty, set};
 use super::error::Failure;
@@ -13,6 +14,7 @@ use super::{Api, CONTENT_DIGEST, is_held, known_name, location};
 use crate::body::Body as Incoming;
 use crate::error::Error;
 use crate::manifest_put::Push;
+use crate::pull::Sending;
 
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
@@ -76,19 +78,24 @@ async fn get(
     let mut response = if is_held(call, &digest) {
         empty(StatusCode::NOT_MODIFIED)
     } else {
-        let length = stored.bytes.len();
         let seen = ManifestSeen {
             name,
             reference,
             digest: &stored.digest,
             media_type: &stored.media_type,
-            bytes: &stored.bytes,
+            bytes: &stored.content,
         };
         api.tell_manifest_pulled(call, seen);
-        let body = if call.is_head() {
-            Body::empty()
+        let (length, body) = if call.is_head() {
+            (stored.content.len() as u64, Body::empty())
         } else {
-            Body::from(stored.bytes)
+            let sending = api.registry.send_manifest(&stored.digest, stored.content);
+            match sending.await? {
+                Sending::Whole(bytes) => (bytes.len() as u64, Body::from(bytes)),
+                Sending::Stream(Opened { size, object, .. }) => {
+                    (size, Body::from_stream(object.read(0..size)))
+                }
+            }
         };
         let mut response = Response::new(body);
         set(&mut response, header::CONTENT_TYPE, stored.media_type);

@@ -2,10 +2,10 @@
 
 use axum::body::Body;
 use http::{HeaderName, Response};
-use roadstead_oci::MediaType;
-use serde_json::json;
+use roadstead_oci::{Descriptor, MediaType};
+use serde::Serialize;
 
-use super::answer::{json_as, set};
+use super::answer::set;
 use super::error::Failure;
 use super::listings::{link, number};
 use super::request::Call;
@@ -15,6 +15,14 @@ use crate::referrers::Query;
 
 /// Referrers in one page, unless the client asks for fewer.
 const PAGE: usize = 1000;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Index<'a> {
+    schema_version: u8,
+    media_type: &'static str,
+    manifests: &'a [Descriptor],
+}
 
 pub(super) async fn list(
     api: &Api,
@@ -42,12 +50,12 @@ pub(super) async fn list(
         .last()
         .filter(|_| page.more)
         .map(|descriptor| descriptor.digest.to_string());
-    let index = json!({
-        "schemaVersion": 2,
-        "mediaType": MediaType::OciIndex.as_str(),
-        "manifests": page.items,
-    });
-    let mut response = json_as(&index, MediaType::OciIndex.as_str());
+    let index = Index {
+        schema_version: 2,
+        media_type: MediaType::OciIndex.as_str(),
+        manifests: &page.items,
+    };
+    let mut response = api.lists.json(&index, MediaType::OciIndex.as_str())?;
     if artifact_type.is_some() {
         set(
             &mut response,

@@ -1,7 +1,7 @@
 //! How a request reached us: from whom, and by which name and scheme. What proxies say of it (`Forwarded`, RFC 7239, and
 //! the older `X-Forwarded-*`, `X-Real-IP`) counts only from those that are trusted: anybody can write a header.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
@@ -211,11 +211,32 @@ fn unquoted(text: &str) -> String {
     inner.map_or_else(|| text.to_owned(), |inner| inner.replace('\\', ""))
 }
 
-/// Whether a text can stand as the host of a URL.
+/// Whether a text can stand as the host of a URL, with its port or without.
 fn is_host(host: &str) -> bool {
-    let allowed =
-        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
-    !host.is_empty() && host.bytes().all(allowed)
+    let (is_name, port) = match host.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((address, "")) => (address.parse::<Ipv6Addr>().is_ok(), None),
+            Some((address, port)) => match port.strip_prefix(':') {
+                Some(port) => (address.parse::<Ipv6Addr>().is_ok(), Some(port)),
+                None => return false,
+            },
+            None => return false,
+        },
+        None => match host.split_once(':') {
+            Some((name, port)) => (is_name(name), Some(port)),
+            None => (is_name(host), None),
+        },
+    };
+    is_name && port.is_none_or(is_port)
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    !name.is_empty() && name.bytes().all(allowed)
+}
+
+fn is_port(port: &str) -> bool {
+    port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()
 }
 
 #[cfg(test)]
@@ -387,8 +408,39 @@ mod tests {
     }
 
     #[test]
+    fn what_a_host_can_be() {
+        for host in [
+            "localhost",
+            "a_b.example",
+            "h:65535",
+            "[::1]",
+            "[2001:db8::1]:5000",
+            "192.0.2.1:5000",
+        ] {
+            assert!(is_host(host), "{host}");
+        }
+    }
+
+    #[test]
     fn hosts_that_are_none_lead_nowhere() {
-        for host in ["a/b", "a b", "a\"b", "<script>", "a@b", ""] {
+        for host in [
+            "a/b",
+            "a b",
+            "a\"b",
+            "<script>",
+            "a@b",
+            "",
+            "a:b:c][",
+            "h:999999",
+            "h:",
+            "h:+1",
+            ":80",
+            "::1",
+            "[::1",
+            "[::1]5000",
+            "[h]",
+            "a[b",
+        ] {
             let said = [("x-forwarded-host", host), ("forwarded", "host=\"a/b\"")];
             expect(&via("10.0.0.1:9", &said), "http", "asked:5000", "10.0.0.1");
         }

@@ -1,6 +1,7 @@
 //! Reading directories with bounded memory.
 
 use std::collections::BinaryHeap;
+use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, statat};
@@ -8,7 +9,8 @@ use rustix::io::Errno;
 
 use crate::driver::Entry;
 
-/// The first `limit` names after `after`, in byte order. Reads the whole directory, holds `limit` names.
+/// The first `limit` names after `after`, in byte order. Reads the whole directory, holds `limit` names. What is not UTF-8
+/// in a name is told as U+FFFD, which no path of a store holds: nobody takes such a directory for an absent one.
 pub(super) fn list(
     directory: &OwnedFd,
     after: Option<&str>,
@@ -17,9 +19,8 @@ pub(super) fn list(
     let mut first = BinaryHeap::new();
     for item in Dir::read_from(directory)? {
         let item = item?;
-        let Ok(name) = item.file_name().to_str() else {
-            continue;
-        };
+        let name = item.file_name().to_string_lossy();
+        let name = name.as_ref();
         if matches!(name, "." | "..") || after.is_some_and(|after| name <= after) {
             continue;
         }
@@ -30,7 +31,8 @@ pub(super) fn list(
         {
             continue;
         }
-        let Some(is_directory) = is_directory(directory, name, item.file_type())? else {
+        let Some(is_directory) = is_directory(directory, item.file_name(), item.file_type())?
+        else {
             continue;
         };
         first.push(Entry {
@@ -44,18 +46,23 @@ pub(super) fn list(
     Ok(first.into_sorted_vec())
 }
 
-/// `None` when the name is gone meanwhile.
-fn is_directory(directory: impl AsFd, name: &str, kind: FileType) -> Result<Option<bool>, Errno> {
+/// `None` when the name is gone meanwhile. A link that leads nowhere is there, and no directory.
+fn is_directory(directory: impl AsFd, name: &CStr, kind: FileType) -> Result<Option<bool>, Errno> {
     match kind {
-        FileType::Directory => Ok(Some(true)),
-        FileType::RegularFile => Ok(Some(false)),
+        FileType::Directory => return Ok(Some(true)),
+        FileType::RegularFile => return Ok(Some(false)),
         // Links are followed, and some file systems do not say.
-        _ => match statat(directory, name, AtFlags::empty()) {
-            Ok(stat) => Ok(Some(
-                FileType::from_raw_mode(stat.st_mode) == FileType::Directory,
-            )),
+        _ => {}
+    }
+    match statat(&directory, name, AtFlags::empty()) {
+        Ok(stat) => Ok(Some(
+            FileType::from_raw_mode(stat.st_mode) == FileType::Directory,
+        )),
+        Err(Errno::NOENT) => match statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(Some(false)),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error),
         },
+        Err(error) => Err(error),
     }
 }

@@ -7,13 +7,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use rustix::buffer::spare_capacity;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::driver::{ByteStream, Object, Opened};
 use crate::error::Error;
 
 /// Bytes of one piece. With one piece read ahead, a download holds two.
 const PIECE: u64 = 256 * 1024;
+
+/// And of the first, with nothing read ahead: whoever sends them may ask for one before anybody takes any, and a client can
+/// have very many downloads under way of which it takes nothing.
+const FIRST: u64 = 64 * 1024;
 
 /// An open file.
 #[derive(Debug)]
@@ -44,6 +48,7 @@ impl Object for FileObject {
             file: self.file,
             range,
             ahead: None,
+            began: false,
         };
         futures::stream::unfold(reader, Reader::next).boxed()
     }
@@ -54,26 +59,39 @@ struct Reader {
     /// What has not been asked of the disk yet.
     range: Range<u64>,
     ahead: Option<JoinHandle<Result<Bytes, Error>>>,
+    began: bool,
 }
 
 impl Reader {
     async fn next(mut self) -> Option<(Result<Bytes, Error>, Self)> {
-        let current = self.ahead.take().or_else(|| self.fetch())?;
-        self.ahead = self.fetch();
-        let piece = super::joined(current.await);
+        if !self.began {
+            self.began = true;
+            let first = self.fetch(FIRST)?;
+            let piece = self.checked(first.await);
+            return Some((piece, self));
+        }
+        let current = self.ahead.take().or_else(|| self.fetch(PIECE))?;
+        self.ahead = self.fetch(PIECE);
+        let piece = self.checked(current.await);
+        Some((piece, self))
+    }
+
+    /// Nothing comes after an error.
+    fn checked(&mut self, piece: Result<Result<Bytes, Error>, JoinError>) -> Result<Bytes, Error> {
+        let piece = super::joined(piece);
         if piece.is_err() {
             self.ahead = None;
             self.range.start = self.range.end;
         }
-        Some((piece, self))
+        piece
     }
 
-    fn fetch(&mut self) -> Option<JoinHandle<Result<Bytes, Error>>> {
+    fn fetch(&mut self, most: u64) -> Option<JoinHandle<Result<Bytes, Error>>> {
         if self.range.is_empty() {
             return None;
         }
         let start = self.range.start;
-        let end = self.range.end.min(start + PIECE);
+        let end = self.range.end.min(start + most);
         self.range.start = end;
         let file = Arc::clone(&self.file);
         Some(tokio::task::spawn_blocking(move || {

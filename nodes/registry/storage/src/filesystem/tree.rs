@@ -5,6 +5,7 @@
 //! All paths are resolved from a handle on the root at the moment of the operation. A write that finds its directory
 //! removed by another request makes it again; one that finds the root itself gone fails.
 
+mod conditional;
 mod settle;
 mod uploads;
 mod write;
@@ -127,7 +128,15 @@ impl Tree {
 
     pub(super) fn get(&self, path: &StorePath, limit: usize) -> Result<Bytes, Error> {
         let file = self.open_file(path)?;
-        let mut content = Vec::new();
+        // What is too large is not read at all, and what is not takes the memory that it needs.
+        let length = file.metadata().map_or(0, |metadata| metadata.len());
+        if length > limit as u64 {
+            return Err(Error::TooLarge {
+                path: path.clone(),
+                limit,
+            });
+        }
+        let mut content = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
         let mut bounded = io::Read::take(file, limit as u64 + 1);
         io::Read::read_to_end(&mut bounded, &mut content).map_err(|source| Error::Io {
             what: format!("reading {path}"),

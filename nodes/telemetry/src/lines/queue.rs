@@ -2,7 +2,6 @@
 //!
 //! ```text
 //!   open ──finish──▶ finishing ──all written──▶ closed
-//!     └────────────── the output failed ──────────▲
 //! ```
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -27,6 +26,14 @@ struct Waiting {
     stage: Stage,
     lines: usize,
     text: String,
+    /// The writer has what it took in its hands.
+    is_writing: bool,
+}
+
+impl Waiting {
+    fn is_all_written(&self) -> bool {
+        self.text.is_empty() && !self.is_writing
+    }
 }
 
 /// One writer takes what many hand in.
@@ -36,7 +43,7 @@ pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     /// There is something to write, or the queue is finishing.
     more: Condvar,
-    /// The queue is closed.
+    /// All is written.
     done: Condvar,
 }
 
@@ -48,6 +55,7 @@ impl Queue {
                 stage: Stage::Open,
                 lines: 0,
                 text: String::new(),
+                is_writing: false,
             }),
             more: Condvar::new(),
             done: Condvar::new(),
@@ -73,12 +81,17 @@ impl Queue {
         true
     }
 
-    /// Waits for lines and takes all there are; `None` once the queue is closed. `usual` is the room kept for those to
-    /// come.
-    pub(crate) fn next(&self, usual: usize) -> Option<String> {
+    /// What was taken before is written. Waits for lines and takes all there are, with their number; `None` once the queue
+    /// is closed. `usual` is the room kept for those to come.
+    pub(crate) fn next(&self, usual: usize) -> Option<(String, usize)> {
+        let mut waiting = self.lock();
+        waiting.is_writing = false;
+        if waiting.is_all_written() {
+            self.done.notify_all();
+        }
         let mut waiting = self
             .more
-            .wait_while(self.lock(), |waiting| {
+            .wait_while(waiting, |waiting| {
                 waiting.stage == Stage::Open && waiting.text.is_empty()
             })
             .unwrap_or_else(PoisonError::into_inner);
@@ -87,19 +100,18 @@ impl Queue {
             self.done.notify_all();
             return None;
         }
-        waiting.lines = 0;
-        Some(std::mem::replace(
-            &mut waiting.text,
-            String::with_capacity(usual),
-        ))
+        waiting.is_writing = true;
+        let text = std::mem::replace(&mut waiting.text, String::with_capacity(usual));
+        Some((text, std::mem::take(&mut waiting.lines)))
     }
 
-    /// Nothing is written any more.
-    pub(crate) fn close(&self) {
-        let mut waiting = self.lock();
-        waiting.stage = Stage::Closed;
-        waiting.text = String::new();
-        self.done.notify_all();
+    /// Waits until all that was handed in is written, or nobody writes any more; whether that was so in time.
+    pub(crate) fn flush(&self, patience: Duration) -> bool {
+        let (waiting, _) = self
+            .done
+            .wait_timeout_while(self.lock(), patience, |waiting| !waiting.is_all_written())
+            .unwrap_or_else(PoisonError::into_inner);
+        waiting.is_all_written()
     }
 
     /// Takes no more, and waits for the writer to come to the end; whether it did in time.

@@ -1,0 +1,195 @@
+//! Joining, leaving, and what nodes must share.
+
+use super::*;
+use crate::{Command, Entry, Machine, Outcome};
+
+fn fingerprint() -> Fingerprint {
+    Fingerprint {
+        store: "s3 1".to_owned(),
+        secret: Some([1; 32]),
+        authentication: "htpasswd".to_owned(),
+        redis: Some("r".to_owned()),
+    }
+}
+
+fn id(n: u8) -> NodeId {
+    NodeId([n; 16])
+}
+
+/// A machine with a clock that stands where it is put.
+#[derive(Default)]
+struct Log {
+    machine: Machine,
+    now: u64,
+}
+
+impl Log {
+    fn apply(&mut self, command: Command) -> Outcome {
+        let at = Timestamp(self.now);
+        self.machine.apply(Entry { at, command })
+    }
+
+    fn cluster(&mut self, command: ClusterCommand) -> ClusterOutcome {
+        match self.apply(Command::Cluster(command)) {
+            Outcome::Cluster(outcome) => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn join(&mut self, n: u8, fingerprint: Fingerprint) -> ClusterOutcome {
+        self.join_at(n, &format!("{n}:5000"), fingerprint)
+    }
+
+    fn join_at(&mut self, n: u8, address: &str, fingerprint: Fingerprint) -> ClusterOutcome {
+        self.cluster(ClusterCommand::Join {
+            node: id(n),
+            address: address.to_owned(),
+            version: "1".to_owned(),
+            fingerprint,
+        })
+    }
+
+    fn leave(&mut self, n: u8, epoch: u64) -> ClusterOutcome {
+        self.cluster(ClusterCommand::Leave { node: id(n), epoch })
+    }
+
+    fn members(&self) -> Vec<(NodeId, u64)> {
+        let nodes = self.machine.nodes().iter();
+        nodes.map(|(id, node)| (*id, node.epoch)).collect()
+    }
+}
+
+fn joined(epoch: u64) -> ClusterOutcome {
+    ClusterOutcome::Joined {
+        epoch,
+        remarks: Vec::new(),
+    }
+}
+
+#[test]
+fn each_join_begins_an_epoch_of_its_own() {
+    let mut log = Log::default();
+    assert_eq!(log.join(1, fingerprint()), joined(1));
+    assert_eq!(log.join(2, fingerprint()), joined(2));
+    assert_eq!(log.join(1, fingerprint()), joined(3));
+    assert_eq!(log.members(), [(id(1), 3), (id(2), 2)]);
+    assert_eq!(
+        log.leave(1, 1),
+        ClusterOutcome::Left { was_member: false },
+        "what was decided about an earlier epoch"
+    );
+    assert_eq!(log.leave(1, 3), ClusterOutcome::Left { was_member: true });
+    assert_eq!(log.members(), [(id(2), 2)]);
+    assert_eq!(log.join(1, fingerprint()), joined(4), "never given again");
+}
+
+#[test]
+fn a_node_that_was_started_again_takes_its_address_over() {
+    let mut log = Log::default();
+    log.join_at(1, "a:5000", fingerprint());
+    log.join_at(2, "b:5000", fingerprint());
+    assert_eq!(log.join_at(3, "a:5000", fingerprint()), joined(3));
+    assert_eq!(log.members(), [(id(2), 2), (id(3), 3)]);
+}
+
+#[test]
+fn what_must_be_shared_is_named_where_it_is_not() {
+    let mut log = Log::default();
+    log.join(1, fingerprint());
+    let other = Fingerprint {
+        store: "s3 2".to_owned(),
+        secret: None,
+        authentication: "none".to_owned(),
+        redis: None,
+    };
+    let refused = ["storage", "http.secret", "auth"].map(str::to_owned);
+    assert_eq!(
+        log.join(2, other.clone()),
+        ClusterOutcome::Refused {
+            settings: refused.to_vec()
+        }
+    );
+    assert_eq!(log.members(), [(id(1), 1)]);
+    let slower = Fingerprint {
+        redis: None,
+        ..fingerprint()
+    };
+    assert_eq!(
+        log.join(2, slower),
+        ClusterOutcome::Joined {
+            epoch: 2,
+            remarks: vec!["redis".to_owned()]
+        }
+    );
+    log.leave(2, 2);
+    assert_eq!(log.join(1, other), joined(3), "alone, it decides anew");
+}
+
+#[test]
+fn draining_outlasts_an_interruption_and_ends_with_the_process() {
+    let mut log = Log::default();
+    log.join_at(1, "a:5000", fingerprint());
+    let drain = |on| ClusterCommand::Drain {
+        address: "a:5000".to_owned(),
+        on,
+    };
+    let draining = |log: &Log| log.machine.nodes().values().next().unwrap().draining;
+    assert_eq!(log.cluster(drain(true)), ClusterOutcome::Told { nodes: 1 });
+    assert!(draining(&log));
+    log.join_at(1, "a:5000", fingerprint());
+    assert!(draining(&log), "the same process");
+    log.join_at(2, "a:5000", fingerprint());
+    assert!(!draining(&log), "the one after it");
+    log.cluster(drain(true));
+    log.cluster(drain(false));
+    assert!(!draining(&log));
+    let elsewhere = ClusterCommand::Drain {
+        address: "b:5000".to_owned(),
+        on: true,
+    };
+    assert_eq!(log.cluster(elsewhere), ClusterOutcome::Told { nodes: 0 });
+}
+
+#[test]
+fn a_cluster_has_no_more_nodes_than_it_can_hold() {
+    let mut log = Log::default();
+    for n in 0..MAX_NODES {
+        let node = NodeId(u128::try_from(n).unwrap().to_be_bytes());
+        log.cluster(ClusterCommand::Join {
+            node,
+            address: format!("{n}:5000"),
+            version: "1".to_owned(),
+            fingerprint: fingerprint(),
+        });
+    }
+    assert_eq!(log.join_at(255, "x:1", fingerprint()), ClusterOutcome::Full);
+    assert_eq!(log.machine.nodes().len(), MAX_NODES);
+}
+
+#[test]
+fn a_secret_that_was_replaced_is_good_for_a_while() {
+    let mut log = Log::default();
+    log.apply(Command::AdoptSecret { secret: vec![1] });
+    log.cluster(ClusterCommand::RotateSecret { secret: vec![2] });
+    let adopted = log.apply(Command::AdoptSecret { secret: vec![3] });
+    assert_eq!(adopted, Outcome::Secret { secret: vec![2] });
+    let former = |log: &Log| {
+        let secrets = log.machine.former_secrets();
+        secrets.map(<[u8]>::to_vec).collect::<Vec<_>>()
+    };
+    assert_eq!(former(&log), [vec![1]]);
+    log.now += u64::try_from(SECRET_OVERLAP.as_millis()).unwrap();
+    log.apply(Command::AdoptSecret { secret: vec![3] });
+    assert_eq!(former(&log), Vec::<Vec<u8>>::new());
+}
+
+#[test]
+fn a_cluster_has_one_name() {
+    let mut log = Log::default();
+    let identify = |n| ClusterCommand::Identify {
+        id: ClusterId([n; 16]),
+    };
+    let id = ClusterId([1; 16]);
+    assert_eq!(log.cluster(identify(1)), ClusterOutcome::Identified { id });
+    assert_eq!(log.cluster(identify(2)), ClusterOutcome::Identified { id });
+}

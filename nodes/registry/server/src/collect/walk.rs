@@ -1,0 +1,171 @@
+//! Reading the store's directories for a collection: where serving skips what it does not understand, this refuses.
+//!
+//! A repository is known by its directory alone. What the reference took (`MyCompany.com/app`) may have a name that is
+//! not served here, and its images stay all the same.
+
+use roadstead_oci::{Algorithm, Digest};
+use roadstead_storage::{Driver, Entry, Error as StoreError, StorePath, layout};
+
+use super::doubt::{CollectError, Doubt};
+
+/// Names listed in one step.
+const PAGE: usize = 1000;
+
+/// What a file system's check puts into the root of what was mounted. No registry takes such a name.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// The directories of all repositories, in the order of their paths.
+pub(super) async fn repositories(store: &dyn Driver) -> Result<Vec<StorePath>, CollectError> {
+    let (mut found, mut waiting) = (Vec::new(), vec![layout::repositories()]);
+    while let Some(directory) = waiting.pop() {
+        for (name, path) in directories(store, &directory).await? {
+            match name.as_str() {
+                "_manifests" => found.push(directory.clone()),
+                name if name.starts_with('_') => {}
+                _ => waiting.push(path),
+            }
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The directories in this one, with their names; none when it does not exist. Files are nothing to a registry here.
+pub(super) async fn directories(
+    store: &dyn Driver,
+    directory: &StorePath,
+) -> Result<Vec<(String, StorePath)>, CollectError> {
+    let mut found = Vec::new();
+    for Entry { name, is_directory } in entries(store, directory).await? {
+        match (directory.join(&name), is_directory) {
+            (Ok(path), true) => found.push((name, path)),
+            (Ok(path), false) => is_a_file(store, &path).await?,
+            (Err(_), true) if name != LOST_AND_FOUND => {
+                let place = format!("{directory}/{}", name.escape_debug());
+                return Err(Doubt::StrangeName.at_text(place));
+            }
+            (Err(_), _) => {}
+        }
+    }
+    Ok(found)
+}
+
+/// The digests whose directories lie below this one, one level down for each algorithm.
+pub(super) async fn digests(
+    store: &dyn Driver,
+    directory: &StorePath,
+) -> Result<Vec<Digest>, CollectError> {
+    let mut found = Vec::new();
+    for (algorithm, path) in directories(store, directory).await? {
+        let known = algorithm.parse::<Algorithm>();
+        let algorithm = known.map_err(|_strange| Doubt::StrangeName.at(&path))?;
+        for (hex, path) in directories(store, &path).await? {
+            let digest = Digest::from_parts(algorithm, &hex);
+            found.push(digest.map_err(|_strange| Doubt::StrangeName.at(&path))?);
+        }
+    }
+    Ok(found)
+}
+
+/// The same, where what is no digest can be named by nothing, and stays.
+pub(super) async fn known_digests(
+    store: &dyn Driver,
+    directory: &StorePath,
+) -> Result<Vec<Digest>, CollectError> {
+    let mut found = Vec::new();
+    for algorithm in Algorithm::ALL {
+        let entries = entries(store, &below(directory, algorithm.as_str())?).await?;
+        let names = entries.iter().map(|entry| entry.name.as_str());
+        found.extend(names.filter_map(|hex| Digest::from_parts(algorithm, hex).ok()));
+    }
+    Ok(found)
+}
+
+/// What a link holds; `None` when there is none, which is how a registry deletes.
+pub(super) async fn linked(
+    store: &dyn Driver,
+    link: &StorePath,
+) -> Result<Option<Digest>, CollectError> {
+    let held = match store.get(link, layout::LINK_LIMIT).await {
+        Ok(content) => std::str::from_utf8(&content)
+            .ok()
+            .and_then(|text| text.trim_end().parse().ok()),
+        Err(StoreError::NotFound(_)) if is_absent(store, link).await? => return Ok(None),
+        Err(StoreError::TooLarge { .. } | StoreError::NotFound(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    held.map(Some).ok_or_else(|| Doubt::TornLink.at(link))
+}
+
+/// Whether a directory is there.
+pub(super) async fn exists(
+    store: &dyn Driver,
+    directory: &StorePath,
+) -> Result<bool, CollectError> {
+    match store.list(directory, None, 1).await {
+        Ok(_) => Ok(true),
+        Err(StoreError::NotFound(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A path below a directory, of parts that are digests, names from this walk, and literals.
+pub(super) fn below(directory: &StorePath, rest: &str) -> Result<StorePath, CollectError> {
+    let path = directory.join(rest);
+    path.map_err(|_strange| {
+        Doubt::StrangeName.at_text(format!("{directory}/{}", rest.escape_debug()))
+    })
+}
+
+/// All that lies in a directory; nothing when it does not exist.
+pub(super) async fn entries(
+    store: &dyn Driver,
+    directory: &StorePath,
+) -> Result<Vec<Entry>, CollectError> {
+    let mut all: Vec<Entry> = Vec::new();
+    loop {
+        let after = all.last().map(|last| last.name.as_str());
+        match store.list(directory, after, PAGE).await {
+            Ok(page) if page.is_empty() => return Ok(all),
+            Ok(page) => all.extend(page),
+            Err(StoreError::NotFound(_)) if is_absent(store, directory).await? => return Ok(all),
+            Err(StoreError::NotFound(_)) => return Err(Doubt::LeadsNowhere.at(directory)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Whether what was not found is not even named where it would lie: neither a symbolic link that leads nowhere, nor a
+/// file where a directory should be, nor the other way round. A directory above it that is named and holds nothing is one
+/// that an object store has kept of files that were removed.
+async fn is_absent(store: &dyn Driver, file: &StorePath) -> Result<bool, CollectError> {
+    let mut path = file.clone();
+    while let Some(parent) = path.parent() {
+        let name = path.as_str().rsplit('/').next().unwrap_or_default();
+        let mut after: Option<String> = None;
+        loop {
+            let page = match store.list(&parent, after.as_deref(), PAGE).await {
+                Err(StoreError::NotFound(_)) => break,
+                page => page?,
+            };
+            if let Some(named) = page.iter().find(|entry| entry.name == name) {
+                return Ok(named.is_directory && path != *file);
+            }
+            match page.into_iter().last() {
+                Some(last) => after = Some(last.name),
+                None => return Ok(true),
+            }
+        }
+        path = parent;
+    }
+    Ok(true)
+}
+
+/// Not a symbolic link that leads nowhere: that could be a directory tomorrow.
+async fn is_a_file(store: &dyn Driver, path: &StorePath) -> Result<(), CollectError> {
+    match store.stat(path).await {
+        Ok(_) => Ok(()),
+        Err(StoreError::NotFound(_)) => Err(Doubt::LeadsNowhere.at(path)),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,149 @@
+//! A driver that writes only while the claim on its store holds.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::Lease;
+use crate::driver::{Driver, Entry, Fetch, Opened, Publication, Put, Stage, Staged, Stat};
+use crate::{Error, StorePath};
+
+/// Forwards everything to a driver; what writes, only while the claim holds.
+pub struct Held {
+    driver: Arc<dyn Driver>,
+    lease: Lease,
+}
+
+impl Held {
+    pub fn new(driver: Arc<dyn Driver>, lease: Lease) -> Self {
+        Self { driver, lease }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.lease.is_held() {
+            return Ok(());
+        }
+        let source = io::Error::new(
+            io::ErrorKind::TimedOut,
+            "another server may have taken over; nothing is written before that is known",
+        );
+        Err(Error::Io {
+            what: "the claim on the storage has lapsed".to_owned(),
+            source,
+        })
+    }
+}
+
+#[async_trait]
+impl Driver for Held {
+    fn name(&self) -> &'static str {
+        self.driver.name()
+    }
+
+    async fn stat(&self, path: &StorePath) -> Result<Stat, Error> {
+        self.driver.stat(path).await
+    }
+
+    async fn get(&self, path: &StorePath, limit: usize) -> Result<Bytes, Error> {
+        self.driver.get(path, limit).await
+    }
+
+    async fn get_settled(&self, path: &StorePath, limit: usize) -> Result<Bytes, Error> {
+        self.driver.get_settled(path, limit).await
+    }
+
+    async fn open(&self, path: &StorePath) -> Result<Opened, Error> {
+        self.driver.open(path).await
+    }
+
+    async fn put(&self, writes: Vec<Put>) -> Result<(), Error> {
+        self.check()?;
+        self.driver.put(writes).await
+    }
+
+    async fn ensure(&self, writes: Vec<Put>) -> Result<(), Error> {
+        self.check()?;
+        self.driver.ensure(writes).await
+    }
+
+    async fn settle(&self, paths: &[StorePath]) -> Result<(), Error> {
+        self.driver.settle(paths).await
+    }
+
+    async fn redirect(
+        &self,
+        path: &StorePath,
+        fetch: Fetch,
+        valid: Duration,
+    ) -> Result<Option<String>, Error> {
+        self.driver.redirect(path, fetch, valid).await
+    }
+
+    async fn list(
+        &self,
+        directory: &StorePath,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        self.driver.list(directory, after, limit).await
+    }
+
+    async fn remove(&self, path: &StorePath) -> Result<(), Error> {
+        self.check()?;
+        self.driver.remove(path).await
+    }
+
+    async fn remove_if(&self, path: &StorePath, content: &[u8]) -> Result<bool, Error> {
+        self.check()?;
+        self.driver.remove_if(path, content).await
+    }
+
+    async fn prune(&self, directory: &StorePath) -> Result<(), Error> {
+        self.check()?;
+        self.driver.prune(directory).await
+    }
+
+    /// What is staged is nobody's until it is published, so its bytes are let go on.
+    async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error> {
+        self.check()?;
+        self.driver.stage(hint).await
+    }
+
+    async fn open_staged(&self, place: &str) -> Result<Opened, Error> {
+        self.driver.open_staged(place).await
+    }
+
+    async fn publish(&self, places: &[Staged], target: &StorePath) -> Result<Publication, Error> {
+        self.check()?;
+        self.driver.publish(places, target).await
+    }
+
+    async fn discard(&self, places: &[String]) -> Result<(), Error> {
+        self.check()?;
+        self.driver.discard(places).await
+    }
+
+    async fn staged(
+        &self,
+        before: SystemTime,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, Error> {
+        self.driver.staged(before, after, limit).await
+    }
+
+    async fn sweep(&self, before: SystemTime) -> Result<usize, Error> {
+        self.check()?;
+        self.driver.sweep(before).await
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Held").field(&self.driver).finish()
+    }
+}

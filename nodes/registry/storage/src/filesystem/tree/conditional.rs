@@ -1,0 +1,93 @@
+//! Removing a file only if it is the one that was meant.
+//!
+//! A file system has no such operation. The file is moved away first, which only one process can do, and looked at there: one
+//! that another writer had put in its place meanwhile is linked back, unless there is a newer one by then. In that moment
+//! it is not seen; a power cut in it would lose it.
+
+use rustix::fs::{AtFlags, fsync, linkat, renameat, unlinkat};
+use rustix::io::Errno;
+use uuid::Uuid;
+
+use super::{TEMPORARY, Tree, parent, relative, write_error};
+use crate::{Error, StorePath};
+
+impl Tree {
+    /// Whether the file held `content`, and is gone for good.
+    pub(in super::super) fn remove_if(
+        &self,
+        path: &StorePath,
+        content: &[u8],
+    ) -> Result<bool, Error> {
+        match self.get(path, content.len()) {
+            Ok(found) if found == content => {}
+            Ok(_) | Err(Error::NotFound(_) | Error::TooLarge { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        self.check_root()?;
+        let (name, aside) = (
+            relative(path),
+            StorePath::of(format_args!("/{TEMPORARY}/{}", Uuid::new_v4().simple())),
+        );
+        match renameat(&self.root, name, &self.root, relative(&aside)) {
+            Ok(()) => {}
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
+            Err(errno) => return Err(write_error("removing", errno.into())),
+        }
+        let is_it = match self.get(&aside, content.len()) {
+            Ok(found) => found == content,
+            Err(Error::TooLarge { .. }) => false,
+            Err(error) => return Err(error),
+        };
+        if !is_it {
+            self.put_back(&aside, path)?;
+        }
+        self.unlink(relative(&aside))?;
+        self.sync_parent(path)?;
+        Ok(is_it)
+    }
+
+    fn put_back(&self, aside: &StorePath, path: &StorePath) -> Result<(), Error> {
+        let flags = AtFlags::empty();
+        self.make_directories(parent(relative(path)))?;
+        match linkat(
+            &self.root,
+            relative(aside),
+            &self.root,
+            relative(path),
+            flags,
+        ) {
+            // A newer one is there.
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(write_error("putting a file back", errno.into())),
+        }
+    }
+
+    fn sync_parent(&self, path: &StorePath) -> Result<(), Error> {
+        match self.open_directory(parent(relative(path))) {
+            Ok(parent) => {
+                fsync(&parent).map_err(|errno| write_error("syncing a directory", errno.into()))
+            }
+            // Another request removed it as well, and answers for that.
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(write_error("syncing a directory", errno.into())),
+        }
+    }
+
+    /// Removes directories without files, the innermost first.
+    pub(in super::super) fn prune(&self, directory: &StorePath) -> Result<(), Error> {
+        let entries = match self.list(directory, None, usize::MAX) {
+            Ok(entries) => entries,
+            Err(Error::NotFound(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for entry in entries.iter().filter(|entry| entry.is_directory) {
+            self.prune(&StorePath::of(format_args!("{directory}/{}", entry.name)))?;
+        }
+        match unlinkat(&self.root, relative(directory), AtFlags::REMOVEDIR) {
+            Ok(()) => self.sync_parent(directory),
+            // Somebody wrote into it, or removed it as well.
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Ok(()),
+            Err(errno) => Err(write_error("removing a directory", errno.into())),
+        }
+    }
+}
