@@ -48,6 +48,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::boot_time;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     #[test]
