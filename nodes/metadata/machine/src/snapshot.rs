@@ -278,7 +278,7 @@ mod tests {
         );
     }
 
-    /// `tests/golden/v1-cancel-once.txt`: the entry, and the state after it.
+    /// `tests/golden/v2-cancel-once.txt`: the entry, and the state after it.
     #[test]
     fn cancelling_once_is_frozen() {
         let origin = Origin {
@@ -299,7 +299,7 @@ mod tests {
         machine.apply(entry);
         let state = machine.encode().unwrap();
         assert_eq!(Machine::decode(&state).unwrap(), machine);
-        let golden = include_str!("../tests/golden/v1-cancel-once.txt");
+        let golden = include_str!("../tests/golden/v2-cancel-once.txt");
         assert_eq!([hex(&bytes), hex(&state)].join("\n"), golden.trim_end());
     }
 
