@@ -5,17 +5,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::process::Process;
 use crate::registry::search_path;
 use crate::run::Run;
-use crate::wait::wait_until;
+use crate::wait::{poll, wait_until};
+
+/// From SIGTERM to the end; a proxy that takes longer is killed.
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
 
 /// A proxy that listens on 127.0.0.1, with TLS. Dropped, it is ended.
 #[derive(Debug)]
 pub struct Proxy {
-    _process: Process,
+    process: Process,
     addr: SocketAddr,
     home: TempDir,
 }
@@ -85,7 +89,7 @@ impl Proxy {
             TcpStream::connect(addr).is_ok()
         });
         Self {
-            _process: process,
+            process,
             addr,
             home,
         }
@@ -103,6 +107,14 @@ impl Proxy {
     /// The certificate that clients are to trust.
     pub fn certificate(&self) -> PathBuf {
         self.home.path().join("certificate.pem")
+    }
+}
+
+impl Drop for Proxy {
+    /// nginx's workers outlive a master that is killed: it is told to end, and has the time to tell them.
+    fn drop(&mut self) {
+        self.process.signal(Signal::TERM);
+        let _ended = poll(ENDS_WITHIN, || self.process.ended());
     }
 }
 

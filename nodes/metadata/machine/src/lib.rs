@@ -17,7 +17,6 @@ pub use cluster::{
 };
 pub use command::{Command, Entry, Outcome};
 pub use machine::{FRESH_FOR, MAX_SEGMENTS, Machine, REMEMBER_FOR};
-pub use renounced::PROPOSED_WITHIN;
 pub use session::{Origin, Receiving, Segment, Session, SessionId, Standing};
 pub use snapshot::{
     FormatError, decode_command, decode_entry, decode_nodes, decode_outcome, decode_standing,

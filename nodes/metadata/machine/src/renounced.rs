@@ -2,8 +2,8 @@
 //!
 //! Whoever finds staged bytes that no session holds cannot simply remove them: their writer may have been paused for any
 //! length of time between its last byte and its commit. So the machine is asked first. It answers with those that are
-//! nobody's, and refuses them from then on. A command that comes later than it remembers is refused because of its age,
-//! before it is logged: the service takes no proposal that was made longer ago than [`PROPOSED_WITHIN`].
+//! nobody's, and refuses them from then on, for longer than a proposal waits for its turn in the process that logs it. Where
+//! proposals come from other processes, those that are older than this memory have to be refused because of their age.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,13 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
-/// A proposal that took longer to arrive is refused.
-pub const PROPOSED_WITHIN: Duration = Duration::from_mins(10);
-
-/// How long a renounced place is remembered: longer than a proposal that names it can be under way.
+/// How long a renounced place is remembered.
 const REMEMBER_FOR: Duration = Duration::from_hours(1);
-
-const _: () = assert!(REMEMBER_FOR.as_secs() > 2 * PROPOSED_WITHIN.as_secs());
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Renounced {

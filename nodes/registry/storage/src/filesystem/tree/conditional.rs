@@ -34,16 +34,17 @@ impl Tree {
             Err(errno) => return Err(write_error("removing", errno.into())),
         }
         let is_it = match self.get(&aside, content.len()) {
-            Ok(found) => found == content,
-            Err(Error::TooLarge { .. }) => false,
-            Err(error) => return Err(error),
+            Ok(found) => Ok(found == content),
+            Err(Error::TooLarge { .. }) => Ok(false),
+            Err(error) => Err(error),
         };
-        if !is_it {
+        // Also where it is not known what it is.
+        if !matches!(is_it, Ok(true)) {
             self.put_back(&aside, path)?;
         }
         self.unlink(relative(&aside))?;
         self.sync_parent(path)?;
-        Ok(is_it)
+        is_it
     }
 
     fn put_back(&self, aside: &StorePath, path: &StorePath) -> Result<(), Error> {
