@@ -6,6 +6,7 @@
 /// The metadata service: raft between its members, proposals and reads for nodes, and the group's administration.
 #[expect(
     clippy::pedantic,
+    clippy::clone_on_ref_ptr,
     clippy::allow_attributes_without_reason,
     clippy::allow_attributes,
     unused_qualifications,

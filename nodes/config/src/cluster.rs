@@ -77,7 +77,7 @@ impl Cluster {
         let tls = ClusterTls::read(&mut reader);
         Some(Self {
             metadata: reader.list("metadata", host_and_port),
-            proof: tls.map(Proof::Tls).or(secret.map(Proof::Secret)),
+            proof: tls.map(Proof::Tls).or_else(|| secret.map(Proof::Secret)),
             advertise: reader.read("advertise", host_and_port),
         })
     }
@@ -129,10 +129,12 @@ impl MetadataMember {
             );
         }
         let reached_at = own.and_then(|own| own.parse::<ListenAddr>().ok());
-        let addr = addr.or(reached_at.map(|reached| ListenAddr {
-            host: None,
-            port: reached.port,
-        }));
+        let addr = addr.or_else(|| {
+            reached_at.map(|reached| ListenAddr {
+                host: None,
+                port: reached.port,
+            })
+        });
         Some(Self {
             id: id?,
             addr: addr.unwrap_or_default(),

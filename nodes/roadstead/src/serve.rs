@@ -107,12 +107,12 @@ async fn serve(config: Config, process: Process, log: Log) -> Result<ExitCode> {
     let tls = entry::tls(&config.http)?;
     let told = Told::build(&config)?;
     let drain = signals.drain.clone();
-    let opening = async {
+    let opening = Box::pin(async {
         match process.role {
             Role::Alone => store::open(&config, &process.instance).await,
             Role::Node => cluster::open(&config).await,
         }
-    };
+    });
     let Some(store) = drain.run_until_cancelled(opening).await else {
         return Ok(ExitCode::SUCCESS);
     };

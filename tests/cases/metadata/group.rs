@@ -102,16 +102,7 @@ impl Group {
     }
 
     pub(crate) fn remote(&self) -> Arc<Remote> {
-        self.remote_of(self.peers.values().cloned().collect())
-    }
-
-    pub(crate) fn remote_of(&self, members: Vec<String>) -> Arc<Remote> {
-        let options = RemoteOptions {
-            members,
-            identity: Identity::from_secret(SECRET.as_bytes()).expect("an identity"),
-            budget: BUDGET,
-        };
-        Arc::new(Remote::build(options, boot_time()).expect("a client"))
+        remote_of(self.peers.values().cloned().collect())
     }
 
     /// `roadstead cluster`, with the configuration of this member.
@@ -141,6 +132,16 @@ impl Group {
     pub(crate) fn kill(&mut self, id: u64) {
         self.running.remove(&id).expect("a running member").kill();
     }
+}
+
+/// A client of these members.
+pub(crate) fn remote_of(members: Vec<String>) -> Arc<Remote> {
+    let options = RemoteOptions {
+        members,
+        identity: Identity::from_secret(SECRET.as_bytes()).expect("an identity"),
+        budget: BUDGET,
+    };
+    Arc::new(Remote::build(options, boot_time()).expect("a client"))
 }
 
 fn free_port() -> TcpListener {
@@ -203,7 +204,10 @@ impl Stream {
         let sentence = format!("proposals go on after {what}");
         wait_until_async(&sentence, DEADLINE, async || self.acknowledged() >= goal).await;
         let longest = self.longest.swap(0, Ordering::Relaxed);
-        println!("{what}: the longest wait for an answer was {longest} ms");
+        #[expect(clippy::print_stderr, reason = "a figure for whoever looks")]
+        {
+            eprintln!("{what}: the longest wait for an answer was {longest} ms");
+        }
     }
 
     /// Stops, and holds the session to what was acknowledged: each, once, in order.

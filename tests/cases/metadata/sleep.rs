@@ -3,7 +3,7 @@
 use roadstead_metadata::{Metadata as _, Standing};
 use rustix::process::Signal;
 
-use super::group::{Group, SESSION, Stream};
+use super::group::{Group, SESSION, Stream, remote_of};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_leader_that_wakes_up_answers_nothing_stale() {
@@ -13,7 +13,7 @@ async fn a_leader_that_wakes_up_answers_nothing_stale() {
     stream.goes_on("the start").await;
     let leader = group.leader(1, None);
     // Its connection is open before it sleeps, so that the question below is the first thing it hears.
-    let asking = group.remote_of(vec![group.peers[&leader].clone()]);
+    let asking = remote_of(vec![group.peers[&leader].clone()]);
     asking
         .session(SESSION)
         .await

@@ -123,7 +123,7 @@ impl Bootstrap {
         for addr in group {
             match self.ask_to_rejoin(&addr).await {
                 Ok(()) => return String::new(),
-                Err(status) => why = status.message().to_owned(),
+                Err(status) => status.message().clone_into(&mut why),
             }
         }
         why

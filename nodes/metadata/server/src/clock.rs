@@ -19,6 +19,7 @@ const KEEP: u64 = 128;
 /// Milliseconds that the transfer of a snapshot may take.
 const SNAPSHOT_WITHIN: u64 = 120_000;
 
+#[expect(clippy::result_large_err, reason = "openraft's own error, once")]
 pub(crate) fn raft_config() -> Result<Config, ConfigError> {
     Config {
         cluster_name: "roadstead".to_owned(),

@@ -98,6 +98,7 @@ pub(crate) struct Peer {
     to: wire::Addressee,
 }
 
+#[expect(clippy::result_large_err, reason = "openraft asks for this error")]
 impl Peer {
     fn request(&self, request: &impl Serialize) -> Result<wire::RaftRequest, CallError> {
         let request =
@@ -118,6 +119,7 @@ fn away(status: &Status) -> CallError {
     RPCError::Unreachable(Unreachable::new(&AnyError::error(status.message())))
 }
 
+#[expect(clippy::result_large_err, reason = "openraft asks for this error")]
 fn answer<T: DeserializeOwned>(
     called: Result<tonic::Response<wire::RaftResponse>, Status>,
 ) -> Result<T, CallError> {

@@ -240,9 +240,10 @@ async fn tell_roles(raft: Raft) {
         };
         if told != Some((role, leader)) {
             told = Some((role, leader));
-            match leader {
-                Some(leader) => tracing::info!(?role, leader, term, "the group has a leader"),
-                None => tracing::info!(?role, term, "the group has no leader"),
+            if let Some(leader) = leader {
+                tracing::info!(?role, leader, term, "the group has a leader");
+            } else {
+                tracing::info!(?role, term, "the group has no leader");
             }
         }
         if seen.changed().await.is_err() {
@@ -268,7 +269,7 @@ async fn import(raft: Raft, store: Store, state: Vec<u8>) {
     match raft.client_write(Change::Import(state)).await {
         Ok(_imported) => tracing::info!("the state of the stand-alone registry was imported"),
         Err(error) => {
-            tracing::error!(%error, "the state of the stand-alone registry was not imported")
+            tracing::error!(%error, "the state of the stand-alone registry was not imported");
         }
     }
 }

@@ -13,7 +13,7 @@ pub(crate) fn status(raft: &Raft, store: &Store) -> wire::StatusResponse {
     let matched_of = |id: &u64| {
         let told = matched.and_then(|matched| matched.get(id).copied().flatten());
         let mine = (*id == metrics.id && matched.is_some()).then_some(metrics.last_log_index);
-        told.map(|log_id| log_id.index).or(mine.flatten())
+        told.map(|log_id| log_id.index).or_else(|| mine.flatten())
     };
     let members = membership.nodes().map(|(id, member)| wire::Member {
         id: *id,

@@ -16,10 +16,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 fn identity() -> Identity {
-    Identity::from_secret(b"the secret of this test").unwrap()
+    Identity::from_secret(b"the secret of this test").expect("an identity")
 }
 
 struct Running {
@@ -41,7 +41,7 @@ async fn start(
         clock: system_clock(),
         import: None,
     });
-    let server = server.await.unwrap();
+    let server = server.await.expect("a member");
     let drain = CancellationToken::new();
     let ended = tokio::spawn(server.run(listener, drain.clone()));
     Running { drain, ended }
@@ -49,12 +49,16 @@ async fn start(
 
 async fn stop(running: Running) {
     running.drain.cancel();
-    running.ended.await.unwrap().unwrap();
+    running
+        .ended
+        .await
+        .expect("its task")
+        .expect("an orderly end");
 }
 
 async fn listen() -> (TcpListener, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap().to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = listener.local_addr().expect("an address").to_string();
     (listener, addr)
 }
 
@@ -64,14 +68,14 @@ fn remote(members: Vec<String>) -> Arc<Remote> {
         identity: identity(),
         budget: BUDGET * 3,
     };
-    Arc::new(Remote::build(options, boot_time()).unwrap())
+    Arc::new(Remote::build(options, boot_time()).expect("a client"))
 }
 
 fn append(opened: Timestamp, from: u64) -> Command {
     Command::Append {
         origin: Origin {
             session: SessionId([1; 16]),
-            repository: "a/b".parse().unwrap(),
+            repository: "a/b".parse().expect("a name"),
             opened,
         },
         from,
@@ -128,10 +132,8 @@ async fn a_group_begins_hands_over_and_loses_nothing() {
 
 async fn leader(remote: &Remote) -> u64 {
     let told = remote.status().await;
-    let told = told.into_iter().filter_map(|(_, status)| status.ok());
-    told.filter_map(|status| status.leader)
-        .next()
-        .expect("a leader")
+    let mut told = told.into_iter().filter_map(|(_, status)| status.ok());
+    told.find_map(|status| status.leader).expect("a leader")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

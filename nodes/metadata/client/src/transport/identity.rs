@@ -9,6 +9,7 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
 use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
@@ -74,8 +75,9 @@ impl Identity {
         let crypto = Arc::new(provider::default_provider());
         let one_key = OneKey::new(pair.subject_public_key_info(), Arc::clone(&crypto));
         let one_key = Arc::new(one_key);
+        let of_clients: Arc<dyn ClientCertVerifier> = Arc::<OneKey>::clone(&one_key);
         let server = server(&crypto)?
-            .with_client_cert_verifier(Arc::clone(&one_key) as _)
+            .with_client_cert_verifier(of_clients)
             .with_single_cert(chain.clone(), key())?;
         let client = ClientConfig::builder_with_provider(crypto)
             .with_protocol_versions(&[&TLS13])?

@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::*;
 
 const SECRET: &[u8] = b"sixteen bytes or more";
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 struct Known;
 

@@ -111,13 +111,12 @@ impl Disk {
         }
         let applied = state.applied.map(|id| id.index);
         let read = self.database.begin_read()?;
-        let mut next = log.purged.map_or(0, |id| id.index + 1);
-        for item in read.open_table(LOG)?.range(next..)? {
+        let first = log.purged.map_or(0, |id| id.index + 1);
+        for (next, item) in (first..).zip(read.open_table(LOG)?.range(first..)?) {
             let (index, bytes) = item?;
             if index.value() != next {
                 return Err(StoreError::Gap(index.value()));
             }
-            next += 1;
             let form = |source| StoreError::Form {
                 what: "log entry",
                 source,
