@@ -77,7 +77,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
         ],
     ),
     ("hyper-rustls", &["roadstead-events", "roadstead-s3"]),
-    ("aws-lc-rs", &["roadstead-auth"]),
+    ("aws-lc-rs", &["roadstead-auth", "roadstead-metadata"]),
     ("aws-sdk-s3", &["roadstead-s3"]),
     ("aws-config", &["roadstead-s3"]),
     (

@@ -1,14 +1,19 @@
 //! How fast the group reacts. One round trip and one sync must fit into a heartbeat, also on a busy disk.
 
+use std::time::Duration;
+
 use openraft::{Config, ConfigError, SnapshotPolicy};
 
 /// Milliseconds between two signs of life of the leader. An append that takes longer is sent again.
-const HEARTBEAT: u64 = 150;
+const HEARTBEAT: u64 = 100;
 
 /// A follower that hears nothing waits for the lease ([`ELECTION_MAX`]) and then for a random time between these: a lost
-/// leader costs 1.3 to 1.7 seconds, and a disk may be slow for as long without an election.
-const ELECTION_MIN: u64 = 450;
-const ELECTION_MAX: u64 = 800;
+/// leader costs 0.9 to 1.2 seconds, and a disk may be slow for as long without an election.
+const ELECTION_MIN: u64 = 300;
+const ELECTION_MAX: u64 = 600;
+
+/// So long a follower that was just heard from votes for nobody else.
+pub(crate) const FOLLOWER_LEASE: Duration = Duration::from_millis(ELECTION_MAX);
 
 /// Entries in one message; bytes are bounded as well.
 const MESSAGE_ENTRIES: u64 = 64;

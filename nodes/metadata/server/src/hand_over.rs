@@ -1,11 +1,16 @@
-//! A leader that is to stop asks a follower to stand first: the others need not wait until they miss it.
+//! A leader that is to stop asks a follower to stand: the others need not wait until they miss it.
+//!
+//! A follower that hears from a leader votes for nobody else within its lease. So the leader goes silent first, for as
+//! long as a lease lasts: that is shorter than what the followers would wait by themselves, and certain.
 
 use std::time::Duration;
 
 use roadstead_proto::metadata::v1 as wire;
 use tokio::time::timeout;
 
+use crate::clock::FOLLOWER_LEASE;
 use crate::network::{Lane, Network};
+use crate::propose::Proposer;
 use crate::types::{Member, Raft};
 
 type Metrics = openraft::RaftMetrics<u64, Member>;
@@ -13,11 +18,14 @@ type Metrics = openraft::RaftMetrics<u64, Member>;
 /// Followers are a round trip behind; one that is further behind is not waited for.
 const CATCH_UP_WITHIN: Duration = Duration::from_millis(500);
 
+/// What was said last may still be on its way.
+const ROUND_TRIP: Duration = Duration::from_millis(50);
+
 /// An election among members that are all there.
 const ELECTED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Returns when another leads, or none could be found.
-pub(crate) async fn hand_over(raft: &Raft, network: &Network) {
+pub(crate) async fn hand_over(raft: &Raft, proposer: &Proposer, network: &Network) {
     let metrics = raft.metrics().borrow().clone();
     let voters = metrics.membership_config.voter_ids();
     let others: Vec<u64> = voters.filter(|id| *id != metrics.id).collect();
@@ -38,6 +46,9 @@ pub(crate) async fn hand_over(raft: &Raft, network: &Network) {
         return;
     };
     tracing::info!(heir, "handing the lead over");
+    proposer.close();
+    raft.runtime_config().heartbeat(false);
+    tokio::time::sleep(FOLLOWER_LEASE + ROUND_TRIP).await;
     if let Err(error) = peer.stand(wire::StandRequest { to }).await {
         tracing::warn!(%error, heir, "the lead is not handed over: the others elect by themselves");
         return;

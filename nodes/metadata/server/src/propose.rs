@@ -1,6 +1,7 @@
 //! Proposals in batches: those that wait together share one log entry, and so one sync at every member.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use openraft::error::{ClientWriteError, RaftError};
 use roadstead_machine::{Command, Entry, Outcome, Timestamp};
@@ -45,14 +46,25 @@ struct Proposal {
 
 /// Takes proposals in.
 #[derive(Debug, Clone)]
-pub(crate) struct Proposer(mpsc::Sender<Proposal>);
+pub(crate) struct Proposer {
+    queue: mpsc::Sender<Proposal>,
+    is_closed: Arc<AtomicBool>,
+}
 
 impl Proposer {
     /// Starts the task that batches.
     pub(crate) fn start(raft: Raft, clock: Clock) -> Self {
         let (queue, proposals) = mpsc::channel(QUEUE);
         tokio::spawn(batches(raft, clock, proposals));
-        Self(queue)
+        Self {
+            queue,
+            is_closed: Arc::default(),
+        }
+    }
+
+    /// Takes nothing more: this member is about to follow another.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
     }
 
     /// Logs a command of so many bytes; `None` when it was applied too late to do anything.
@@ -62,6 +74,9 @@ impl Proposer {
         bytes: usize,
         until: Timestamp,
     ) -> Result<Option<Outcome>, Refusal> {
+        if self.is_closed.load(Ordering::Relaxed) {
+            return Err(Refusal::NotLeader(None));
+        }
         let (answer, outcome) = oneshot::channel();
         let stopped = || Refusal::Unavailable("it has stopped".to_owned());
         let proposal = Proposal {
@@ -70,7 +85,10 @@ impl Proposer {
             until,
             answer,
         };
-        self.0.send(proposal).await.map_err(|_stopped| stopped())?;
+        self.queue
+            .send(proposal)
+            .await
+            .map_err(|_stopped| stopped())?;
         outcome.await.map_err(|_stopped| stopped())?
     }
 }

@@ -123,15 +123,16 @@ impl Server {
         let stop = CancellationToken::new();
         let _stop_helpers = stop.clone().drop_guard();
         self.start_helpers(&stop);
+        let proposer = Proposer::start(self.raft.clone(), Arc::clone(&self.options.clock));
         let serving = tonic::transport::Server::builder()
             .add_service(self.peer_service())
-            .add_service(self.metadata_service(&stop))
+            .add_service(self.metadata_service(proposer.clone(), &stop))
             .add_service(self.cluster_service())
             .serve_with_incoming(incoming(listener, &self.options.identity));
         let ended = tokio::select! {
             served = serving => served.map_err(Failed::from),
             failed = self.fails() => Err(failed),
-            () = self.drained(&drain) => Ok(()),
+            () = self.drained(&drain, &proposer) => Ok(()),
         };
         if let Err(error) = self.raft.shutdown().await {
             tracing::error!(%error, "raft was not brought to an end");
@@ -179,8 +180,11 @@ impl Server {
         .max_encoding_message_size(PEER_MESSAGE_BYTES)
     }
 
-    fn metadata_service(&self, stop: &CancellationToken) -> MetadataServer<MetadataService> {
-        let proposer = Proposer::start(self.raft.clone(), Arc::clone(&self.options.clock));
+    fn metadata_service(
+        &self,
+        proposer: Proposer,
+        stop: &CancellationToken,
+    ) -> MetadataServer<MetadataService> {
         let leases = Leases::new(boot_time());
         let keeping = leases
             .clone()
@@ -208,9 +212,9 @@ impl Server {
     }
 
     /// Goes on serving while another is elected.
-    async fn drained(&self, drain: &CancellationToken) {
+    async fn drained(&self, drain: &CancellationToken, proposer: &Proposer) {
         drain.cancelled().await;
-        hand_over(&self.raft, &self.network).await;
+        hand_over(&self.raft, proposer, &self.network).await;
     }
 
     async fn fails(&self) -> Failed {

@@ -12,6 +12,7 @@ use roadstead_metadata::{
 };
 use roadstead_metadata_server::{Failed, Options, Server};
 use roadstead_oci::{Algorithm, Hasher};
+use roadstead_proto::metadata::v1::StatusResponse;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -33,15 +34,23 @@ async fn start(
     peers: &BTreeMap<u64, String>,
     listener: TcpListener,
 ) -> Running {
-    let server = Server::build(Options {
+    let options = || Options {
         id,
         dir: dir.join(id.to_string()),
         peers: peers.clone(),
         identity: identity(),
         clock: system_clock(),
         import: None,
-    });
-    let server = server.await.expect("a member");
+    };
+    let begun = tokio::time::Instant::now();
+    let server = loop {
+        match Server::build(options()).await {
+            Ok(server) => break server,
+            // The one before it in this process is about to let go of the file.
+            Err(error) => assert!(begun.elapsed() < DEADLINE, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
     let drain = CancellationToken::new();
     let ended = tokio::spawn(server.run(listener, drain.clone()));
     Running { drain, ended }
@@ -87,9 +96,8 @@ fn append(opened: Timestamp, from: u64) -> Command {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_group_begins_hands_over_and_loses_nothing() {
-    let dir = tempfile::tempdir().unwrap();
+/// Members 1 to 3, and their addresses.
+async fn three(dir: &Path) -> (BTreeMap<u64, Running>, BTreeMap<u64, String>) {
     let mut listeners = Vec::new();
     let mut peers = BTreeMap::new();
     for id in 1..=3 {
@@ -99,8 +107,15 @@ async fn a_group_begins_hands_over_and_loses_nothing() {
     }
     let mut running = BTreeMap::new();
     for (id, listener) in listeners {
-        running.insert(id, start(id, dir.path(), &peers, listener).await);
+        running.insert(id, start(id, dir, &peers, listener).await);
     }
+    (running, peers)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_begins_hands_over_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut running, peers) = three(dir.path()).await;
     let remote = remote(peers.values().cloned().collect());
     let opened = tokio::time::timeout(DEADLINE, remote.now())
         .await
@@ -128,6 +143,87 @@ async fn a_group_begins_hands_over_and_loses_nothing() {
     for (_, member) in running {
         stop(member).await;
     }
+}
+
+/// Large places, so that the state has several pieces.
+fn long_append(opened: Timestamp, from: u64) -> Command {
+    match append(opened, from) {
+        Command::Append {
+            origin,
+            from,
+            mut segment,
+            state,
+        } => {
+            segment.place = format!("{:->8192}", segment.place);
+            Command::Append {
+                origin,
+                from,
+                segment,
+                state,
+            }
+        }
+        other => other,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_was_away_is_sent_the_state() {
+    const APPENDS: u64 = 500;
+    let dir = tempfile::tempdir().unwrap();
+    let (mut running, peers) = three(dir.path()).await;
+    let remote = remote(peers.values().cloned().collect());
+    let opened = tokio::time::timeout(DEADLINE, remote.now());
+    let opened = opened.await.unwrap().unwrap();
+    remote.propose(long_append(opened, 0)).await.unwrap();
+    let leader = leader(&remote).await;
+    let away = peers.keys().copied().find(|id| *id != leader).unwrap();
+    stop(running.remove(&away).unwrap()).await;
+    for from in 1..APPENDS {
+        remote.propose(long_append(opened, from)).await.unwrap();
+    }
+    let first_after = status_of(&remote, &peers[&leader]).await;
+    let snapshot = first_after.snapshot.expect("a snapshot of the leader");
+    let listener = TcpListener::bind(&peers[&away]).await.unwrap();
+    running.insert(away, start(away, dir.path(), &peers, listener).await);
+    let (goal, addr) = (first_after.last_log, &peers[&away]);
+    let caught_up = async {
+        loop {
+            let status = status_of(&remote, addr).await;
+            if status.applied >= goal {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let status = tokio::time::timeout(DEADLINE, caught_up).await.unwrap();
+    assert!(
+        status.snapshot >= Some(snapshot),
+        "it began with a snapshot of the leader: {status:?}"
+    );
+    // It counts from now on: the other follower goes, and the two of them go on.
+    let other = peers
+        .keys()
+        .copied()
+        .find(|id| *id != leader && *id != away);
+    stop(running.remove(&other.unwrap()).unwrap()).await;
+    let outcome = remote.propose(long_append(opened, APPENDS)).await.unwrap();
+    assert_eq!(
+        outcome,
+        Outcome::Appended {
+            offset: APPENDS + 1
+        }
+    );
+    let segments = remote.segments(SessionId([1; 16])).await.unwrap();
+    assert_eq!(segments.len() as u64, APPENDS + 1);
+    for (_, member) in running {
+        stop(member).await;
+    }
+}
+
+async fn status_of(remote: &Remote, addr: &str) -> StatusResponse {
+    let all = remote.status().await;
+    let mut mine = all.into_iter().filter(|(told, _)| told == addr);
+    mine.find_map(|(_, status)| status.ok()).unwrap_or_default()
 }
 
 async fn leader(remote: &Remote) -> u64 {

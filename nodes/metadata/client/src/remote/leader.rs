@@ -23,11 +23,17 @@ pub const LEADER: &str = "roadstead-leader";
 const FIRST_TRY: Duration = Duration::from_secs(1);
 const LONGEST_TRY: Duration = Duration::from_secs(5);
 
-/// How long one that did not answer is not believed to lead because another says so.
+/// How long one that did not answer is not believed to lead because another says so; one that refused at once costs
+/// little to ask again.
 const SUSPECT_FOR: Duration = Duration::from_secs(2);
+const AWAY_FOR: Duration = Duration::from_millis(500);
+
+/// Two members that name each other must not be asked in a circle without a pause.
+const FOLLOWED_AT_ONCE: u32 = 2;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(400);
+/// An election takes about a second: nobody should come much too late to its end.
+const LONGEST_PAUSE: Duration = Duration::from_millis(150);
 
 /// Changing the group waits until a new member has caught up.
 const ADMINISTRATION_TRY: Duration = Duration::from_mins(1);
@@ -48,7 +54,7 @@ pub(super) struct Leaders {
 struct Known {
     channels: HashMap<String, Channel>,
     leader: Option<String>,
-    /// Those that did not answer, and when.
+    /// Those that did not answer, and until when they are not expected to.
     suspects: HashMap<String, Instant>,
     /// Where to look next when nobody is known to lead.
     next: usize,
@@ -58,8 +64,8 @@ struct Known {
 enum Remedy {
     AskAnother,
     Follow(String),
-    /// The member did not answer in time.
-    Suspect,
+    /// The member did not answer, or has trouble: not to be expected to for a while.
+    Suspect(Duration),
     GiveUp,
 }
 
@@ -135,7 +141,7 @@ impl Leaders {
         F: Future<Output = Result<T, Status>>,
     {
         let deadline = Instant::now() + budget;
-        let (mut patience, mut pause) = (first, FIRST_PAUSE);
+        let (mut patience, mut pause, mut followed) = (first, FIRST_PAUSE, 0);
         loop {
             let addr = self.target();
             let left = deadline.saturating_duration_since(Instant::now());
@@ -155,10 +161,13 @@ impl Leaders {
             if matches!(remedy, Remedy::GiveUp) || Instant::now() + pause >= deadline {
                 return Err(status);
             }
-            if matches!(remedy, Remedy::Suspect) {
+            if matches!(remedy, Remedy::Suspect(SUSPECT_FOR)) {
                 patience = (patience * 3 / 2).min(LONGEST_TRY.max(first));
             }
-            if !self.learn(&addr, remedy) {
+            if self.learn(&addr, remedy) && followed < FOLLOWED_AT_ONCE {
+                followed += 1;
+            } else {
+                followed = 0;
                 sleep(jittered(pause)).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -172,8 +181,15 @@ impl Leaders {
             return leader.clone();
         }
         known.next = known.next.wrapping_add(1);
-        let at = known.next.checked_rem(self.configured.len());
-        at.and_then(|at| self.configured.get(at))
+        let in_turn = || {
+            let all = self.configured.iter().cycle();
+            all.skip(known.next % self.configured.len().max(1))
+                .take(self.configured.len())
+        };
+        // One that did not answer a moment ago costs a whole patience, and is asked when there is nobody else.
+        let lively = in_turn().find(|addr| !known.suspects.contains_key(*addr));
+        lively
+            .or_else(|| in_turn().next())
             .cloned()
             .unwrap_or_default()
     }
@@ -182,21 +198,18 @@ impl Leaders {
     fn learn(&self, asked: &str, remedy: Remedy) -> bool {
         let mut known = self.known();
         let now = Instant::now();
-        known
-            .suspects
-            .retain(|_, since| now.duration_since(*since) < SUSPECT_FOR);
+        known.suspects.retain(|_, until| now < *until);
         match remedy {
             Remedy::Follow(leader) if leader != asked && !known.suspects.contains_key(&leader) => {
-                // Two that name each other must not be asked in a circle without a pause.
-                let was_lost = known.leader.as_deref().is_none_or(|before| before == asked);
-                known.suspects.insert(asked.to_owned(), now);
                 known.leader = Some(leader);
-                was_lost
-            }
-            Remedy::Suspect => {
-                known.suspects.insert(asked.to_owned(), now);
-                known.leader = None;
                 true
+            }
+            Remedy::Suspect(period) => {
+                known.suspects.insert(asked.to_owned(), now + period);
+                known.leader = None;
+                self.configured
+                    .iter()
+                    .any(|addr| !known.suspects.contains_key(addr))
             }
             Remedy::Follow(_) | Remedy::AskAnother | Remedy::GiveUp => {
                 known.leader = None;
@@ -226,13 +239,14 @@ fn remedy(status: &Status) -> Remedy {
         return Remedy::Follow(leader.to_owned());
     }
     match status.code() {
-        Code::DeadlineExceeded => Remedy::Suspect,
+        Code::DeadlineExceeded => Remedy::Suspect(SUSPECT_FOR),
         Code::InvalidArgument
         | Code::OutOfRange
         | Code::Unimplemented
         | Code::AlreadyExists
         | Code::NotFound => Remedy::GiveUp,
-        _ => Remedy::AskAnother,
+        Code::FailedPrecondition => Remedy::AskAnother,
+        _ => Remedy::Suspect(AWAY_FOR),
     }
 }
 
