@@ -2,6 +2,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod checks;
+pub(crate) mod cluster;
 pub(crate) mod entry;
 mod file;
 mod guard;

@@ -1,12 +1,15 @@
 //! How the rooms above reach the metadata machine, wherever it runs.
 //!
-//! [`Metadata`] is the whole surface. [`Local`] is the machine in this process, with its log on the local disk.
+//! [`Metadata`] is the whole surface. [`Local`] is the machine in this process, with its log on the local disk;
+//! [`Remote`] reaches the raft group.
 
 mod elapsed;
 mod journal;
 mod lease;
 mod local;
 mod membership;
+mod remote;
+pub mod transport;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,13 +17,15 @@ use std::fmt;
 use async_trait::async_trait;
 pub use roadstead_machine::{
     ClusterCommand, ClusterId, ClusterOutcome, Command, FRESH_FOR, Fingerprint, Node, NodeId,
-    Origin, Outcome, Receiving, Segment, SessionId, Standing, Timestamp,
+    Nodes, Origin, Outcome, Receiving, Segment, SessionId, Standing, Timestamp,
 };
 
 pub use elapsed::{Elapsed, boot_time};
 pub use lease::Lease;
-pub use local::{Clock, Home, Local, OpenError, system_clock};
+pub use local::{Clock, Home, Local, OpenError, read_state, system_clock};
 pub use membership::{JoinError, Joining, LEASE, LEASE_MARGIN, Membership, Renewal};
+pub use remote::{BUDGET, LEADER, Refused, Remote, RemoteOptions};
+pub use roadstead_proto::metadata::v1::{Member, StatusResponse};
 
 /// The metadata service, as the rooms above see it.
 #[async_trait]
@@ -51,7 +56,7 @@ pub trait Metadata: Send + Sync + fmt::Debug {
     async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable>;
 
     /// The present, as the log would have it.
-    fn now(&self) -> Timestamp;
+    async fn now(&self) -> Result<Timestamp, Unavailable>;
 }
 
 /// Whether the command took effect is not known; the client of the registry may try again later.

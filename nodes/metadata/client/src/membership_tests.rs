@@ -74,8 +74,8 @@ impl Metadata for Service {
     async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable> {
         self.there()?.nodes().await
     }
-    fn now(&self) -> Timestamp {
-        self.local.now()
+    async fn now(&self) -> Result<Timestamp, Unavailable> {
+        self.there()?.now().await
     }
 }
 

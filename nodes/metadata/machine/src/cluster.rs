@@ -93,6 +93,9 @@ pub struct Node {
     pub draining: bool,
 }
 
+/// The nodes that hold a lease.
+pub type Nodes = BTreeMap<NodeId, Node>;
+
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClusterCommand {
     /// Becomes a member, or begins a new epoch. Whoever was known at the same address is not there any more.
