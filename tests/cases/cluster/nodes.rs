@@ -53,11 +53,16 @@ impl Cluster {
             nodes: Vec::new(),
             home: scratch(),
         };
-        for n in 0..nodes {
-            let node = cluster.launch(&cluster.node_with(ORDINARY, None), n);
-            cluster.nodes.push(node);
+        for _ in 0..nodes {
+            cluster.add();
         }
         cluster
+    }
+
+    /// One node more.
+    pub(super) fn add(&mut self) {
+        let node = self.launch(&self.node_with(ORDINARY, None), self.nodes.len());
+        self.nodes.push(node);
     }
 
     pub(super) fn node(&self, n: usize) -> &Node {
