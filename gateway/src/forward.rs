@@ -10,6 +10,7 @@ use roadstead_serve::body::{Body as Incoming, BodyError};
 use crate::Gateway;
 use crate::account::Account;
 use crate::answer::{self, API_VERSION};
+use crate::budget::Room;
 use crate::call::Call;
 use crate::download::{self, Passed};
 use crate::headers::REQUEST_ID;
@@ -76,16 +77,12 @@ async fn carry(gateway: &Arc<Gateway>, call: &Arc<Call>, body: Incoming) -> Resp
             return upload::carry(gateway, call, body).await;
         }
         _ if !call.has_body() => replay(gateway, call, None).await,
-        Kind::ManifestPut if fits(call, gateway.options.manifest_size) => {
-            match hold(gateway, body).await {
+        _ if can_be_held(call, gateway.options.manifest_size) => {
+            match hold(gateway, call, body).await {
                 Ok((held, _room)) => replay(gateway, call, Some(held)).await,
                 Err(refused) => Err(refused),
             }
         }
-        _ if call.length.is_some_and(|length| length <= SMALL) => match hold(gateway, body).await {
-            Ok((held, _room)) => replay(gateway, call, Some(held)).await,
-            Err(refused) => Err(refused),
-        },
         _ => pass_on(gateway, call, body).await,
     };
     match carried {
@@ -94,32 +91,35 @@ async fn carry(gateway: &Arc<Gateway>, call: &Arc<Call>, body: Incoming) -> Resp
     }
 }
 
-fn fits(call: &Call, limit: usize) -> bool {
-    call.length.is_none_or(|length| length <= limit as u64)
+/// Whether a body is small, or a manifest's.
+fn can_be_held(call: &Call, manifest: usize) -> bool {
+    let is_manifest = call.route.kind == Kind::ManifestPut;
+    match call.length {
+        Some(length) => length <= SMALL || (is_manifest && length <= manifest as u64),
+        None => is_manifest,
+    }
 }
 
-/// The whole body, with the room that it takes. One of unknown length that is longer than a manifest may be is refused
-/// here: no node would take it.
+/// The whole body, with the room that it takes: taken before the first byte, since nobody may wait who holds any. One of
+/// unknown length that is longer than a manifest may be is refused here: no node would take it.
 async fn hold(
     gateway: &Gateway,
+    call: &Call,
     mut body: Incoming,
-) -> Result<(Bytes, Option<crate::budget::Room>), Response<Body>> {
+) -> Result<(Bytes, Room), Response<Body>> {
     let limit = gateway.options.manifest_size;
+    let most = call.length.and_then(|length| usize::try_from(length).ok());
+    let patience = gateway.options.timeouts.patience;
+    let room = gateway.memory.take(most.unwrap_or(limit), patience).await;
+    let room = room.ok_or_else(answer::no_memory)?;
     let mut whole = Vec::new();
-    let mut room: Option<crate::budget::Room> = None;
     while let Some(piece) = body.next().await.map_err(|error| not_received(&error))? {
-        if whole.len() + piece.len() > limit.max(usize::try_from(SMALL).unwrap_or(limit)) {
+        if whole.len() + piece.len() > most.unwrap_or(limit) {
             return Err(answer::error(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 roadstead_oci::ErrorCode::ManifestInvalid,
                 "the manifest is too large",
             ));
-        }
-        let more = gateway.memory.try_take(piece.len());
-        let more = more.ok_or_else(answer::no_memory)?;
-        match &mut room {
-            Some(room) => room.join(more),
-            None => room = Some(more),
         }
         whole.extend_from_slice(&piece);
     }

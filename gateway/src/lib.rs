@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 pub use account::Telling;
 pub use answer::{debug_router, redirect_router};
 pub use dial::{ClientTls, Dial, ProxyVersion, TlsFault};
-pub use nodes::{Configured, NodeInfo, Nodes, Place};
+pub use nodes::{Configured, Members, NodeInfo, Nodes, Place};
 pub use options::{Expect, HealthOptions, Limits, Options, Retries, Timeouts};
 
 use budget::{Memory, RetryBudget};

@@ -1,11 +1,13 @@
 //! Which nodes there are: told by whoever knows, as they come and go.
 
 mod configured;
+mod members;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use configured::{Configured, Place};
+pub use members::Members;
 
 /// One who knows nodes. When it cannot know for a while, what it said last stands.
 pub trait Nodes: Send + Sync + std::fmt::Debug {

@@ -3,7 +3,9 @@
 //! Two registries that stand alone cannot share a store: where a transfer goes on at another node, both hold the same
 //! content, and where an upload goes on, the node comes back.
 
+mod cluster;
 mod downloads;
+mod entry;
 mod health;
 mod passing;
 mod uploads;

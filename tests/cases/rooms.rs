@@ -17,9 +17,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &["roadstead-listen", "roadstead-telemetry"],
     ),
     ("roadstead-machine", &["roadstead-oci"]),
+    ("roadstead-proto", &[]),
     (
         "roadstead-metadata",
-        &["roadstead-machine", "roadstead-oci"],
+        &["roadstead-machine", "roadstead-oci", "roadstead-proto"],
+    ),
+    (
+        "roadstead-metadata-server",
+        &["roadstead-machine", "roadstead-metadata", "roadstead-proto"],
     ),
     ("roadstead-storage", &["roadstead-oci"]),
     ("roadstead-s3", &["roadstead-storage"]),
@@ -49,6 +54,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "roadstead-gateway",
             "roadstead-listen",
             "roadstead-metadata",
+            "roadstead-metadata-server",
             "roadstead-registry",
             "roadstead-s3",
             "roadstead-serve",
@@ -58,10 +64,18 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     (
         "roadstead-gateway",
-        &["roadstead-oci", "roadstead-serve", "roadstead-telemetry"],
+        &[
+            "roadstead-metadata",
+            "roadstead-oci",
+            "roadstead-serve",
+            "roadstead-telemetry",
+        ],
     ),
     ("roadstead-powercut", &[]),
-    ("roadstead-tests", &["roadstead-oci", "roadstead-powercut"]),
+    (
+        "roadstead-tests",
+        &["roadstead-metadata", "roadstead-oci", "roadstead-powercut"],
+    ),
 ];
 
 /// Libraries that only these rooms name (the tests apart).
@@ -80,15 +94,33 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "roadstead-gateway",
             "roadstead-serve",
             "roadstead-events",
+            "roadstead-metadata",
             "roadstead-s3",
         ],
     ),
     ("hyper-rustls", &["roadstead-events", "roadstead-s3"]),
-    ("aws-lc-rs", &["roadstead-auth"]),
+    ("aws-lc-rs", &["roadstead-auth", "roadstead-metadata"]),
     ("aws-sdk-s3", &["roadstead-s3"]),
     ("aws-config", &["roadstead-s3"]),
+    (
+        "redb",
+        &[
+            "roadstead-metadata",
+            "roadstead-metadata-server",
+            "roadstead-events",
+        ],
+    ),
+    ("openraft", &["roadstead-metadata-server"]),
+    ("prost", &["roadstead-proto"]),
+    (
+        "tonic",
+        &[
+            "roadstead-proto",
+            "roadstead-metadata",
+            "roadstead-metadata-server",
+        ],
+    ),
     ("redis", &["roadstead-cache"]),
-    ("redb", &["roadstead-metadata", "roadstead-events"]),
     ("bcrypt", &["roadstead-auth"]),
     ("jsonwebtoken", &["roadstead-auth"]),
     (
@@ -113,12 +145,20 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "roadstead-events",
             "roadstead-gateway",
             "roadstead-listen",
+            "roadstead-metadata",
             "roadstead-s3",
             "roadstead-telemetry",
             "roadstead",
         ],
     ),
-    ("tokio-rustls", &["roadstead-gateway", "roadstead-listen"]),
+    (
+        "tokio-rustls",
+        &[
+            "roadstead-gateway",
+            "roadstead-listen",
+            "roadstead-metadata",
+        ],
+    ),
     ("hickory-resolver", &["roadstead-gateway"]),
     ("ppp", &["roadstead-gateway", "roadstead-serve"]),
     ("x509-parser", &["roadstead-auth", "roadstead-listen"]),

@@ -6,6 +6,7 @@
 
 mod access;
 mod auth;
+mod cluster;
 mod environment;
 mod gateway;
 mod headers;
@@ -38,6 +39,7 @@ use std::path::PathBuf;
 
 pub use access::{Access, AccessAction, AccessRule};
 pub use auth::{Auth, Jwks, Token};
+pub use cluster::{Cluster, ClusterTls, MetadataMember, Proof};
 pub use environment::{TraceCollector, from_process, socket_activation, trace_collector};
 pub use gateway::{
     Certificate, Expect, Gateway, GatewayHealth, GatewayLimits, GatewayRetries, GatewayTimeouts,
@@ -106,6 +108,10 @@ pub struct Config {
     pub validation: Validation,
     /// How much a request may ask for.
     pub limits: Limits,
+    /// What the processes of a cluster have in common. Default: there is no cluster.
+    pub cluster: Option<Cluster>,
+    /// This member of the metadata service. Default: it is none.
+    pub metadata: Option<MetadataMember>,
     /// What stands in front of the nodes. Default: nothing is said of it.
     pub gateway: Option<Gateway>,
     /// Where a server that stores elsewhere than on its own disk keeps what must survive its restart: `metadata.dir`.
@@ -149,6 +155,8 @@ impl Config {
             tags_max: limits::PAGE,
             validation: Validation::default(),
             limits: Limits::default(),
+            cluster: None,
+            metadata: None,
             gateway: None,
             metadata_dir: None,
         }
@@ -167,12 +175,17 @@ impl Config {
         text: &str,
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Loaded, Mistakes> {
+        Self::load_as(text, env, store_nothing)
+    }
+
+    /// As whichever of the two a file is for: one that leaves storage out and has a gateway is for a gateway.
+    pub fn load_to_check(
+        text: &str,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Loaded, Mistakes> {
         Self::load_as(text, env, |tree| {
-            if tree.get("storage").is_none()
-                && let Kind::Map(entries) = &mut tree.kind
-            {
-                let storage = Node::scalar("inmemory", Origin::BuiltIn);
-                entries.push(("storage".to_owned(), storage));
+            if tree.get("gateway").is_some() {
+                store_nothing(tree);
             }
         })
     }
@@ -264,9 +277,21 @@ impl Config {
             tags_max: limits::tags_max(reader),
             validation: Validation::read(reader),
             limits: Limits::read(reader),
+            cluster: Cluster::read(reader),
+            metadata: MetadataMember::read(reader),
             gateway: Gateway::read(reader),
             metadata_dir: reader.text("metadata.dir").map(PathBuf::from),
         }
+    }
+}
+
+/// Gives a tree without storage one that keeps nothing.
+fn store_nothing(tree: &mut Node) {
+    if tree.get("storage").is_none()
+        && let Kind::Map(entries) = &mut tree.kind
+    {
+        let storage = Node::scalar("inmemory", Origin::BuiltIn);
+        entries.push(("storage".to_owned(), storage));
     }
 }
 

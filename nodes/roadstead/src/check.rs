@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::wiring::load;
+use crate::wiring::load_to_check;
 
 pub(crate) fn run(config: Option<PathBuf>) -> Result<ExitCode> {
-    let loaded = load(config)?;
+    let loaded = load_to_check(config)?;
     let mut out = std::io::stdout().lock();
     for warning in &loaded.warnings {
         writeln!(out, "warning: {warning}")?;

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use roadstead_config::{Config, Gateway as Settings, Loaded, Warning};
-use roadstead_gateway::{Configured, Gateway, Nodes, Telling, debug_router};
-use roadstead_listen::{Inherited, Tls};
+use roadstead_gateway::{Configured, Gateway, Members, Nodes, Telling, debug_router};
+use roadstead_listen::{Inherited, Listener, Tls};
+use roadstead_metadata::{BUDGET, Remote, RemoteOptions, boot_time};
 use roadstead_serve::{self as http_server, Drained};
 use roadstead_telemetry::access::AccessLog;
 use roadstead_telemetry::log::Log;
@@ -19,7 +21,7 @@ use crate::log::{LAST_LINES_WITHIN, Logging};
 use crate::serve::keep_tls;
 use crate::signals;
 use crate::wiring::{self, entry};
-use crate::{descriptors, log};
+use crate::{descriptors, log, metadata};
 
 mod options;
 
@@ -40,15 +42,15 @@ fn run_logged(config: &Config, warnings: Vec<Warning>, logging: &Logging) -> Res
         tracing::warn!("{warning}");
     }
     descriptors::raise();
-    let settings = config
-        .gateway
-        .as_ref()
-        .filter(|settings| !settings.upstreams.is_empty())
-        .context("gateway.upstreams is missing from the configuration; write for example [node-a:5000, node-b:5000]")?;
+    let settings = config.gateway.clone().unwrap_or_default();
+    ensure!(
+        is_member(config) || !settings.upstreams.is_empty(),
+        "gateway.upstreams is missing from the configuration; write for example [node-a:5000, node-b:5000], or cluster.metadata"
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(config, settings, logging.lines.clone()))
+    runtime.block_on(serve(config, &settings, logging.lines.clone()))
 }
 
 async fn serve(config: &Config, settings: &Settings, log: Log) -> Result<ExitCode> {
@@ -57,10 +59,7 @@ async fn serve(config: &Config, settings: &Settings, log: Log) -> Result<ExitCod
     let tls = entry::gateway_tls(settings)?;
     let listeners = entry::listeners_on("gateway.addr", &settings.addr, None::<Inherited>).await?;
     let telling = telling(config)?;
-    let nodes: Vec<Box<dyn Nodes>> = vec![Box::new(Configured::new(
-        options::places(settings),
-        settings.resolve,
-    ))];
+    let nodes = nodes(config, settings)?;
     let dial = options::dial(settings)?;
     let access_log = telling.access_log.clone();
     let gateway = Gateway::build(
@@ -74,11 +73,13 @@ async fn serve(config: &Config, settings: &Settings, log: Log) -> Result<ExitCod
         startup::listening(listener, tls.is_some());
     }
     if let Some(address) = &settings.debug {
-        let router = debug_router(std::sync::Arc::clone(&gateway));
+        let router = debug_router(Arc::clone(&gateway));
         aside("gateway.debug.addr", address, router, &drain).await?;
     }
     if let Some(address) = &settings.redirect {
-        let router = roadstead_gateway::redirect_router(settings.addr.port);
+        let own = listeners.iter().find_map(Listener::local_addr);
+        let port = own.map_or(settings.addr.port, |own| own.port());
+        let router = roadstead_gateway::redirect_router(port);
         aside("gateway.redirect.addr", address, router, &drain).await?;
     }
     keep_tls(tls.as_ref(), signals);
@@ -91,6 +92,27 @@ async fn serve(config: &Config, settings: &Settings, log: Log) -> Result<ExitCod
         tracing::info!("stopped: nothing was cut off");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the metadata service can be asked which nodes there are.
+fn is_member(config: &Config) -> bool {
+    let cluster = config.cluster.as_ref();
+    cluster.is_some_and(|cluster| !cluster.metadata.is_empty())
+}
+
+fn nodes(config: &Config, settings: &Settings) -> Result<Vec<Box<dyn Nodes>>> {
+    let configured = Configured::new(options::places(settings), settings.resolve);
+    let mut nodes: Vec<Box<dyn Nodes>> = vec![Box::new(configured)];
+    if is_member(config) {
+        let options = RemoteOptions {
+            members: metadata::members(config)?,
+            identity: metadata::identity(config.cluster.as_ref())?,
+            budget: BUDGET,
+        };
+        let remote = Remote::build(options, boot_time())?;
+        nodes.push(Box::new(Members::of(Arc::new(remote))));
+    }
+    Ok(nodes)
 }
 
 fn telling(config: &Config) -> Result<Telling> {

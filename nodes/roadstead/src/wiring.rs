@@ -2,6 +2,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod checks;
+pub(crate) mod cluster;
 pub(crate) mod entry;
 mod file;
 mod guard;
@@ -31,6 +32,11 @@ const DEFAULT_ROOT: &str = "data";
 /// one of an image, else none.
 pub(crate) fn load(argument: Option<PathBuf>) -> Result<Loaded> {
     load_and_tell(argument).map(|(loaded, _)| loaded)
+}
+
+/// The same for a look at it, whomever it is for.
+pub(crate) fn load_to_check(argument: Option<PathBuf>) -> Result<Loaded> {
+    load_with(argument, Config::load_to_check).map(|(loaded, _)| loaded)
 }
 
 /// The same for a gateway, which stores nothing.
@@ -152,8 +158,7 @@ pub(crate) async fn surface(
     telling: Telling,
     notices: Option<Notices>,
 ) -> Result<Surface> {
-    let token_key = registry.key_for(guard::TOKEN_KEY);
-    let options = guard::options(&config.auth, config.access.as_ref(), token_key);
+    let options = guard::options(&config.auth, config.access.as_ref(), registry.keys());
     let authenticator = Authenticator::build(options);
     Ok(Surface {
         authenticator: authenticator.await.context("auth")?,

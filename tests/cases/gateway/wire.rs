@@ -14,16 +14,16 @@ use super::{node, path_of};
 use crate::raw::Raw;
 
 /// Something that answers every request in the same way, and keeps what it was sent.
-struct Recorder {
-    addr: SocketAddr,
+pub(super) struct Recorder {
+    pub(super) addr: SocketAddr,
     heard: Arc<Mutex<Vec<String>>>,
 }
 
-const PLAIN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+pub(super) const PLAIN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 
 impl Recorder {
     /// Checks are answered as well; they are not kept.
-    fn answering(answer: &'static str) -> Self {
+    pub(super) fn answering(answer: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let addr = listener.local_addr().expect("its number");
         let heard = Arc::<Mutex<Vec<String>>>::default();
@@ -37,7 +37,7 @@ impl Recorder {
         Self { addr, heard }
     }
 
-    fn heard(&self) -> String {
+    pub(super) fn heard(&self) -> String {
         self.heard.lock().expect("kept").join("\n---\n")
     }
 }

@@ -116,9 +116,12 @@ fn a_path_goes_through_maps_lists_and_the_open() {
         steps,
         [key("http"), key("headers"), key("x-zone"), Step::Index(0)]
     );
-    let steps = follow(&path("metadata.peers.1")).unwrap();
+    let steps = follow(&path("storage.inmemory.peers.1")).unwrap();
     let free = |name: &str| Step::Free(name.to_owned());
-    assert_eq!(steps, [key("metadata"), free("peers"), free("1")]);
+    assert_eq!(
+        steps,
+        [key("storage"), key("inmemory"), free("peers"), free("1")]
+    );
 }
 
 #[test]

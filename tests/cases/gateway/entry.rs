@@ -1,0 +1,188 @@
+//! How clients come in, and how nodes are reached: TLS by name, redirects, the PROXY protocol, certificates on both sides.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use roadstead_tests::gateway::own_address;
+use roadstead_tests::{Gateway, Options, Registry, Run, scratch, wait_until};
+
+use super::node;
+use super::wire::{PLAIN, Recorder};
+use crate::raw::Raw;
+
+const OPEN: &str = "  health: {expect: 200, interval: 200ms, slowstart: 0}\n";
+
+/// `NAME.pem` and `NAME.key`, signed by `ca.pem`, which lies beside them.
+fn certificates(dir: &Path, names: &[&str]) {
+    let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let ca = CertifiedIssuer::self_signed(params, key).expect("an authority");
+    fs::write(dir.join("ca.pem"), ca.pem()).expect("written");
+    for name in names {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec![(*name).to_owned()]).expect("parameters");
+        let signed = params.signed_by(&key, &ca).expect("a certificate");
+        fs::write(dir.join(format!("{name}.pem")), signed.pem()).expect("written");
+        fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).expect("written");
+    }
+}
+
+/// Whether somebody who trusts this authority is served under this name.
+fn is_served(gateway: &Gateway, dir: &Path, name: &str) -> bool {
+    let port = gateway.addr().port();
+    let out = Run::new("curl")
+        .args([
+            "--silent",
+            "--disable",
+            "--output",
+            "/dev/null",
+            "--write-out",
+            "%{http_code}",
+        ])
+        .arg("--cacert")
+        .arg(dir.join("ca.pem"))
+        .args([
+            "--resolve",
+            &format!("{name}:{port}:127.0.0.1"),
+            &format!("https://{name}:{port}/v2/"),
+        ])
+        .env("HOME", dir.display().to_string())
+        .output();
+    out.text() == "200"
+}
+
+#[test]
+fn certificates_are_chosen_by_name_and_read_again() {
+    let (_registry, addr) = node();
+    let dir = scratch();
+    certificates(dir.path(), &["a.example", "b.example"]);
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let tls = format!(
+        "{OPEN}  redirect: {{addr: '127.0.0.1:0'}}\n  tls:\n    certificate: {}\n    key: {}\n    more: [{{certificate: {}, key: {}}}]\n",
+        file("a.example.pem"),
+        file("a.example.key"),
+        file("b.example.pem"),
+        file("b.example.key")
+    );
+    let mut gateway = Gateway::start(&[addr], &tls, "");
+    gateway.wait_until(addr, "up");
+    for name in ["a.example", "b.example"] {
+        assert!(is_served(&gateway, dir.path(), name), "{name}");
+    }
+    assert!(
+        !is_served(&gateway, dir.path(), "c.example"),
+        "nobody vouches for it"
+    );
+    let elsewhere = scratch();
+    certificates(elsewhere.path(), &["a.example", "b.example"]);
+    assert!(!is_served(&gateway, elsewhere.path(), "b.example"));
+    for name in ["b.example.pem", "b.example.key"] {
+        fs::copy(elsewhere.path().join(name), dir.path().join(name)).expect("renewed");
+    }
+    gateway.process().signal(rustix::process::Signal::HUP);
+    wait_until(
+        "the renewed one was served",
+        Duration::from_secs(30),
+        || is_served(&gateway, elsewhere.path(), "b.example"),
+    );
+    assert!(
+        is_served(&gateway, dir.path(), "a.example"),
+        "the other stays"
+    );
+    redirects(&gateway);
+}
+
+fn redirects(gateway: &Gateway) {
+    let log = gateway.log();
+    let (_, rest) = log
+        .split_once("gateway.redirect.addr: serving ")
+        .expect("announced");
+    let plain = rest
+        .split('"')
+        .next()
+        .and_then(|rest| rest.split_whitespace().next());
+    let plain: SocketAddr = plain.expect("an address").parse().expect("an address");
+    let request = "POST /v2/a/blobs/uploads/?x=y HTTP/1.1\r\nHost: registry.example:80\r\nConnection: close\r\n\r\n";
+    let answer = Raw::at(plain).say(request.as_bytes()).answer();
+    assert_eq!(answer.status, 308, "the method stays");
+    let port = gateway.addr().port();
+    let expected = format!("Location: https://registry.example:{port}/v2/a/blobs/uploads/?x=y");
+    assert!(answer.head.contains(&expected), "{}", answer.head);
+}
+
+#[test]
+fn nodes_prove_themselves_and_the_gateway_to_them() {
+    let dir = scratch();
+    certificates(dir.path(), &["nodes.internal", "gateway.internal"]);
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let addr = own_address();
+    let options = Options::default()
+        .at(addr)
+        .env("REGISTRY_HTTP_TLS_CERTIFICATE", &file("nodes.internal.pem"))
+        .env("REGISTRY_HTTP_TLS_KEY", &file("nodes.internal.key"))
+        .env(
+            "REGISTRY_HTTP_TLS_CLIENTCAS",
+            &format!("[{}]", file("ca.pem")),
+        );
+    let _registry = Registry::roadstead(options);
+    let upstream = |name: &str, shown: &str| {
+        format!(
+            "{OPEN}  upstreamtls: {{ca: {}, name: {name}{shown}}}\n",
+            file("ca.pem")
+        )
+    };
+    let shown = format!(
+        ", certificate: {}, key: {}",
+        file("gateway.internal.pem"),
+        file("gateway.internal.key")
+    );
+    let gateway = Gateway::start(&[addr], &upstream("nodes.internal", &shown), "");
+    gateway.wait_until(addr, "up");
+    let image = roadstead_tests::Image::new(5).layers(2).build();
+    gateway.repository("secure").push("v1", &image);
+    gateway.repository("secure").assert_serves("v1", &image);
+    for refused in [
+        upstream("other.internal", &shown),
+        upstream("nodes.internal", ""),
+    ] {
+        let gateway = Gateway::start(&[addr], &refused, "");
+        wait_until("it was refused", Duration::from_secs(30), || {
+            gateway.log().contains("a node is not well")
+        });
+        assert_eq!(gateway.standing(addr), "down", "{refused}");
+    }
+}
+
+#[test]
+fn a_proxy_that_passes_bytes_on_names_the_client() {
+    let recorder = Recorder::answering(PLAIN);
+    let below = format!("{OPEN}  proxyprotocol: {{accept: true, send: v1}}\n");
+    let gateway = Gateway::start(&[recorder.addr], &below, "");
+    gateway.wait_until(recorder.addr, "up");
+    let request = "PROXY TCP4 203.0.113.7 127.0.0.1 4711 80\r\nGET /v2/x/tags/list HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert_eq!(
+        Raw::at(gateway.addr())
+            .say(request.as_bytes())
+            .answer()
+            .status,
+        200
+    );
+    let heard = recorder.heard();
+    assert!(
+        heard.starts_with("PROXY TCP4 203.0.113.7 127.0.0.1 4711 "),
+        "{heard}"
+    );
+    assert!(
+        heard
+            .to_ascii_lowercase()
+            .contains("x-forwarded-for: 203.0.113.7\r\n"),
+        "{heard}"
+    );
+    let without = "GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert_eq!(Raw::at(gateway.addr()).say(without.as_bytes()).hear(), b"");
+    assert!(gateway.log().contains("without a PROXY header"));
+}
