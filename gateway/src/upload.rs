@@ -339,9 +339,10 @@ impl Upload {
         }
     }
 
-    /// An answer before all was sent: it can only be a refusal.
+    /// An answer before the body's end was said. Before all of it was sent, it can only be a refusal.
     fn heard_early(&self, tries: &Tries<'_>, response: Response<NodeBody>) -> Said {
-        if response.status().is_success() {
+        let has_all = self.source.has_all(self.call.length);
+        if response.status().is_success() && !has_all {
             tracing::warn!("a node accepted an upload before it had all of it");
             return Said::Refused(Err(answer::given_up()));
         }

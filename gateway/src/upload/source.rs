@@ -11,6 +11,8 @@ pub(super) struct Source {
     /// The next piece, which nobody holds yet.
     next: Option<Bytes>,
     is_over: bool,
+    /// Bytes that came so far.
+    came: u64,
 }
 
 impl Source {
@@ -19,6 +21,7 @@ impl Source {
             body,
             next: None,
             is_over: false,
+            came: 0,
         }
     }
 
@@ -27,11 +30,17 @@ impl Source {
         self.body
     }
 
+    /// Whether all came that was announced. Over HTTP/2 a body's end may be said later than its last byte.
+    pub(super) fn has_all(&self, announced: Option<u64>) -> bool {
+        self.is_over || announced == Some(self.came)
+    }
+
     /// Whether there is more: waits for it, and keeps it.
     pub(super) async fn look(&mut self) -> Result<bool, BodyError> {
         if self.next.is_none() && !self.is_over {
             self.next = self.body.next().await?;
             self.is_over = self.next.is_none();
+            self.came += self.next.as_ref().map_or(0, |piece| piece.len() as u64);
         }
         Ok(self.next.is_some())
     }

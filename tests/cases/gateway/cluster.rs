@@ -97,7 +97,8 @@ fn an_upload_goes_on_at_another_node() {
     let session = gateway.repository("moves").open_upload();
     let target = super::path_of(&session);
     let head = format!(
-        "PATCH {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        "PATCH {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        gateway.addr(),
         bytes.len()
     );
     let mut raw = crate::raw::Raw::at(gateway.addr()).say(head.as_bytes());

@@ -5,12 +5,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use ppp::{HeaderResult, PartialResult as _, v1, v2};
+use ppp::{v1, v2};
 use roadstead_listen::Peer;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// The longest header: 16 bytes, and what a length of 16 bits can say. Longer ones than this hold more than anybody needs.
-const LONGEST: usize = 16 + 2048;
+/// How a header of the first version begins, and how long it is at most, its end included.
+const LINE_PREFIX: &[u8] = b"PROXY";
+const LONGEST_LINE: usize = 107;
+
+/// Bytes behind the fixed part of a header of the second version: more than this nobody needs.
+const LONGEST_REST: usize = 2048;
 
 /// A header that cannot be read, or was not written by one who may.
 #[derive(Debug, thiserror::Error)]
@@ -45,30 +49,63 @@ pub(super) async fn read<S: AsyncRead + Unpin>(
     }
 }
 
-/// Byte by byte: whatever comes behind it belongs to another protocol. Headers are short, and come once.
+/// Byte by byte where it is not known how many there are: whatever comes behind it belongs to another protocol.
 async fn header<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<SocketAddr>, Unannounced> {
-    let mut header = Vec::with_capacity(128);
-    loop {
+    let mut header = Vec::with_capacity(LONGEST_LINE);
+    while header.len() < v2::PROTOCOL_PREFIX.len() {
         header.push(stream.read_u8().await.map_err(Unannounced::Broken)?);
-        let parsed = HeaderResult::parse(&header);
-        if parsed.is_incomplete() && header.len() < LONGEST && may_begin_one(&header) {
-            continue;
+        if header == LINE_PREFIX {
+            return line(stream, header).await;
         }
-        return match parsed {
-            HeaderResult::V1(Ok(header)) => Ok(named_in_text(&header.addresses)),
-            HeaderResult::V2(Ok(header)) if header.command == v2::Command::Local => Ok(None),
-            HeaderResult::V2(Ok(header)) => Ok(named_in_binary(&header.addresses)),
-            HeaderResult::V1(Err(_)) | HeaderResult::V2(Err(_)) => Err(Unannounced::NoHeader),
-        };
+        // Nobody is to wait for a header that does not come.
+        if !v2::PROTOCOL_PREFIX.starts_with(&header) && !LINE_PREFIX.starts_with(&header) {
+            return Err(Unannounced::NoHeader);
+        }
     }
+    binary(stream, header).await
 }
 
-/// Whether this may still become a header: nobody is to send two thousand bytes before it is clear that it does not.
-fn may_begin_one(said: &[u8]) -> bool {
-    [v2::PROTOCOL_PREFIX, b"PROXY"].iter().any(|prefix| {
-        let both = said.len().min(prefix.len());
-        said[..both] == prefix[..both]
-    })
+async fn line<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    mut header: Vec<u8>,
+) -> Result<Option<SocketAddr>, Unannounced> {
+    while !header.ends_with(b"\r\n") {
+        if header.len() >= LONGEST_LINE {
+            return Err(Unannounced::NoHeader);
+        }
+        header.push(stream.read_u8().await.map_err(Unannounced::Broken)?);
+    }
+    let parsed = v1::Header::try_from(header.as_slice());
+    let parsed = parsed.map_err(|_malformed| Unannounced::NoHeader)?;
+    Ok(named_in_text(&parsed.addresses))
+}
+
+async fn binary<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    mut header: Vec<u8>,
+) -> Result<Option<SocketAddr>, Unannounced> {
+    let mut fixed = [0; 4];
+    stream
+        .read_exact(&mut fixed)
+        .await
+        .map_err(Unannounced::Broken)?;
+    header.extend_from_slice(&fixed);
+    let length = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
+    if length > LONGEST_REST {
+        return Err(Unannounced::NoHeader);
+    }
+    let mut rest = vec![0; length];
+    stream
+        .read_exact(&mut rest)
+        .await
+        .map_err(Unannounced::Broken)?;
+    header.extend_from_slice(&rest);
+    let parsed = v2::Header::try_from(header.as_slice());
+    let parsed = parsed.map_err(|_malformed| Unannounced::NoHeader)?;
+    if parsed.command == v2::Command::Local {
+        return Ok(None);
+    }
+    Ok(named_in_binary(&parsed.addresses))
 }
 
 fn named_in_text(addresses: &v1::Addresses) -> Option<SocketAddr> {
