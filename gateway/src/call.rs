@@ -1,7 +1,7 @@
 //! A request, taken apart once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use axum::body::Body;
@@ -50,6 +50,7 @@ pub(crate) struct Learnt {
     /// Bytes that came from a second node, or went to one.
     pub(crate) resumed: AtomicU64,
     pub(crate) received: AtomicU64,
+    client_broke_off: AtomicBool,
 }
 
 impl Learnt {
@@ -63,6 +64,11 @@ impl Learnt {
     pub(crate) fn upstream(&self) -> String {
         let upstream = self.upstream.lock().unwrap_or_else(PoisonError::into_inner);
         upstream.clone()
+    }
+
+    /// Whether the client's body ended before its end.
+    pub(crate) fn client_broke_off(&self) -> bool {
+        self.client_broke_off.load(Ordering::Relaxed)
     }
 
     pub(crate) fn resumed(&self, bytes: u64) {
@@ -112,7 +118,7 @@ impl Call {
     }
 
     fn incoming(&self, options: &Options, body: Body) -> Incoming {
-        let learnt = Arc::clone(&self.learnt);
+        let (learnt, told) = (Arc::clone(&self.learnt), Arc::clone(&self.learnt));
         let is_sending = self.has_body() && !self.waits_to_send;
         Incoming::new(
             body.into_data_stream()
@@ -120,7 +126,10 @@ impl Call {
                     let length = piece.len() as u64;
                     learnt.received.fetch_add(length, Ordering::Relaxed);
                 })
-                .map_err(|_cut_off| BodyError::Aborted),
+                .map_err(move |_cut_off| {
+                    told.client_broke_off.store(true, Ordering::Relaxed);
+                    BodyError::Aborted
+                }),
             options.body_idle,
             is_sending,
         )

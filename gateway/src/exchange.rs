@@ -12,6 +12,7 @@ use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 
+use crate::call::Call;
 use crate::dial::Dial;
 use crate::headers;
 use crate::node::{Node, Picked};
@@ -36,34 +37,20 @@ pub(crate) enum Why {
     WentDown,
 }
 
-/// When an answer is given up.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
-    pub(crate) answers_within: Duration,
-    /// Somebody else can be asked instead when the node goes down.
-    pub(crate) while_up: bool,
-}
-
 /// Sends a request to a node. What goes wrong with the node is noted there.
 pub(crate) async fn exchange(
     dial: &Dial,
     picked: Picked,
     request: Request<Body>,
-    client: Option<SocketAddr>,
-    patience: Patience,
+    call: &Call,
+    answers_within: Duration,
 ) -> Result<Response<NodeBody>, Fault> {
+    let client = call.other_end.address;
     let node = std::sync::Arc::clone(picked.node());
-    let went_down = async {
-        if patience.while_up {
-            node.went_down().await;
-        } else {
-            std::future::pending::<()>().await;
-        }
-    };
     let sent = tokio::select! {
         sent = send(dial, &node, request, client) => sent,
-        () = tokio::time::sleep(patience.answers_within) => Err(Why::TimedOut.into()),
-        () = went_down => Err(Why::WentDown.into()),
+        () = tokio::time::sleep(answers_within) => Err(Why::TimedOut.into()),
+        () = node.went_down() => Err(Why::WentDown.into()),
     };
     match sent {
         Ok((mut response, sender)) => {
@@ -74,13 +61,26 @@ pub(crate) async fn exchange(
         }
         Err(fault) => {
             tracing::info!(node = node.name(), why = %fault.why, cause = ?fault.why, "a node failed a request");
-            if !matches!(fault.why, Why::WentDown) && node.failed() {
+            blame(&node, call, &fault.why);
+            Err(fault)
+        }
+    }
+}
+
+/// Notes what a failure says of the node.
+fn blame(node: &Node, call: &Call, why: &Why) {
+    match why {
+        // Whoever breaks off a body breaks the connection to the node.
+        _ if call.learnt.client_broke_off() => {}
+        Why::WentDown => {}
+        Why::TimedOut => node.is_slow(),
+        Why::NotConnected(_) | Why::Broken(_) => {
+            if node.failed() {
                 tracing::warn!(
                     node = node.name(),
                     "a node fails requests, and is taken out for a while"
                 );
             }
-            Err(fault)
         }
     }
 }

@@ -24,7 +24,7 @@ enum Verdict {
     Unwell(String),
 }
 
-/// Checks a node until it is none any more.
+/// Checks a node until it is none any more, and has nothing left to do: those who wait for its answers are to know.
 pub(crate) fn keep_checking(pool: Arc<Pool>, node: Arc<Node>, options: &Options) {
     let check = Check {
         path: format!("{}v2/", options.prefix),
@@ -35,8 +35,7 @@ pub(crate) fn keep_checking(pool: Arc<Pool>, node: Arc<Node>, options: &Options)
         pool,
         node,
     };
-    let gone = check.node.gone.clone();
-    tokio::spawn(async move { gone.run_until_cancelled(check.again_and_again()).await });
+    tokio::spawn(check.again_and_again());
 }
 
 struct Check {
@@ -56,6 +55,10 @@ impl Check {
         loop {
             let verdict = self.ask().await;
             self.judge(verdict);
+            if self.node.gone.is_cancelled() && self.node.in_flight() == 0 {
+                self.pool.metrics.forget_node(self.node.name());
+                return;
+            }
             wait = if self.node.standing() == Standing::Up {
                 ASK_AGAIN_AFTER
             } else {

@@ -125,13 +125,12 @@ impl Node {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Ends when the node is down, or gone.
+    /// Ends when the node is down.
     pub(crate) async fn went_down(&self) {
         let mut standing = self.standing.subscribe();
-        tokio::select! {
-            _down = standing.wait_for(|standing| *standing == Standing::Down) => {}
-            () = self.gone.cancelled() => {}
-        }
+        let _down = standing
+            .wait_for(|standing| *standing == Standing::Down)
+            .await;
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -188,6 +187,11 @@ impl Node {
         if record.ejections > 0 && record.ejected_until.elapsed() > FORGIVEN_AFTER {
             record.ejections = 0;
         }
+    }
+
+    /// It is slow, which may be the request's own fault: it is checked, and no more.
+    pub(crate) fn is_slow(&self) {
+        self.check_now.notify_one();
     }
 
     /// A request failed. Of many that fail at once one counts. Whether the node goes for that.

@@ -99,7 +99,6 @@ impl Pool {
             if !after.iter().any(|kept| Arc::ptr_eq(kept, node)) {
                 tracing::info!(node = node.name(), "a node went: it finishes what it has");
                 node.gone.cancel();
-                self.metrics.forget_node(node.name());
             }
         }
         *self.nodes.write().unwrap_or_else(PoisonError::into_inner) = after.into();

@@ -35,7 +35,7 @@ pub(crate) async fn replay(gateway: &Arc<Gateway>, call: &Call, body: Option<Byt
             Err(given_up) => return refused.ok_or(given_up),
         };
         let body = body.clone().map_or_else(Body::empty, Body::from);
-        match tries.exchange(picked, request(call, body), true).await {
+        match tries.exchange(picked, request(call, body)).await {
             Ok(response) if is_worth_another_try(response.status()) => {
                 if let Some(before) = refused.replace(response) {
                     before.into_body().discard().await;
@@ -75,7 +75,7 @@ pub(crate) async fn pass_on(gateway: &Arc<Gateway>, call: &Call, body: Incoming)
     }
     loop {
         let picked = tries.next().await?;
-        match tries.exchange(picked, *unsent, false).await {
+        match tries.exchange_fed(picked, *unsent).await {
             Ok(response) => return Ok(response),
             Err(fault) => match fault.unsent {
                 Some(request) => unsent = request,

@@ -1,6 +1,7 @@
 //! The tries of one request: each at a node that was not tried before, if there is one, and not too many.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
@@ -8,9 +9,12 @@ use http::{Request, Response, StatusCode};
 use crate::Gateway;
 use crate::answer;
 use crate::call::Call;
-use crate::exchange::{Fault, NodeBody, Patience, exchange};
+use crate::exchange::{Fault, NodeBody, exchange};
 use crate::node::{Node, Picked};
 use crate::pool::Want;
+
+/// No transfer lasts longer.
+const AS_LONG_AS_IT_TAKES: Duration = Duration::from_hours(24 * 365);
 
 #[derive(Debug)]
 pub(crate) struct Tries<'c> {
@@ -67,12 +71,11 @@ impl<'c> Tries<'c> {
         Ok(picked)
     }
 
-    /// Asks the node. `while_up` where another can be asked instead if it goes down.
+    /// Asks the node. If it goes down, another can be asked instead.
     pub(crate) async fn exchange(
         &self,
         picked: Picked,
         request: Request<Body>,
-        while_up: bool,
     ) -> Result<Response<NodeBody>, Fault> {
         let timeouts = &self.gateway.options.timeouts;
         let answers_within = if self.want.writes {
@@ -80,12 +83,18 @@ impl<'c> Tries<'c> {
         } else {
             timeouts.answer
         };
-        let patience = Patience {
-            answers_within,
-            while_up,
-        };
-        let client = self.call.other_end.address;
-        exchange(&self.gateway.pool.dial, picked, request, client, patience).await
+        let dial = &self.gateway.pool.dial;
+        exchange(dial, picked, request, self.call, answers_within).await
+    }
+
+    /// Asks the node with a body that is fed: how long that takes is the client's affair, and the feeder looks after both.
+    pub(crate) async fn exchange_fed(
+        &self,
+        picked: Picked,
+        request: Request<Body>,
+    ) -> Result<Response<NodeBody>, Fault> {
+        let dial = &self.gateway.pool.dial;
+        exchange(dial, picked, request, self.call, AS_LONG_AS_IT_TAKES).await
     }
 }
 

@@ -292,7 +292,7 @@ impl Upload {
         let (feeder, body) = feed::body();
         let mut request = request.map(|()| body);
         let go_ahead = std::mem::take(&mut self.waits_to_send).then(|| ask_first(&mut request));
-        let mut answering = std::pin::pin!(tries.exchange(picked, request, true));
+        let mut answering = std::pin::pin!(tries.exchange_fed(picked, request));
         let ended = {
             let feeding = feeder.feed(&mut self.source, &mut self.held, manner, go_ahead);
             tokio::select! {
@@ -315,7 +315,7 @@ impl Upload {
             Ok(Ok(response)) => self.heard(tries, response, begins_at),
             Ok(Err(_failed)) => Said::Nothing(None),
             Err(_elapsed) => {
-                node.failed();
+                node.is_slow();
                 Said::Nothing(None)
             }
         };
@@ -333,7 +333,7 @@ impl Upload {
             Ended::Client(broke_off) => Said::Refused(Err(not_received(broke_off))),
             _stuck => {
                 tracing::info!(node = node.name(), "a node takes no more of an upload");
-                node.failed();
+                node.is_slow();
                 Said::Nothing(None)
             }
         }
@@ -410,7 +410,7 @@ async fn bodiless(gateway: &Arc<Gateway>, call: &Call, method: &Method, place: &
         *headers = call.for_node.clone();
         headers.remove(CONTENT_RANGE);
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        match tries.exchange(picked, request, true).await {
+        match tries.exchange(picked, request).await {
             Ok(response) if is_worth_another_try(response.status()) => refused = Some(response),
             Ok(response) => return Ok(response),
             Err(_failed) => {}

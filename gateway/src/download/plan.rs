@@ -129,7 +129,7 @@ impl Plan {
                 return Err(Broken::NobodyGoesOn);
             };
             let name = picked.node().name().to_owned();
-            let Ok(response) = tries.exchange(picked, self.request(), true).await else {
+            let Ok(response) = tries.exchange(picked, self.request()).await else {
                 continue;
             };
             if is_worth_another_try(response.status()) {

@@ -76,7 +76,7 @@ pub enum ProxyVersion {
 /// What a node without credentials must answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Expect {
-    /// What the cluster's policy is; without a cluster 401.
+    /// 401: nobody else says what the policy is.
     #[default]
     Auto,
     /// 401: a node that lets strangers in is taken out.

@@ -158,6 +158,12 @@ impl Cluster {
         self.nodes[n].process.kill();
     }
 
+    /// SIGTERM, and its end.
+    pub(crate) fn stop(&mut self, n: usize) {
+        let ended = self.nodes[n].process.stop(DEADLINE);
+        assert_eq!(ended.code(), Some(0));
+    }
+
     pub(crate) fn restart(&mut self, n: usize) {
         self.nodes[n] = self.launch(&self.node_with(ORDINARY, None), n);
     }

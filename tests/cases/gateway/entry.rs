@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use roadstead_tests::gateway::own_address;
 use roadstead_tests::{Gateway, Options, Registry, Run, scratch, wait_until};
 
@@ -19,6 +19,10 @@ const OPEN: &str = "  health: {expect: 200, interval: 200ms, slowstart: 0}\n";
 fn certificates(dir: &Path, names: &[&str]) {
     let mut params = CertificateParams::new(Vec::new()).expect("parameters");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // Not the name that the certificates have: they would pass for signed by themselves.
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "authority");
     let key = KeyPair::generate().expect("a key");
     let ca = CertifiedIssuer::self_signed(params, key).expect("an authority");
     fs::write(dir.join("ca.pem"), ca.pem()).expect("written");
@@ -184,5 +188,7 @@ fn a_proxy_that_passes_bytes_on_names_the_client() {
     );
     let without = "GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     assert_eq!(Raw::at(gateway.addr()).say(without.as_bytes()).hear(), b"");
-    assert!(gateway.log().contains("without a PROXY header"));
+    wait_until("it was logged", Duration::from_secs(20), || {
+        gateway.log().contains("without a PROXY header")
+    });
 }

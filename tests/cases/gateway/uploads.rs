@@ -186,6 +186,43 @@ fn long_ranges_are_held_against_the_offset() {
 }
 
 #[test]
+fn clients_that_break_off_are_not_the_nodes_fault() {
+    let set = set(3 << 20);
+    for framing in [
+        "Content-Length: 9999999",
+        "Content-Length: 99999",
+        "Transfer-Encoding: chunked",
+    ] {
+        for target in ["PATCH", "PUT", "POST"] {
+            let session = set.gateway.repository("up").open_upload();
+            let path = match target {
+                "PATCH" => path_of(&session).to_owned(),
+                "PUT" => format!("{}&digest={}", path_of(&session), set.digest),
+                _whole => format!("/v2/up/blobs/uploads/?digest={}", set.digest),
+            };
+            let head =
+                format!("{target} {path} HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n5\r\nhello\r\n");
+            drop(Raw::at(set.gateway.addr()).say(head.as_bytes()));
+        }
+    }
+    let broken_off = || set.gateway.log().matches("\" 499 ").count();
+    wait_until("all were noticed", Duration::from_mins(1), || {
+        broken_off() == 9
+    });
+    assert_eq!(set.gateway.standing(set.addr), "up");
+    assert!(
+        !set.gateway.log().contains("fails requests"),
+        "{}",
+        set.gateway.log()
+    );
+    let repository = set.gateway.repository("up");
+    repository
+        .push_blob(&set.bytes, &set.digest)
+        .expect_status(201);
+    set.assert_has_it();
+}
+
+#[test]
 fn a_wrong_digest_is_the_clients_to_hear_of() {
     let set = set(5 << 20);
     let repository = set.gateway.repository("up");

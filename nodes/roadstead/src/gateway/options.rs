@@ -26,7 +26,7 @@ pub(super) fn of(config: &Config, settings: &Settings) -> Result<Options> {
         refuse_ancient: settings.refuse_ancient,
         health: HealthOptions {
             expect: match health.expect {
-                // Without a cluster nobody says what the policy is: the safe one, then.
+                // Nobody else says what the policy is: the safe one, then.
                 ConfigExpect::Auto | ConfigExpect::Unauthorized => Expect::Unauthorized,
                 ConfigExpect::Ok => Expect::Ok,
             },
