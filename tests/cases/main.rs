@@ -8,6 +8,7 @@ mod durability;
 mod ending;
 mod htpasswd;
 mod load;
+mod mail;
 mod operations;
 mod proxies;
 mod reference;

@@ -52,9 +52,9 @@ pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         inherited,
         has_file,
     };
-    let logging = log::start(&config.log, &process.instance)?;
+    let logging = log::start(&config.log, &config.log.hooks, &process.instance)?;
     let ended = run_logged(config, warnings, process, &logging);
-    logging.finish();
+    logging.finish(ended.as_ref().err());
     ended
 }
 
