@@ -54,10 +54,30 @@ impl Mail {
             .to_owned()
     }
 
+    /// As it was before it was made fit for the way: a duration in microseconds is not ASCII.
     #[track_caller]
-    pub fn body(&self) -> &str {
-        self.text.split_once("\n\n").expect("an empty line").1
+    pub fn body(&self) -> String {
+        let (_, body) = self.text.split_once("\n\n").expect("an empty line");
+        match self.header("Content-Transfer-Encoding").as_str() {
+            "7bit" | "8bit" => body.to_owned(),
+            "quoted-printable" => unquoted(body),
+            other => panic!("an encoding that is not known here: {other}"),
+        }
     }
+}
+
+/// RFC 2045, section 6.7.
+#[track_caller]
+fn unquoted(text: &str) -> String {
+    let whole = text.replace("=\n", "");
+    let mut parts = whole.split('=');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (hex, rest) = part.split_at_checked(2).expect("two digits after =");
+        bytes.push(u8::from_str_radix(hex, 16).expect("two digits after ="));
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).expect("UTF-8")
 }
 
 #[derive(Debug)]
@@ -279,5 +299,15 @@ fn data(stream: &mut impl std::io::BufRead) -> std::io::Result<String> {
                 text.push('\n');
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_text_is_read() {
+        assert_eq!(unquoted("a=3Db =C2=\n=B5s\n=09\n"), "a=b \u{b5}s\n\t\n");
     }
 }
