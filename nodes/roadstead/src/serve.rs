@@ -167,6 +167,14 @@ async fn keep_house(
     metrics: &Metrics,
     drain: &CancellationToken,
 ) {
+    if matches!(config.storage.driver, DriverKind::Filesystem { .. })
+        && let Some(directory) = registry.unserved().await
+    {
+        tracing::warn!(
+            directory,
+            "there are repositories by names that are not served; their images stay, and garbage-collect names them all"
+        );
+    }
     if !config.storage.read_only {
         clean_up(registry).await;
         keep_purging(registry, &config.storage.upload_purging, drain);
