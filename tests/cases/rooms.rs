@@ -13,9 +13,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("roadstead-listen", &[]),
     ("roadstead-telemetry", &[]),
     ("roadstead-machine", &["roadstead-oci"]),
+    ("roadstead-proto", &[]),
     (
         "roadstead-metadata",
-        &["roadstead-machine", "roadstead-oci"],
+        &["roadstead-machine", "roadstead-oci", "roadstead-proto"],
+    ),
+    (
+        "roadstead-metadata-server",
+        &["roadstead-machine", "roadstead-metadata", "roadstead-proto"],
     ),
     ("roadstead-storage", &["roadstead-oci"]),
     ("roadstead-s3", &["roadstead-storage"]),
@@ -44,6 +49,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "roadstead-events",
             "roadstead-listen",
             "roadstead-metadata",
+            "roadstead-metadata-server",
             "roadstead-registry",
             "roadstead-s3",
             "roadstead-storage",
@@ -51,7 +57,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("roadstead-powercut", &[]),
-    ("roadstead-tests", &["roadstead-oci", "roadstead-powercut"]),
+    (
+        "roadstead-tests",
+        &["roadstead-metadata", "roadstead-oci", "roadstead-powercut"],
+    ),
 ];
 
 /// Libraries that only these rooms name (the tests apart).
@@ -60,14 +69,36 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("hyper", &["roadstead-registry", "roadstead-events"]),
     (
         "hyper-util",
-        &["roadstead-registry", "roadstead-events", "roadstead-s3"],
+        &[
+            "roadstead-registry",
+            "roadstead-events",
+            "roadstead-metadata",
+            "roadstead-s3",
+        ],
     ),
     ("hyper-rustls", &["roadstead-events", "roadstead-s3"]),
-    ("aws-lc-rs", &["roadstead-auth"]),
+    ("aws-lc-rs", &["roadstead-auth", "roadstead-metadata"]),
     ("aws-sdk-s3", &["roadstead-s3"]),
     ("aws-config", &["roadstead-s3"]),
+    (
+        "redb",
+        &[
+            "roadstead-metadata",
+            "roadstead-metadata-server",
+            "roadstead-events",
+        ],
+    ),
+    ("openraft", &["roadstead-metadata-server"]),
+    ("prost", &["roadstead-proto"]),
+    (
+        "tonic",
+        &[
+            "roadstead-proto",
+            "roadstead-metadata",
+            "roadstead-metadata-server",
+        ],
+    ),
     ("redis", &["roadstead-cache"]),
-    ("redb", &["roadstead-metadata", "roadstead-events"]),
     ("bcrypt", &["roadstead-auth"]),
     ("jsonwebtoken", &["roadstead-auth"]),
     (
@@ -91,12 +122,13 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "roadstead-auth",
             "roadstead-events",
             "roadstead-listen",
+            "roadstead-metadata",
             "roadstead-s3",
             "roadstead-telemetry",
             "roadstead",
         ],
     ),
-    ("tokio-rustls", &["roadstead-listen"]),
+    ("tokio-rustls", &["roadstead-listen", "roadstead-metadata"]),
     ("x509-parser", &["roadstead-auth", "roadstead-listen"]),
     ("listenfd", &["roadstead-listen"]),
     ("lettre", &["roadstead-telemetry"]),

@@ -294,7 +294,7 @@ fn in_directory(root: &Path) -> String {
 }
 
 /// The program `name` of the build that this test belongs to: beside its `deps` directory.
-fn built(name: &str) -> PathBuf {
+pub fn built(name: &str) -> PathBuf {
     if let Some(named) = std::env::var_os("ROADSTEAD_BIN") {
         return named.into();
     }

@@ -6,6 +6,7 @@
 
 mod access;
 mod auth;
+mod cluster;
 mod environment;
 mod headers;
 mod health;
@@ -37,6 +38,7 @@ use std::path::PathBuf;
 
 pub use access::{Access, AccessAction, AccessRule};
 pub use auth::{Auth, Jwks, Token};
+pub use cluster::{Cluster, ClusterTls, MetadataMember, Proof};
 pub use environment::{TraceCollector, from_process, socket_activation, trace_collector};
 pub use health::{FileCheck, Health, HttpCheck, Rhythm, TcpCheck};
 pub use http::{DebugServer, Http};
@@ -101,6 +103,10 @@ pub struct Config {
     pub validation: Validation,
     /// How much a request may ask for.
     pub limits: Limits,
+    /// What the processes of a cluster have in common. Default: there is no cluster.
+    pub cluster: Option<Cluster>,
+    /// This member of the metadata service. Default: it is none.
+    pub metadata: Option<MetadataMember>,
     /// Where a server that stores elsewhere than on its own disk keeps what must survive its restart: `metadata.dir`.
     /// Default: beside where it was started.
     pub metadata_dir: Option<PathBuf>,
@@ -142,6 +148,8 @@ impl Config {
             tags_max: limits::PAGE,
             validation: Validation::default(),
             limits: Limits::default(),
+            cluster: None,
+            metadata: None,
             metadata_dir: None,
         }
     }
@@ -236,6 +244,8 @@ impl Config {
             tags_max: limits::tags_max(reader),
             validation: Validation::read(reader),
             limits: Limits::read(reader),
+            cluster: Cluster::read(reader),
+            metadata: MetadataMember::read(reader),
             metadata_dir: reader.text("metadata.dir").map(PathBuf::from),
         }
     }

@@ -118,9 +118,9 @@ fn unknown_keys_are_warned_of_with_line_and_suggestion() {
 
 #[test]
 fn roadsteads_own_keys_are_known() {
-    let text = "version: 0.1\nstorage: inmemory\ncluster: {secret: s, metadata: [a]}\nmetadata: {id: 1}\n\
-                gateway: {health: {expect: auto}}\ngc: {interval: 24h}\n";
-    let told = "these settings have no effect in this version yet: cluster, gateway, gc";
+    let text = "version: 0.1\nstorage: inmemory\ncluster: {secret: 0123456789abcdef, metadata: ['a:1'], advertise: 'b:1'}\n\
+                metadata: {id: 1, dir: d, peers: {1: 'a:1'}}\ngateway: {health: {expect: auto}}\ngc: {interval: 24h}\n";
+    let told = "these settings have no effect in this version yet: gateway, gc";
     assert_eq!(warnings(&Config::load(text, []).unwrap()), [told]);
 }
 

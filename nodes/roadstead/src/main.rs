@@ -2,11 +2,13 @@
 
 mod called_as;
 mod check;
+mod cluster;
 mod debug;
 mod descriptors;
 mod garbage_collect;
 mod htpasswd;
 mod log;
+mod metadata;
 mod serve;
 mod signals;
 mod wiring;
@@ -81,6 +83,45 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Serve a registry as one of several nodes, which share the storage and the metadata service.
+    ///
+    /// The configuration is that of `serve`, the same for all nodes, with `cluster`: where the metadata service is, and
+    /// what the processes prove themselves with. A node that is configured otherwise than the others is refused, with the
+    /// name of the setting. Any number of nodes go behind any load balancer; each may be killed at any time.
+    ///
+    /// It waits for the metadata service, also at the start. SIGTERM and SIGINT drain as for `serve`.
+    Registry {
+        /// The configuration file.
+        config: Option<PathBuf>,
+    },
+    /// Run a member of the metadata service, which the nodes of a cluster agree in.
+    ///
+    /// The configuration's `metadata` says which member this is and where it keeps its log, `cluster` what its processes
+    /// prove themselves with. One, three or five members begin together; each keeps running while the others restart.
+    ///
+    /// SIGTERM and SIGINT hand the lead over and end it with exit code 0. A disk that fails ends it with 1.
+    Metadata {
+        /// The stopped registry's log of upload sessions (roadstead/sessions.redb in its storage) for the group to begin
+        /// with. Given to each member that may lead first; without effect once the group has a state.
+        #[arg(long, value_name = "FILE")]
+        import: Option<PathBuf>,
+        /// The configuration file.
+        config: Option<PathBuf>,
+    },
+    /// Look after the metadata service: who is in it, who joins, who leaves.
+    ///
+    ///   roadstead cluster status --config config.yml            members, who leads, how far each is
+    ///   roadstead cluster add 4 meta-4:7000                     take in a member that is running and blank
+    ///   roadstead cluster remove 2                              let one go; then stop it
+    ///
+    /// To replace a member: add the new one, then remove the old. One that only lost its disk comes back by itself.
+    #[command(verbatim_doc_comment)]
+    Cluster {
+        #[command(flatten)]
+        options: cluster::Options,
+        #[command(subcommand)]
+        command: cluster::Command,
+    },
     /// Read a configuration as `serve` would, and say all that is wrong with it.
     Check {
         /// The configuration file.
@@ -103,8 +144,11 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command.unwrap_or(Command::Serve { config: None }) {
-        Command::Serve { config } => serve::run(config),
+        Command::Serve { config } => serve::run(config, serve::Role::Alone),
+        Command::Registry { config } => serve::run(config, serve::Role::Node),
         Command::Check { config } => check::run(config),
+        Command::Metadata { import, config } => metadata::run(import, config),
+        Command::Cluster { options, command } => cluster::run(options, command),
         Command::GarbageCollect {
             dry_run,
             delete_untagged,

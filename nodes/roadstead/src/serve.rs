@@ -22,12 +22,14 @@ use roadstead_telemetry::access::AccessLog;
 use roadstead_telemetry::log::Log;
 use roadstead_telemetry::metrics::Metrics;
 use roadstead_telemetry::startup;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::debug::{self, Subject};
 use crate::log::{LAST_LINES_WITHIN, Logging};
 use crate::signals::{self, Signals};
+use crate::wiring::cluster::{self, Node};
 use crate::wiring::store::{self, Store};
 use crate::wiring::{self, entry};
 use crate::{descriptors, log};
@@ -42,7 +44,16 @@ const DISK_THREADS: u32 = 100;
 /// How often it is looked whether the certificate's files have changed.
 const RELOAD_EVERY: Duration = Duration::from_secs(5);
 
-pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
+/// Who serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The one server of its store.
+    Alone,
+    /// One of several that share a store and a metadata service.
+    Node,
+}
+
+pub(crate) fn run(path: Option<PathBuf>, role: Role) -> Result<ExitCode> {
     // Before there are threads: it changes the environment.
     let (pid, count) = socket_activation();
     let inherited = Inherited::take(pid, count)?;
@@ -51,6 +62,7 @@ pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
         instance: Uuid::new_v4().to_string(),
         inherited,
         has_file,
+        role,
     };
     let logging = log::start(&config.log, &config.log.hooks, &process.instance)?;
     let ended = run_logged(config, warnings, process, &logging);
@@ -87,13 +99,24 @@ struct Process {
     inherited: Option<Inherited>,
     /// Somebody wrote a configuration; without one, this is a laptop.
     has_file: bool,
+    role: Role,
 }
 
 async fn serve(config: Config, process: Process, log: Log) -> Result<ExitCode> {
     let signals = signals::listen(log)?;
     let tls = entry::tls(&config.http)?;
     let told = Told::build(&config)?;
-    let store = store::open(&config, &process.instance).await?;
+    let drain = signals.drain.clone();
+    let opening = Box::pin(async {
+        match process.role {
+            Role::Alone => store::open(&config, &process.instance).await,
+            Role::Node => cluster::open(&config).await,
+        }
+    });
+    let Some(store) = drain.run_until_cancelled(opening).await else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let store = store?;
     let claim = store.claim.clone();
     let claim = claim.map(|claim| Claimed::keep(claim, signals.drain.clone()));
     let served = serve_from(store, &config, process, tls, &told, signals).await;
@@ -119,19 +142,22 @@ async fn serve_from(
 ) -> Result<Drained> {
     let drain = signals.drain.clone();
     let driver = told.metered(config, store.driver);
-    let metadata = Arc::new(store.metadata);
     let lease = store.claim.as_ref().map(Claim::lease);
     let cache = wiring::cache::build(config, told.metrics.clone(), lease).await?;
-    let registry = build(config, &driver, &metadata, &cache).await?;
+    let registry = build(config, &driver, store.metadata, &cache).await?;
     let (deliveries, events) = wiring::notices::build(&config.notifications, store.events)?;
     let health = Health::default();
     let listeners = entry::listeners(&config.http, process.inherited).await?;
+    let (registry, member) = Joined::from(store.node, registry, config, &listeners).await?;
     let notices = wiring::notices_of(config, &process.instance, &listeners, events.clone());
     let surface =
         wiring::surface(config, health.clone(), &registry, told.telling(), notices).await?;
     announce(config, &listeners);
     if process.has_file {
         remark_on_what_is_shared(config);
+    }
+    if config.cluster.is_some() && process.role == Role::Alone {
+        tracing::warn!("cluster: `serve` is on its own; `roadstead registry` is a node of it");
     }
     keep_house(config, &registry, &told.metrics, &drain).await;
     keep_certificate(config, tls.as_ref(), &told.metrics, signals);
@@ -152,7 +178,10 @@ async fn serve_from(
     let service = http::router(Arc::clone(&registry), surface);
     let options = server_options(config, &told.metrics);
     let drained = http_server::serve(listeners, tls, service, options, drain).await;
-    finish(registry, metadata).await;
+    if let Some(member) = member {
+        member.leave().await;
+    }
+    finish(registry, store.own).await;
     delivered.cancel();
     if let Err(error) = deliveries.await {
         tracing::error!(%error, "notifications were not brought to an end");
@@ -176,7 +205,9 @@ async fn keep_house(
         );
     }
     if !config.storage.read_only {
-        clean_up(registry).await;
+        if registry.lease().is_unlimited() {
+            clean_up(registry).await;
+        }
         keep_purging(registry, &config.storage.upload_purging, drain);
         let (resolving, until) = (Arc::clone(registry), drain.clone());
         tokio::spawn(async move { resolving.keep_resolving(until).await });
@@ -240,13 +271,45 @@ impl Told {
 async fn build(
     config: &Config,
     store: &Arc<dyn Driver>,
-    metadata: &Arc<Local>,
+    metadata: Arc<dyn Metadata>,
     cache: &Cache,
-) -> Result<Arc<Registry>> {
-    let metadata: Arc<dyn Metadata> = Arc::<Local>::clone(metadata);
+) -> Result<Registry> {
     let options = wiring::registry_options(config)?;
     let registry = Registry::build(Arc::clone(store), metadata, options).await?;
-    Ok(Arc::new(registry.with_cache(cache.clone())))
+    Ok(registry.with_cache(cache.clone()))
+}
+
+/// A membership that is kept.
+struct Joined {
+    ended: CancellationToken,
+    keeping: JoinHandle<()>,
+}
+
+impl Joined {
+    /// The registry as a node of its cluster, if it is to be one.
+    async fn from(
+        node: Option<Node>,
+        registry: Registry,
+        config: &Config,
+        listeners: &[Listener],
+    ) -> Result<(Arc<Registry>, Option<Self>)> {
+        let Some(node) = node else {
+            return Ok((Arc::new(registry), None));
+        };
+        let member = node.join(&registry, config, listeners).await?;
+        let registry = registry.with_lease(member.lease());
+        let ended = CancellationToken::new();
+        let keeping = tokio::spawn(member.keep(ended.clone()));
+        Ok((Arc::new(registry), Some(Self { ended, keeping })))
+    }
+
+    /// When nothing is served any more.
+    async fn leave(self) {
+        self.ended.cancel();
+        if let Err(error) = self.keeping.await {
+            tracing::error!(%error, "the cluster was not left");
+        }
+    }
 }
 
 /// What the reference says of the settings that several registries have to share.
@@ -354,10 +417,10 @@ fn server_options(config: &Config, metrics: &Metrics) -> http_server::Options {
 }
 
 /// What goes on behind requests that were answered ends before the log is closed.
-async fn finish(registry: Arc<Registry>, metadata: Arc<Local>) {
+async fn finish(registry: Arc<Registry>, own: Option<Arc<Local>>) {
     registry.quiesce().await;
     drop(registry);
-    if let Some(metadata) = Arc::into_inner(metadata) {
+    if let Some(metadata) = own.and_then(Arc::into_inner) {
         let closed = tokio::task::spawn_blocking(move || metadata.close()).await;
         if let Err(error) = closed {
             tracing::error!(%error, "the log of upload sessions was not closed");

@@ -196,15 +196,15 @@ fn redis_is_reached_by_the_names_of_every_release() {
 
 #[test]
 fn where_the_format_is_open_the_tree_decides() {
-    let text = "metadata: {peers: {1: a}, list: [x]}";
+    let text = "gateway: {peers: {1: a}, list: [x]}";
     let variables = [
-        ("REGISTRY_METADATA_PEERS_1", "b"),
-        ("REGISTRY_METADATA_LIST_1", "y"),
-        ("REGISTRY_METADATA_ID", "1"),
+        ("REGISTRY_GATEWAY_PEERS_1", "b"),
+        ("REGISTRY_GATEWAY_LIST_1", "y"),
+        ("REGISTRY_GATEWAY_ID", "1"),
     ];
     assert_eq!(
         tree(text, &variables),
-        "{metadata: {peers: {1: b}, list: [x, y], id: 1}}"
+        "{gateway: {peers: {1: b}, list: [x, y], id: 1}}"
     );
 }
 
@@ -313,7 +313,7 @@ fn values_know_their_variable() {
 
 #[test]
 fn a_name_of_many_parts_is_too_long() {
-    let variable = format!("REGISTRY_METADATA{}", "_A".repeat(200));
+    let variable = format!("REGISTRY_GATEWAY{}", "_A".repeat(200));
     assert!(mistake("", &variable, "1").ends_with("the name is too long"));
 }
 

@@ -116,9 +116,9 @@ fn a_path_goes_through_maps_lists_and_the_open() {
         steps,
         [key("http"), key("headers"), key("x-zone"), Step::Index(0)]
     );
-    let steps = follow(&path("metadata.peers.1")).unwrap();
+    let steps = follow(&path("gateway.peers.1")).unwrap();
     let free = |name: &str| Step::Free(name.to_owned());
-    assert_eq!(steps, [key("metadata"), free("peers"), free("1")]);
+    assert_eq!(steps, [key("gateway"), free("peers"), free("1")]);
 }
 
 #[test]

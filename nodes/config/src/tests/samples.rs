@@ -138,6 +138,16 @@ fn every_key_that_is_read_has_its_effect() {
         body_idle: Duration::from_secs(30),
     };
     assert_eq!(loaded.config.limits, limits);
+    let cluster = loaded.config.cluster.unwrap();
+    let tls = crate::ClusterTls {
+        certificate: "/c.crt".into(),
+        key: "/c.key".into(),
+        ca: "/ca.crt".into(),
+    };
+    assert_eq!(cluster.proof, Some(crate::Proof::Tls(tls)));
+    let member = loaded.config.metadata.unwrap();
+    assert_eq!(member.addr.to_string(), "127.0.0.1:7001");
+    assert_eq!(member.dir, std::path::Path::new("/var/lib/roadstead"));
 }
 
 fn every_log() -> Log {

@@ -1,12 +1,16 @@
 //! How the rooms above reach the metadata machine, wherever it runs.
 //!
-//! [`Metadata`] is the whole surface. [`Local`] is the machine in this process, with its log on the local disk.
+//! [`Metadata`] is the whole surface. [`Local`] is the machine in this process, with its log on the local disk;
+//! [`Remote`] reaches the raft group.
 
 mod elapsed;
 mod journal;
 mod lease;
 mod local;
 mod membership;
+mod remote;
+mod secrets;
+pub mod transport;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,13 +18,16 @@ use std::fmt;
 use async_trait::async_trait;
 pub use roadstead_machine::{
     ClusterCommand, ClusterId, ClusterOutcome, Command, FRESH_FOR, Fingerprint, Node, NodeId,
-    Origin, Outcome, Receiving, Segment, SessionId, Standing, Timestamp,
+    Nodes, Origin, Outcome, Receiving, Segment, SessionId, Standing, Timestamp,
 };
 
 pub use elapsed::{Elapsed, boot_time};
 pub use lease::Lease;
-pub use local::{Clock, Home, Local, OpenError, system_clock};
-pub use membership::{JoinError, Joining, LEASE, LEASE_MARGIN, Membership, Renewal};
+pub use local::{Clock, Home, Local, OpenError, read_state, system_clock};
+pub use membership::{Hears, JoinError, Joining, LEASE, LEASE_MARGIN, Membership, Renewal};
+pub use remote::{BUDGET, LEADER, Refused, Remote, RemoteOptions};
+pub use roadstead_proto::metadata::v1::{Member, StatusResponse};
+pub use secrets::{KeptSecret, Secrets};
 
 /// The metadata service, as the rooms above see it.
 #[async_trait]
@@ -50,8 +57,11 @@ pub trait Metadata: Send + Sync + fmt::Debug {
     /// The nodes of the cluster, as the log knows them.
     async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable>;
 
+    /// What nodes sign with, where that is left to the cluster.
+    async fn secrets(&self) -> Result<Secrets, Unavailable>;
+
     /// The present, as the log would have it.
-    fn now(&self) -> Timestamp;
+    async fn now(&self) -> Result<Timestamp, Unavailable>;
 }
 
 /// Whether the command took effect is not known; the client of the registry may try again later.

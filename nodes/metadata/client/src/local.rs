@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -14,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use crate::journal::Home;
 use crate::journal::{Journal, JournalError};
-use crate::{Metadata, Renewal, Unavailable};
+use crate::{Metadata, Renewal, Secrets, Unavailable};
 
 /// Proposals that wait at most; beyond that, proposers wait to get in.
 const QUEUE: usize = 1024;
@@ -47,6 +48,21 @@ impl OpenError {
     pub fn is_in_use(&self) -> bool {
         matches!(self.source, JournalError::InUse)
     }
+}
+
+/// The state in the log of a [`Local`] that has stopped, as [`Machine::encode`] has it: a cluster begins with it. Blocks.
+pub fn read_state(path: &Path) -> Result<Vec<u8>, OpenError> {
+    let failed = |source| OpenError {
+        home: path.display().to_string(),
+        source,
+    };
+    // Opening makes one where there is none; a mistaken path must not.
+    std::fs::metadata(path).map_err(|error| failed(error.into()))?;
+    let (_journal, machine) = Journal::open(&Home::File(path.to_owned())).map_err(failed)?;
+    machine.encode().map_err(|source| {
+        let what = "snapshot";
+        failed(JournalError::Format { what, source })
+    })
 }
 
 type Proposal = (Command, oneshot::Sender<Result<Outcome, Unavailable>>);
@@ -137,7 +153,7 @@ impl Metadata for Local {
     }
 
     async fn is_fresh(&self, opened: Timestamp) -> Result<bool, Unavailable> {
-        let now = self.now();
+        let now = (self.clock)();
         Ok(self.read(|machine| machine.is_fresh(opened, now)))
     }
 
@@ -165,6 +181,7 @@ impl Metadata for Local {
                 .filter(|node| node.epoch == epoch);
             node.map_or(Renewal::Lost, |node| Renewal::Held {
                 is_draining: node.draining,
+                secret_since: machine.secret_since(),
             })
         };
         Ok(self.read(held))
@@ -174,9 +191,14 @@ impl Metadata for Local {
         Ok(self.read(|machine| machine.nodes().clone()))
     }
 
-    fn now(&self) -> Timestamp {
+    async fn secrets(&self) -> Result<Secrets, Unavailable> {
         let clock = (self.clock)();
-        self.read(|machine| machine.present(clock))
+        Ok(self.read(|machine| Secrets::of(machine, clock)))
+    }
+
+    async fn now(&self) -> Result<Timestamp, Unavailable> {
+        let clock = (self.clock)();
+        Ok(self.read(|machine| machine.present(clock)))
     }
 }
 

@@ -52,9 +52,17 @@ async fn the_log_survives_the_process() {
     first.close();
     let second = Local::open(home, clock()).unwrap();
     assert_eq!(second.session(origin(1).session).await.unwrap(), before);
+    let mut other = append(1, 2);
+    if let Command::Append { segment, .. } = &mut other {
+        segment.place = "elsewhere".to_owned();
+    }
+    assert_eq!(
+        second.propose(other).await.unwrap(),
+        Outcome::Conflict { offset: 4 }
+    );
     assert_eq!(
         second.propose(append(1, 2)).await.unwrap(),
-        Outcome::Conflict { offset: 4 }
+        Outcome::Appended { offset: 4 }
     );
 }
 

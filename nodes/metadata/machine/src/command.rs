@@ -63,6 +63,11 @@ pub enum Command {
     },
     /// About the nodes of the cluster.
     Cluster(ClusterCommand),
+    /// As `Cancel`, by a client that may ask again with the same `proposal` since it missed the answer.
+    CancelOnce {
+        origin: Origin,
+        proposal: [u8; 16],
+    },
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +77,7 @@ pub enum Outcome {
         offset: u64,
     },
     /// The segments, in order, are the content of `digest`, and the caller (or whoever comes after it) publishes.
-    /// Also the answer to a second seal with the same digest, whose own tail was not taken.
+    /// Also the answer to a second seal with the same digest; `again` when its own tail was not taken.
     Sealed {
         segments: Vec<Segment>,
         again: bool,
@@ -133,7 +138,9 @@ impl fmt::Debug for Command {
                 digest,
             } => write!(f, "Seal({origin:?} at {at} + {tail:?} = {digest})"),
             Self::Finish { session } => write!(f, "Finish({session})"),
-            Self::Cancel { origin } => write!(f, "Cancel({origin:?})"),
+            Self::Cancel { origin } | Self::CancelOnce { origin, .. } => {
+                write!(f, "Cancel({origin:?})")
+            }
             Self::Purge { idle_since } => write!(f, "Purge({idle_since:?})"),
             Self::AdoptSecret { .. } => f.write_str("AdoptSecret"),
             Self::Abandon { origin, at } => write!(f, "Abandon({origin:?} at {at})"),

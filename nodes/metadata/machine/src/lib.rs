@@ -12,10 +12,14 @@ mod snapshot;
 mod time;
 
 pub use cluster::{
-    ClusterCommand, ClusterId, ClusterOutcome, Fingerprint, MAX_NODES, Node, NodeId, SECRET_OVERLAP,
+    ClusterCommand, ClusterId, ClusterOutcome, Fingerprint, MAX_NODES, Node, NodeId, Nodes,
+    SECRET_OVERLAP, Secret,
 };
 pub use command::{Command, Entry, Outcome};
 pub use machine::{FRESH_FOR, MAX_SEGMENTS, Machine, REMEMBER_FOR};
 pub use session::{Origin, Receiving, Segment, Session, SessionId, Standing};
-pub use snapshot::{FormatError, decode_entry, encode_entry};
+pub use snapshot::{
+    FormatError, decode_command, decode_entry, decode_nodes, decode_outcome, decode_standing,
+    encode_command, encode_entry, encode_nodes, encode_outcome, encode_standing,
+};
 pub use time::Timestamp;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use roadstead_oci::{Digest, HashState};
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Cluster, Node, NodeId};
+use crate::cluster::{Cluster, Node, NodeId, Secret};
 use crate::command::{Command, Entry, Outcome};
 use crate::renounced::Renounced;
 use crate::session::{Origin, Receiving, Segment, Session, SessionId};
@@ -94,7 +94,8 @@ impl Machine {
             Command::Abandon { origin, at } => self.abandon(origin, at),
             Command::Open { origin, state } => self.open(origin, state),
             Command::Finish { session } => self.finish(session),
-            Command::Cancel { origin } => self.cancel(origin),
+            Command::Cancel { origin } => self.cancel(origin, None),
+            Command::CancelOnce { origin, proposal } => self.cancel(origin, Some(proposal)),
             Command::Purge { idle_since } => self.purge(idle_since),
             Command::AdoptSecret { secret } => Outcome::Secret {
                 secret: self.secret.get_or_insert(secret).clone(),
@@ -133,9 +134,15 @@ impl Machine {
         self.secret.as_deref()
     }
 
-    /// Secrets that were in use before, and with which what is signed is still good.
-    pub fn former_secrets(&self) -> impl Iterator<Item = &[u8]> {
-        self.cluster.former(self.now)
+    /// The secrets that nodes sign with, and accept what is signed with, oldest first.
+    pub fn secrets(&self, clock: Timestamp) -> Vec<Secret<'_>> {
+        self.cluster
+            .secrets(self.secret.as_deref(), self.present(clock))
+    }
+
+    /// When the newest of them became that.
+    pub fn secret_since(&self) -> Timestamp {
+        self.cluster.secret_since()
     }
 
     /// The nodes that hold a lease, as far as the log knows.
@@ -215,6 +222,10 @@ impl Machine {
                 Outcome::Appended { offset }
             }
             Some(session) if *session.repository() != origin.repository => Outcome::UnknownSession,
+            // Asked again by one who missed the answer: what is told to be elsewhere would be thrown away.
+            Some(session) if session.holds(&segment) => Outcome::Appended {
+                offset: from.saturating_add(segment.length),
+            },
             Some(Session::Receiving { progress, .. }) if progress.offset != from => {
                 Outcome::Conflict {
                     offset: progress.offset,
@@ -237,7 +248,9 @@ impl Machine {
             Some(Session::Completed { digest, .. }) => Outcome::Completed {
                 digest: digest.clone(),
             },
-            Some(Session::Sealed { .. } | Session::Cancelled { .. }) => Outcome::UnknownSession,
+            Some(
+                Session::Sealed { .. } | Session::Cancelled { .. } | Session::CancelledBy { .. },
+            ) => Outcome::UnknownSession,
         }
     }
 
@@ -262,9 +275,11 @@ impl Machine {
                 segments,
                 ..
             }) if *sealed == digest => {
+                // A tail that was taken is this proposer's, who missed the answer: it must not be thrown away.
+                let taken = |tail: &Segment| segments.contains(tail);
                 return Outcome::Sealed {
                     segments: segments.clone(),
-                    again: true,
+                    again: !tail.as_ref().is_some_and(taken),
                 };
             }
             Some(Session::Completed { digest, .. }) => {
@@ -272,7 +287,9 @@ impl Machine {
                     digest: digest.clone(),
                 };
             }
-            Some(Session::Sealed { .. } | Session::Cancelled { .. }) => {
+            Some(
+                Session::Sealed { .. } | Session::Cancelled { .. } | Session::CancelledBy { .. },
+            ) => {
                 return Outcome::UnknownSession;
             }
         };
@@ -312,7 +329,7 @@ impl Machine {
         }
     }
 
-    fn cancel(&mut self, origin: Origin) -> Outcome {
+    fn cancel(&mut self, origin: Origin, proposal: Option<[u8; 16]>) -> Outcome {
         let fresh = self.is_fresh(origin.opened, self.now);
         let segments = match self.sessions.get_mut(&origin.session) {
             None if !fresh => return Outcome::UnknownSession,
@@ -321,18 +338,30 @@ impl Machine {
                 return Outcome::UnknownSession;
             }
             Some(Session::Receiving { progress, .. }) => std::mem::take(&mut progress.segments),
+            Some(Session::CancelledBy { proposal: by, .. }) if Some(*by) == proposal => {
+                return Outcome::Discarded {
+                    sessions: 1,
+                    segments: Vec::new(),
+                };
+            }
             Some(
-                Session::Sealed { .. } | Session::Completed { .. } | Session::Cancelled { .. },
+                Session::Sealed { .. }
+                | Session::Completed { .. }
+                | Session::Cancelled { .. }
+                | Session::CancelledBy { .. },
             ) => {
                 return Outcome::UnknownSession;
             }
         };
-        self.end(
-            origin.session,
-            Session::Cancelled {
-                repository: origin.repository,
+        let repository = origin.repository;
+        let ended = match proposal {
+            None => Session::Cancelled { repository },
+            Some(proposal) => Session::CancelledBy {
+                repository,
+                proposal,
             },
-        );
+        };
+        self.end(origin.session, ended);
         Outcome::Discarded {
             sessions: 1,
             segments,
@@ -347,7 +376,7 @@ impl Machine {
                 }
             }
             None if at != 0 => Outcome::UnknownSession,
-            _ => self.cancel(origin),
+            _ => self.cancel(origin, None),
         }
     }
 
@@ -394,10 +423,8 @@ impl Machine {
             && when <= self.now
         {
             self.forget.pop_first();
-            if matches!(
-                self.sessions.get(&id),
-                Some(Session::Completed { .. } | Session::Cancelled { .. })
-            ) {
+            let ended = |session: &Session| session.touched().is_none();
+            if self.sessions.get(&id).is_some_and(ended) {
                 self.sessions.remove(&id);
             }
         }

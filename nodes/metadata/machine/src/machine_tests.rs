@@ -155,6 +155,77 @@ fn a_sealed_session_takes_no_byte_and_the_same_seal_again() {
 }
 
 #[test]
+fn an_append_whose_answer_was_missed_is_answered_again() {
+    let mut machine = Machine::default();
+    let first = append(origin(1, 0), 0, "a", 5);
+    let done = Outcome::Appended { offset: 5 };
+    assert_eq!(machine.apply(at(1, first.clone())), done);
+    assert_eq!(machine.apply(at(2, first.clone())), done);
+    // Another went on from there, and the whole was sealed.
+    machine.apply(at(3, append(origin(1, 0), 5, "b", 7)));
+    assert_eq!(machine.apply(at(4, first.clone())), done);
+    let seal = Command::Seal {
+        origin: origin(1, 0),
+        at: 12,
+        tail: None,
+        digest: digest(),
+    };
+    machine.apply(at(5, seal));
+    assert_eq!(machine.apply(at(6, first)), done);
+    assert_eq!(machine.places().collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn a_seal_whose_answer_was_missed_keeps_its_tail() {
+    let mut machine = Machine::default();
+    let seal = Command::Seal {
+        origin: origin(1, 0),
+        at: 0,
+        tail: Some(segment("a", 5)),
+        digest: digest(),
+    };
+    let sealed = machine.apply(at(1, seal.clone()));
+    assert_eq!(machine.apply(at(2, seal)), sealed);
+    assert!(matches!(sealed, Outcome::Sealed { again: false, .. }));
+}
+
+#[test]
+fn a_cancellation_is_answered_again_to_its_own_proposer_only() {
+    let mut machine = Machine::default();
+    machine.apply(at(1, append(origin(1, 0), 0, "a", 5)));
+    let cancel = |proposal| Command::CancelOnce {
+        origin: origin(1, 0),
+        proposal,
+    };
+    let ended = |segments| Outcome::Discarded {
+        sessions: 1,
+        segments,
+    };
+    assert_eq!(
+        machine.apply(at(2, cancel([1; 16]))),
+        ended(vec![segment("a", 5)])
+    );
+    assert_eq!(machine.apply(at(3, cancel([1; 16]))), ended(Vec::new()));
+    assert_eq!(
+        machine.apply(at(4, cancel([2; 16]))),
+        Outcome::UnknownSession
+    );
+    machine.apply(at(
+        4 + HOUR,
+        Command::Purge {
+            idle_since: Timestamp(0),
+        },
+    ));
+    assert_eq!(
+        machine,
+        Machine {
+            now: Timestamp(4 + HOUR),
+            ..Machine::default()
+        }
+    );
+}
+
+#[test]
 fn a_session_known_by_its_token_alone_lives_for_an_hour() {
     let mut machine = Machine::default();
     assert_eq!(

@@ -90,10 +90,15 @@ pub enum Session {
     Cancelled {
         repository: Name,
     },
+    /// As `Cancelled`, by a proposal that may be made again.
+    CancelledBy {
+        repository: Name,
+        proposal: [u8; 16],
+    },
 }
 
 /// Where a session stands, without the list of its segments, which may be long.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Standing {
     Receiving {
         repository: Name,
@@ -141,7 +146,7 @@ impl Session {
                 repository,
                 digest: digest.clone(),
             },
-            Self::Cancelled { .. } => Standing::Cancelled { repository },
+            Self::Cancelled { .. } | Self::CancelledBy { .. } => Standing::Cancelled { repository },
         }
     }
 
@@ -150,7 +155,8 @@ impl Session {
             Self::Receiving { repository, .. }
             | Self::Sealed { repository, .. }
             | Self::Completed { repository, .. }
-            | Self::Cancelled { repository } => repository,
+            | Self::Cancelled { repository }
+            | Self::CancelledBy { repository, .. } => repository,
         }
     }
 
@@ -159,15 +165,20 @@ impl Session {
         match self {
             Self::Receiving { progress, .. } => &progress.segments,
             Self::Sealed { segments, .. } => segments,
-            Self::Completed { .. } | Self::Cancelled { .. } => &[],
+            Self::Completed { .. } | Self::Cancelled { .. } | Self::CancelledBy { .. } => &[],
         }
+    }
+
+    /// Places are never used twice, so one that is held was taken from this very proposal.
+    pub(crate) fn holds(&self, segment: &Segment) -> bool {
+        self.segments().iter().rev().any(|held| held == segment)
     }
 
     pub(crate) fn touched(&self) -> Option<Timestamp> {
         match self {
             Self::Receiving { progress, .. } => Some(progress.touched),
             Self::Sealed { touched, .. } => Some(*touched),
-            Self::Completed { .. } | Self::Cancelled { .. } => None,
+            Self::Completed { .. } | Self::Cancelled { .. } | Self::CancelledBy { .. } => None,
         }
     }
 }

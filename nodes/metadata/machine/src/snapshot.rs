@@ -4,12 +4,16 @@
 
 use serde::Serialize;
 
-use crate::command::{Command, Entry};
+use crate::cluster::Nodes;
+use crate::command::{Command, Entry, Outcome};
 use crate::machine::{Machine, MachineV1};
+use crate::session::Standing;
 
 /// The newest form of each.
 const ENTRY: u8 = 2;
 const MACHINE: u8 = 2;
+/// Of what travels between processes.
+const WIRE: u8 = 1;
 
 /// Bytes that are not what they should be.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +29,7 @@ pub enum FormatError {
 /// An entry in the oldest form that has its command, so that a version that knows the command can read it.
 pub fn encode_entry(entry: &Entry) -> Result<Vec<u8>, FormatError> {
     let version = match entry.command {
-        Command::Renounce { .. } | Command::Cluster(_) => ENTRY,
+        Command::Renounce { .. } | Command::Cluster(_) | Command::CancelOnce { .. } => ENTRY,
         _ => 1,
     };
     encode(version, entry)
@@ -36,6 +40,28 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Entry, FormatError> {
     let (_version, rest) = split(bytes, ENTRY)?;
     Ok(postcard::from_bytes(rest)?)
 }
+
+macro_rules! forms {
+    ($($encode:ident $decode:ident $form:ty),*) => {$(
+        #[doc = concat!("[`", stringify!($form), "`] as it travels between processes.")]
+        pub fn $encode(value: &$form) -> Result<Vec<u8>, FormatError> {
+            encode(WIRE, value)
+        }
+
+        #[doc = concat!("What [`", stringify!($encode), "`] has written.")]
+        pub fn $decode(bytes: &[u8]) -> Result<$form, FormatError> {
+            let (_version, rest) = split(bytes, WIRE)?;
+            Ok(postcard::from_bytes(rest)?)
+        }
+    )*};
+}
+
+forms!(
+    encode_command decode_command Command,
+    encode_outcome decode_outcome Outcome,
+    encode_standing decode_standing Standing,
+    encode_nodes decode_nodes Nodes
+);
 
 impl Machine {
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
@@ -250,6 +276,86 @@ mod tests {
             hex(&bytes),
             include_str!("../tests/golden/v1-abandon.txt").trim_end()
         );
+    }
+
+    /// `tests/golden/v2-cancel-once.txt`: the entry, and the state after it.
+    #[test]
+    fn cancelling_once_is_frozen() {
+        let origin = Origin {
+            session: SessionId([1; 16]),
+            repository: "a/b".parse().unwrap(),
+            opened: Timestamp(1000),
+        };
+        let entry = Entry {
+            at: Timestamp(1001),
+            command: Command::CancelOnce {
+                origin,
+                proposal: [9; 16],
+            },
+        };
+        let bytes = encode_entry(&entry).unwrap();
+        assert_eq!(decode_entry(&bytes).unwrap(), entry);
+        let mut machine = Machine::default();
+        machine.apply(entry);
+        let state = machine.encode().unwrap();
+        assert_eq!(Machine::decode(&state).unwrap(), machine);
+        let golden = include_str!("../tests/golden/v2-cancel-once.txt");
+        assert_eq!([hex(&bytes), hex(&state)].join("\n"), golden.trim_end());
+    }
+
+    /// `tests/golden/v1-answers.txt`: what travels, one line each.
+    #[test]
+    fn answers_are_frozen() {
+        let segment = Segment {
+            place: "p".to_owned(),
+            length: 3,
+        };
+        let digest = Digest::of(Algorithm::Sha256, b"abc");
+        let segments = vec![segment];
+        let outcomes = [
+            Outcome::Appended { offset: 3 },
+            Outcome::Sealed {
+                segments: segments.clone(),
+                again: true,
+            },
+            Outcome::Completed {
+                digest: digest.clone(),
+            },
+            Outcome::Conflict { offset: 3 },
+            Outcome::UnknownSession,
+            Outcome::TooManySegments,
+            Outcome::Discarded {
+                sessions: 1,
+                segments,
+            },
+            Outcome::Secret { secret: vec![7; 4] },
+        ];
+        let mut lines = Vec::new();
+        for outcome in outcomes {
+            let bytes = encode_outcome(&outcome).unwrap();
+            assert_eq!(decode_outcome(&bytes).unwrap(), outcome);
+            lines.push(hex(&bytes));
+        }
+        let repository: roadstead_oci::Name = "a/b".parse().unwrap();
+        let standings = [
+            Standing::Receiving {
+                repository: repository.clone(),
+                offset: 3,
+                state: Hasher::new(Algorithm::Sha256).save(),
+            },
+            Standing::Sealed {
+                repository: repository.clone(),
+                digest,
+            },
+            Standing::Cancelled { repository },
+        ];
+        for standing in standings {
+            let bytes = encode_standing(&standing).unwrap();
+            assert_eq!(decode_standing(&bytes).unwrap(), standing);
+            lines.push(hex(&bytes));
+        }
+        let golden = include_str!("../tests/golden/v1-answers.txt");
+        assert_eq!(lines.join("\n"), golden.trim_end());
     }
 
     #[test]

@@ -99,8 +99,8 @@ mod tests {
 
     use async_trait::async_trait;
     use roadstead_metadata::{
-        Home, Local, Metadata, Node, NodeId, Renewal, SessionId, Standing, Timestamp, Unavailable,
-        system_clock,
+        Home, Local, Metadata, Node, NodeId, Renewal, Secrets, SessionId, Standing, Timestamp,
+        Unavailable, system_clock,
     };
     use roadstead_oci::{Algorithm, Name};
     use roadstead_storage::{Driver as _, Memory};
@@ -151,8 +151,11 @@ mod tests {
         async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable> {
             self.local.nodes().await
         }
-        fn now(&self) -> Timestamp {
-            self.local.now()
+        async fn secrets(&self) -> Result<Secrets, Unavailable> {
+            self.local.secrets().await
+        }
+        async fn now(&self) -> Result<Timestamp, Unavailable> {
+            self.local.now().await
         }
     }
 
@@ -173,7 +176,10 @@ mod tests {
         let registry = Registry::build(Arc::new(store.clone()), service, Options::default());
         let registry = registry.await.unwrap();
         let name: Name = "doubtful".parse().unwrap();
-        let ticket = registry.open_upload(&name, Algorithm::Sha256);
+        let ticket = registry
+            .open_upload(&name, Algorithm::Sha256)
+            .await
+            .unwrap();
         metadata.fails.store(true, Ordering::Relaxed);
         assert!(append(&registry, ticket.clone()).await.is_err());
         assert!(registry.resolve_doubts().await.is_err());

@@ -57,7 +57,7 @@ pub struct Reclaimed {
 impl Registry {
     /// Removes what no process can still be writing: right at the start of one that has the store for itself.
     pub async fn reclaim_all(&self) -> Result<Reclaimed, Error> {
-        self.reclaim(self.metadata.now()).await
+        self.reclaim(self.metadata.now().await?).await
     }
 
     async fn reclaim(&self, before: Timestamp) -> Result<Reclaimed, Error> {
@@ -86,7 +86,7 @@ impl Registry {
 
     /// Ends uploads that have not moved since, and gives up their bytes. Answers with their number.
     pub async fn purge_uploads(&self, idle_for: Duration) -> Result<usize, Error> {
-        let idle_since = self.metadata.now().minus(idle_for);
+        let idle_since = self.metadata.now().await?.minus(idle_for);
         let ended = match self.metadata.propose(Command::Purge { idle_since }).await? {
             Outcome::Discarded { sessions, segments } => {
                 let places: Vec<String> =
@@ -96,7 +96,7 @@ impl Registry {
             }
             _other => 0,
         };
-        self.reclaim(self.metadata.now().minus(ORPHANED_AFTER))
+        self.reclaim(self.metadata.now().await?.minus(ORPHANED_AFTER))
             .await?;
         Ok(ended)
     }
@@ -225,10 +225,18 @@ mod tests {
     #[tokio::test]
     async fn uploads_that_nobody_goes_on_with_are_purged_with_their_bytes() {
         let bench = Bench::new().await;
-        let old = bench.registry.open_upload(&name(), Algorithm::Sha256);
+        let old = bench
+            .registry
+            .open_upload(&name(), Algorithm::Sha256)
+            .await
+            .unwrap();
         let old = bench.append(old).await.unwrap();
         bench.pass(Duration::from_hours(100));
-        let young = bench.registry.open_upload(&name(), Algorithm::Sha256);
+        let young = bench
+            .registry
+            .open_upload(&name(), Algorithm::Sha256)
+            .await
+            .unwrap();
         let young = bench.append(young).await.unwrap();
         assert_eq!(bench.staged().await, 2);
         bench.pass(Duration::from_hours(100));
@@ -249,8 +257,16 @@ mod tests {
     async fn an_upload_in_which_nothing_came_ends_after_an_hour() {
         let bench = Bench::new().await;
         let (one, other) = (
-            bench.registry.open_upload(&name(), Algorithm::Sha256),
-            bench.registry.open_upload(&name(), Algorithm::Sha256),
+            bench
+                .registry
+                .open_upload(&name(), Algorithm::Sha256)
+                .await
+                .unwrap(),
+            bench
+                .registry
+                .open_upload(&name(), Algorithm::Sha256)
+                .await
+                .unwrap(),
         );
         bench.pass(Duration::from_mins(58));
         let one = bench.append(one).await.unwrap();
@@ -275,7 +291,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_first_chunk_that_takes_hours_is_taken() {
         let bench = Bench::new().await;
-        let ticket = bench.registry.open_upload(&name(), Algorithm::Sha256);
+        let ticket = bench
+            .registry
+            .open_upload(&name(), Algorithm::Sha256)
+            .await
+            .unwrap();
         let time = Arc::clone(&bench.time);
         let pieces = futures::stream::unfold(0, move |n| {
             let time = Arc::clone(&time);
@@ -299,10 +319,18 @@ mod tests {
     async fn a_clock_that_was_ahead_for_a_moment_stops_no_push() {
         let bench = Bench::new().await;
         bench.pass(Duration::from_hours(24));
-        let ahead = bench.registry.open_upload(&name(), Algorithm::Sha256);
+        let ahead = bench
+            .registry
+            .open_upload(&name(), Algorithm::Sha256)
+            .await
+            .unwrap();
         bench.append(ahead).await.unwrap();
         bench.time.fetch_sub(24 * 3_600_000, Ordering::Relaxed);
-        let after = bench.registry.open_upload(&name(), Algorithm::Sha256);
+        let after = bench
+            .registry
+            .open_upload(&name(), Algorithm::Sha256)
+            .await
+            .unwrap();
         assert_eq!(bench.append(after).await.unwrap().state.offset, 5);
     }
 
@@ -323,7 +351,11 @@ mod tests {
     #[tokio::test]
     async fn a_start_gives_up_what_no_session_holds() {
         let bench = Bench::new().await;
-        let held = bench.registry.open_upload(&name(), Algorithm::Sha256);
+        let held = bench
+            .registry
+            .open_upload(&name(), Algorithm::Sha256)
+            .await
+            .unwrap();
         bench.append(held).await.unwrap();
         let mut orphan = bench.store.stage("orphan").await.unwrap();
         orphan.write(vec!["bytes".into()]).await.unwrap();

@@ -26,15 +26,19 @@ pub(crate) struct Chunk {
 
 impl Registry {
     /// A new session. There is no record of it before bytes come.
-    pub(crate) fn open_upload(&self, name: &Name, algorithm: Algorithm) -> Ticket {
-        let origin = self.tokens.mint(name, self.metadata.now());
-        Ticket {
+    pub(crate) async fn open_upload(
+        &self,
+        name: &Name,
+        algorithm: Algorithm,
+    ) -> Result<Ticket, Error> {
+        let origin = self.keys.mint(name, self.metadata.now().await?);
+        Ok(Ticket {
             origin,
             state: State {
                 offset: 0,
                 algorithm,
             },
-        }
+        })
     }
 
     /// Where a session stands, with a fresh state.
@@ -171,7 +175,7 @@ impl Registry {
         digest: &Digest,
         body: Body,
     ) -> Result<(), Error> {
-        let origin = self.tokens.mint(name, self.metadata.now());
+        let origin = self.keys.mint(name, self.metadata.now().await?);
         let hasher = Hasher::new(digest.algorithm());
         let taken = self
             .store_chunk(origin.session, hasher.clone(), Chunk { range: None, body })
@@ -207,7 +211,8 @@ impl Registry {
         let mut storing = std::pin::pin!(self.store_chunk(origin.session, hasher, chunk));
         if offset == 0 {
             let on_record_by = origin.opened.plus(FRESH_FOR / 2);
-            let wait = Duration::from_millis(on_record_by.0.saturating_sub(self.metadata.now().0));
+            let now = self.metadata.now().await?;
+            let wait = Duration::from_millis(on_record_by.0.saturating_sub(now.0));
             if let Ok(stored) = tokio::time::timeout(wait, &mut storing).await {
                 return stored;
             }

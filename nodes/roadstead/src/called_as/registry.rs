@@ -78,7 +78,7 @@ pub(crate) fn run() -> Result<ExitCode> {
             if let Some(failure) = misconfigured("serve", config.as_ref())? {
                 return Ok(failure);
             }
-            serve::run(config)
+            serve::run(config, serve::Role::Alone)
         }
         Some(Command::GarbageCollect {
             dry_run,

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use roadstead_config::{CalledAs, Config, DriverKind, S3 as Settings, S3Encryption};
-use roadstead_metadata::{Home, Local, system_clock};
+use roadstead_metadata::{Home, Local, Metadata, system_clock};
 use roadstead_s3::{Credentials, Encryption, Options, Parts, S3, Variants};
 use roadstead_storage::claim::{Claim, ClaimError, Claimant, Held};
 use roadstead_storage::{Driver, Filesystem, Memory};
+
+use super::cluster::Node;
 
 /// The log of upload sessions in the storage root, beside what the reference keeps there.
 const IN_ROOT: &str = "roadstead/sessions.redb";
@@ -23,7 +25,11 @@ const OWNER: &str = "owner";
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) driver: Arc<dyn Driver>,
-    pub(crate) metadata: Local,
+    pub(crate) metadata: Arc<dyn Metadata>,
+    /// The same, where it is in this process: to be closed at the end.
+    pub(crate) own: Option<Arc<Local>>,
+    /// One of several that share the store: it has to join them.
+    pub(crate) node: Option<Node>,
     /// Where other servers cannot be kept out by a lock: to be kept while it serves, and released after that.
     pub(crate) claim: Option<Claim>,
     /// Where events wait; `None` where they cannot be kept.
@@ -43,14 +49,50 @@ pub(crate) async fn open(config: &Config, instance: &str) -> Result<Store> {
     }
 }
 
+impl Store {
+    fn own(driver: Arc<dyn Driver>, metadata: Local, events: Option<PathBuf>) -> Self {
+        let own = Arc::new(metadata);
+        let metadata: Arc<dyn Metadata> = Arc::<Local>::clone(&own);
+        Self {
+            driver,
+            metadata,
+            own: Some(own),
+            node: None,
+            claim: None,
+            events,
+        }
+    }
+}
+
+/// A store that several nodes share, and where events of this one wait.
+pub(crate) async fn shared(config: &Config) -> Result<(Arc<dyn Driver>, Option<PathBuf>)> {
+    let driver: Arc<dyn Driver> = match &config.storage.driver {
+        DriverKind::InMemory => {
+            bail!(
+                "storage.inmemory: the nodes of a cluster share their storage; write filesystem or s3"
+            )
+        }
+        DriverKind::Filesystem { root, .. } => {
+            // A registry that runs on its own has its log open.
+            drop(in_directory(root)?);
+            Arc::new(Filesystem::open(root)?)
+        }
+        DriverKind::S3(settings) => bucket(settings).await?,
+    };
+    let home = Directory::open(config.metadata_dir.as_deref())?;
+    Ok((driver, home.map(|home| home.path.join(EVENTS))))
+}
+
+async fn bucket(settings: &Settings) -> Result<Arc<dyn Driver>> {
+    let driver = S3::connect(&options(settings)).await?;
+    driver.probe().await?;
+    Ok(Arc::new(driver))
+}
+
 /// With a log that is gone with the process.
 fn unkept(driver: Arc<dyn Driver>) -> Result<Store> {
-    Ok(Store {
-        driver,
-        metadata: Local::open(Home::Memory, system_clock())?,
-        claim: None,
-        events: None,
-    })
+    let metadata = Local::open(Home::Memory, system_clock())?;
+    Ok(Store::own(driver, metadata, None))
 }
 
 fn in_directory(root: &Path) -> Result<Store> {
@@ -63,18 +105,12 @@ fn in_directory(root: &Path) -> Result<Store> {
         ),
         Err(error) => return Err(error.into()),
     };
-    Ok(Store {
-        driver: Arc::new(driver),
-        metadata,
-        claim: None,
-        events: Some(root.join("roadstead").join(EVENTS)),
-    })
+    let events = root.join("roadstead").join(EVENTS);
+    Ok(Store::own(Arc::new(driver), metadata, Some(events)))
 }
 
 async fn in_bucket(config: &Config, settings: &Settings, instance: &str) -> Result<Store> {
-    let driver = S3::connect(&options(settings)).await?;
-    driver.probe().await?;
-    let driver: Arc<dyn Driver> = Arc::new(driver);
+    let driver = bucket(settings).await?;
     if config.storage.read_only {
         return unkept(driver);
     }
@@ -89,12 +125,7 @@ async fn in_bucket(config: &Config, settings: &Settings, instance: &str) -> Resu
     let driver: Arc<dyn Driver> = Arc::new(Held::new(driver, claim.lease()));
     let store = match home {
         None => unkept(driver)?,
-        Some(home) => Store {
-            driver,
-            metadata: home.metadata,
-            claim: None,
-            events: Some(home.path.join(EVENTS)),
-        },
+        Some(home) => Store::own(driver, home.metadata, Some(home.path.join(EVENTS))),
     };
     Ok(Store {
         claim: Some(claim),

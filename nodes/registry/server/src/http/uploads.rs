@@ -49,7 +49,7 @@ pub(super) async fn open(
             .parse()
             .map_err(|error| Failure::new(ErrorCode::DigestInvalid, format!("{error}")))?,
     };
-    let ticket = api.registry.open_upload(name, algorithm);
+    let ticket = api.registry.open_upload(name, algorithm).await?;
     Ok(stands_at(api, call, &ticket, StatusCode::ACCEPTED))
 }
 

@@ -1,0 +1,44 @@
+//! Calls of which question or answer may be longer than a message.
+
+use std::sync::Arc;
+
+use futures::stream;
+use roadstead_machine::{Segment, SessionId};
+use roadstead_proto::metadata::v1 as wire;
+use tonic::Status;
+
+use super::leader::Service;
+
+/// Places in one message: at 4 KiB each, which no driver reaches, it is a quarter of what a message may have.
+const PLACES: usize = 256;
+
+pub(super) async fn segments(mut service: Service, id: SessionId) -> Result<Vec<Segment>, Status> {
+    let session = id.0.to_vec();
+    let asked = service.segments(wire::SegmentsRequest { session }).await?;
+    let mut pieces = asked.into_inner();
+    let mut segments = Vec::new();
+    while let Some(piece) = pieces.message().await? {
+        let piece = piece.segments.into_iter();
+        segments.extend(piece.map(|wire::Segment { place, length }| Segment { place, length }));
+    }
+    Ok(segments)
+}
+
+pub(super) async fn unheld(
+    mut service: Service,
+    places: Arc<Vec<String>>,
+) -> Result<Vec<String>, Status> {
+    let mut at = 0;
+    let question = stream::iter(std::iter::from_fn(move || {
+        let rest = places.get(at..).filter(|rest| !rest.is_empty())?;
+        let piece = rest.iter().take(PLACES).cloned().collect::<Vec<_>>();
+        at += piece.len();
+        Some(wire::UnheldPiece { places: piece })
+    }));
+    let mut pieces = service.unheld(question).await?.into_inner();
+    let mut unheld = Vec::new();
+    while let Some(piece) = pieces.message().await? {
+        unheld.extend(piece.places);
+    }
+    Ok(unheld)
+}

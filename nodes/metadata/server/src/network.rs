@@ -1,0 +1,206 @@
+//! Raft's calls to the other members. A snapshot has a connection of its own, so that it stalls no heartbeat.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::stream;
+use openraft::error::{
+    Fatal, NetworkError, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable,
+};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+};
+use openraft::storage::Snapshot;
+use openraft::{AnyError, OptionalSend};
+use roadstead_metadata::transport::{Identity, channel};
+use roadstead_proto::PEER_MESSAGE_BYTES;
+use roadstead_proto::metadata::v1 as wire;
+use roadstead_proto::metadata::v1::peer_client::PeerClient;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tonic::Status;
+use tonic::transport::Channel;
+
+use crate::types::{Member, TypeConfig, Vote, decode, encode};
+
+/// Between two tries to reach a member that is away.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// Of a snapshot, in one message.
+const PIECE: usize = 1 << 20;
+
+type CallError = RPCError<u64, Member, RaftError<u64>>;
+
+/// What a channel is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Lane {
+    Raft,
+    Snapshots,
+}
+
+/// Connections to all members, made when they are needed.
+#[derive(Debug, Clone)]
+pub(crate) struct Network {
+    identity: Identity,
+    channels: Arc<Mutex<HashMap<(String, Lane), Channel>>>,
+}
+
+impl Network {
+    pub(crate) fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            channels: Arc::default(),
+        }
+    }
+
+    pub(crate) fn channel(&self, addr: &str, lane: Lane) -> Result<Channel, Status> {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (addr.to_owned(), lane);
+        if let Some(channel) = channels.get(&key) {
+            return Ok(channel.clone());
+        }
+        let made = channel(addr, &self.identity)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        channels.insert(key, made.clone());
+        Ok(made)
+    }
+
+    pub(crate) fn peer(&self, addr: &str, lane: Lane) -> Result<PeerClient<Channel>, Status> {
+        Ok(PeerClient::new(self.channel(addr, lane)?)
+            .max_decoding_message_size(PEER_MESSAGE_BYTES)
+            .max_encoding_message_size(PEER_MESSAGE_BYTES))
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: u64, node: &Member) -> Peer {
+        Peer {
+            network: self.clone(),
+            addr: node.addr.clone(),
+            to: wire::Addressee {
+                id: target,
+                incarnation: node.incarnation.to_vec(),
+            },
+        }
+    }
+}
+
+/// One other member.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    network: Network,
+    addr: String,
+    to: wire::Addressee,
+}
+
+#[expect(clippy::result_large_err, reason = "openraft asks for this error")]
+impl Peer {
+    fn request(&self, request: &impl Serialize) -> Result<wire::RaftRequest, CallError> {
+        let request =
+            encode(request).map_err(|error| RPCError::Network(NetworkError::new(&error)))?;
+        let to = Some(self.to.clone());
+        Ok(wire::RaftRequest { to, request })
+    }
+
+    fn client(&self) -> Result<PeerClient<Channel>, CallError> {
+        self.network
+            .peer(&self.addr, Lane::Raft)
+            .map_err(|status| away(&status))
+    }
+}
+
+/// The member is not there, or not the one that is meant: later.
+fn away(status: &Status) -> CallError {
+    RPCError::Unreachable(Unreachable::new(&AnyError::error(status.message())))
+}
+
+#[expect(clippy::result_large_err, reason = "openraft asks for this error")]
+fn answer<T: DeserializeOwned>(
+    called: Result<tonic::Response<wire::RaftResponse>, Status>,
+) -> Result<T, CallError> {
+    let response = called
+        .map_err(|status| away(&status))?
+        .into_inner()
+        .response;
+    decode(&response).map_err(|error| RPCError::Network(NetworkError::new(&error)))
+}
+
+impl RaftNetwork<TypeConfig> for Peer {
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<AppendEntriesResponse<u64>, CallError> {
+        let request = self.request(&rpc)?;
+        answer(self.client()?.append(request).await)
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<u64>,
+        _option: RPCOption,
+    ) -> Result<VoteResponse<u64>, CallError> {
+        let request = self.request(&rpc)?;
+        answer(self.client()?.vote(request).await)
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot<TypeConfig>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<u64>, StreamingError<TypeConfig, Fatal<u64>>> {
+        let sent = tokio::time::timeout(option.hard_ttl(), self.send(vote, snapshot));
+        let unreachable = |status: &Status| {
+            StreamingError::Unreachable(Unreachable::new(&AnyError::error(status.message())))
+        };
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = sent => match sent {
+                Ok(Ok(response)) => Ok(response),
+                Ok(Err(status)) => Err(unreachable(&status)),
+                Err(_elapsed) => Err(unreachable(&Status::deadline_exceeded("a snapshot took too long"))),
+            },
+        }
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(RETRY_AFTER))
+    }
+}
+
+impl Peer {
+    async fn send(
+        &self,
+        vote: Vote,
+        snapshot: Snapshot<TypeConfig>,
+    ) -> Result<SnapshotResponse<u64>, Status> {
+        let Snapshot { meta, snapshot } = snapshot;
+        let unfit = |error: crate::types::FormError| Status::internal(error.to_string());
+        let first = wire::SnapshotPiece {
+            to: Some(self.to.clone()),
+            request: encode(&(vote, meta)).map_err(unfit)?,
+            content: Vec::new(),
+        };
+        let mut at = 0;
+        let rest = std::iter::from_fn(move || {
+            let rest = snapshot.get(at..).filter(|rest| !rest.is_empty())?;
+            let content = rest.get(..PIECE).unwrap_or(rest).to_vec();
+            at += content.len();
+            Some(wire::SnapshotPiece {
+                content,
+                ..wire::SnapshotPiece::default()
+            })
+        });
+        let pieces = stream::iter(std::iter::once(first).chain(rest));
+        let mut client = self.network.peer(&self.addr, Lane::Snapshots)?;
+        let response = client.snapshot(pieces).await?.into_inner().response;
+        decode(&response).map_err(unfit)
+    }
+}

@@ -1,0 +1,63 @@
+//! Linearizable reads: those that wait together share one round of asking a quorum whether this member still leads.
+
+use std::time::Duration;
+
+use openraft::error::{CheckIsLeaderError, RaftError};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::propose::Refusal;
+use crate::types::{Member, Raft};
+
+/// Readers that wait at most.
+const QUEUE: usize = 1024;
+
+/// A leader that reaches no quorum for so long says so.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(2);
+
+type Waiting = oneshot::Sender<Result<(), Refusal>>;
+
+/// Lets readers through once what was acknowledged before they came is applied here.
+#[derive(Debug, Clone)]
+pub(crate) struct Reads(mpsc::Sender<Waiting>);
+
+impl Reads {
+    pub(crate) fn start(raft: Raft) -> Self {
+        let (queue, mut readers) = mpsc::channel::<Waiting>(QUEUE);
+        tokio::spawn(async move {
+            while let Some(first) = readers.recv().await {
+                let more = std::iter::from_fn(|| readers.try_recv().ok()).take(QUEUE);
+                let waiting: Vec<Waiting> = std::iter::once(first).chain(more).collect();
+                let confirmed = confirm(&raft).await;
+                for reader in waiting {
+                    let _reader_gone = reader.send(confirmed.clone());
+                }
+            }
+        });
+        Self(queue)
+    }
+
+    /// Waits until this member is known to lead, and has applied all that was committed before.
+    pub(crate) async fn confirm(&self) -> Result<(), Refusal> {
+        let (waiting, confirmed) = oneshot::channel();
+        let stopped = || Refusal::Unavailable("it has stopped".to_owned());
+        self.0.send(waiting).await.map_err(|_stopped| stopped())?;
+        confirmed.await.map_err(|_stopped| stopped())?
+    }
+}
+
+async fn confirm(raft: &Raft) -> Result<(), Refusal> {
+    match tokio::time::timeout(CONFIRM_WITHIN, raft.ensure_linearizable()).await {
+        Ok(Ok(_applied)) => Ok(()),
+        Ok(Err(error)) => Err(refusal(&error)),
+        Err(_elapsed) => Err(Refusal::Unavailable("no quorum answers".to_owned())),
+    }
+}
+
+fn refusal(error: &RaftError<u64, CheckIsLeaderError<u64, Member>>) -> Refusal {
+    match error.api_error() {
+        Some(CheckIsLeaderError::ForwardToLeader(forward)) => {
+            Refusal::forward(forward.leader_node.as_ref())
+        }
+        _ => Refusal::Unavailable(error.to_string()),
+    }
+}

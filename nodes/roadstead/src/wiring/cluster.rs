@@ -1,0 +1,181 @@
+//! A node of a cluster: it finds the metadata service, marks the store, proves that it shares both, and joins.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
+use roadstead_config::{Auth, Config, DriverKind};
+use roadstead_listen::Listener;
+use roadstead_metadata::{
+    BUDGET, ClusterCommand, ClusterId, ClusterOutcome, Command, Fingerprint, Hears, JoinError,
+    Joining, Membership, Metadata, NodeId, Outcome, Remote, RemoteOptions, boot_time,
+};
+use roadstead_registry::Registry;
+use roadstead_storage::claim::{Claim, Claimant, Held};
+use roadstead_storage::{Driver, Error as StoreError, Put, StorePath};
+use uuid::Uuid;
+
+use super::store::{self, Store};
+use crate::metadata;
+
+/// An object that tells one store from another: beside the claim, out of the reference's layout.
+const MARK: &str = "/roadstead/store";
+const MARK_BYTES: usize = 64;
+
+/// Nodes that start at the same time may write it at the same time: after so long, all read the last one's.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// The metadata service may start after its nodes.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// What a node has before it joins.
+#[derive(Debug)]
+pub(crate) struct Node {
+    metadata: Arc<dyn Metadata>,
+    cluster: ClusterId,
+    /// The driver, and what the mark in its store says.
+    store: String,
+}
+
+/// Opens the store that the nodes share. Waits for the metadata service as long as it takes.
+pub(crate) async fn open(config: &Config) -> Result<Store> {
+    let remote = Remote::build(
+        RemoteOptions {
+            members: metadata::members(config)?,
+            identity: metadata::identity(config.cluster.as_ref())?,
+            budget: BUDGET,
+        },
+        boot_time(),
+    )?;
+    let metadata: Arc<dyn Metadata> = Arc::new(remote);
+    let cluster = identify(&*metadata).await?;
+    let (driver, events) = store::shared(config).await?;
+    let name = cluster.to_string();
+    // All nodes claim it under the cluster's name, and each renews the claim.
+    let claimant = Claimant {
+        owner: Some(name.clone()),
+        instance: name,
+        host: format!("cluster {cluster}"),
+    };
+    let claim = Claim::take(Arc::clone(&driver), claimant).await;
+    let claim = claim.with_context(|| match &config.storage.driver {
+        DriverKind::Filesystem { root, .. } => {
+            format!("storage.filesystem.rootdirectory: {}", root.display())
+        }
+        DriverKind::S3(_) | DriverKind::InMemory => "storage.s3.rootdirectory".to_owned(),
+    })?;
+    let mark = mark(&*driver).await.context("the store cannot be marked")?;
+    let store = format!("{} {mark}", driver.name());
+    Ok(Store {
+        driver: Arc::new(Held::new(driver, claim.lease())),
+        metadata: Arc::clone(&metadata),
+        own: None,
+        claim: Some(claim),
+        events,
+        node: Some(Node {
+            metadata,
+            cluster,
+            store,
+        }),
+    })
+}
+
+/// The cluster's name, which the first process to ask gives it.
+async fn identify(metadata: &dyn Metadata) -> Result<ClusterId> {
+    let mut told = false;
+    loop {
+        let id = ClusterId(*Uuid::new_v4().as_bytes());
+        let identify = Command::Cluster(ClusterCommand::Identify { id });
+        match metadata.propose(identify).await {
+            Ok(Outcome::Cluster(ClusterOutcome::Identified { id })) => return Ok(id),
+            Ok(other) => bail!("cluster.metadata: it answered {other:?}"),
+            Err(error) if !told => {
+                tracing::warn!(%error, "waiting for the metadata service");
+                told = true;
+            }
+            Err(error) => tracing::debug!(%error, "the metadata service is not there yet"),
+        }
+        tokio::time::sleep(ASK_AGAIN_AFTER).await;
+    }
+}
+
+/// What is written in the store, by this node if it is the first.
+async fn mark(store: &dyn Driver) -> Result<String, StoreError> {
+    let path: StorePath = MARK.parse().map_err(|_malformed| StoreError::Damaged)?;
+    if let Err(StoreError::NotFound(_)) = store.get(&path, MARK_BYTES).await {
+        let content = Bytes::from(Uuid::new_v4().simple().to_string());
+        let path = path.clone();
+        store.put(vec![Put { path, content }]).await?;
+        tokio::time::sleep(SETTLE).await;
+    }
+    let mark = store.get(&path, MARK_BYTES).await?;
+    Ok(String::from_utf8_lossy(&mark).escape_debug().collect())
+}
+
+impl Node {
+    /// Becomes a member. Waits for the service as long as it takes; a node that is configured otherwise than the others
+    /// is told so.
+    pub(crate) async fn join(
+        self,
+        registry: &Registry,
+        config: &Config,
+        listeners: &[Listener],
+    ) -> Result<Membership> {
+        let id = NodeId(*Uuid::new_v4().as_bytes());
+        let keys = registry.keys().clone();
+        let hears: Hears = Arc::new(move |secrets| keys.hear(secrets));
+        let hears = config.http.secret.is_none().then_some(hears);
+        loop {
+            let joining = self.joining(registry, config, listeners);
+            let metadata = Arc::clone(&self.metadata);
+            match Membership::join(metadata, id, joining, boot_time(), hears.clone()).await {
+                Err(JoinError::Unavailable(error)) => {
+                    tracing::warn!(%error, "waiting for the metadata service");
+                    tokio::time::sleep(ASK_AGAIN_AFTER).await;
+                }
+                joined => return Ok(joined?),
+            }
+        }
+    }
+
+    /// Over the cluster's id, with the configured secret.
+    fn code(&self, registry: &Registry) -> [u8; 32] {
+        let label = format!("node of cluster {}", self.cluster);
+        let keys = registry.keys().keys_for(&label);
+        keys.first().copied().unwrap_or_default()
+    }
+
+    fn joining(&self, registry: &Registry, config: &Config, listeners: &[Listener]) -> Joining {
+        let port = listeners
+            .iter()
+            .find_map(|listener| Some(listener.local_addr()?.port()));
+        let advertised = config
+            .cluster
+            .as_ref()
+            .and_then(|cluster| cluster.advertise.clone());
+        let address = advertised.unwrap_or_else(|| match port {
+            Some(port) => format!("{}:{port}", super::host()),
+            None => super::host(),
+        });
+        Joining {
+            address,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            fingerprint: Fingerprint {
+                store: self.store.clone(),
+                secret: config.http.secret.is_some().then(|| self.code(registry)),
+                authentication: kind(&config.auth).to_owned(),
+                redis: None,
+            },
+        }
+    }
+}
+
+fn kind(auth: &Auth) -> &'static str {
+    match auth {
+        Auth::None => "none",
+        Auth::Silly { .. } => "silly",
+        Auth::Htpasswd { .. } => "htpasswd",
+        Auth::Token(_) => "token",
+    }
+}

@@ -1,0 +1,171 @@
+//! Nodes as processes, over one directory and one metadata service of a single member.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use roadstead_tests::process::Process;
+use roadstead_tests::registry::built;
+use roadstead_tests::{Client, Repository, Run, scratch, wait_for};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::metadata::group::{Group, SECRET};
+
+/// No case waits longer for anything. A lease alone is ten seconds.
+pub(super) const DEADLINE: Duration = Duration::from_secs(90);
+
+const ORDINARY: &str = "http:\n  addr: 127.0.0.1:0\n";
+
+pub(super) struct Cluster {
+    group: Group,
+    nodes: Vec<Node>,
+    home: TempDir,
+}
+
+pub(super) struct Node {
+    process: Process,
+    addr: SocketAddr,
+}
+
+impl Node {
+    pub(super) fn client(&self) -> Client {
+        Client::new(&format!("http://{}", self.addr))
+    }
+
+    pub(super) fn repository(&self, name: &str) -> Repository {
+        self.client().repository(name)
+    }
+
+    pub(super) fn said(&self, words: &str) -> bool {
+        self.process.log().contains(words)
+    }
+}
+
+impl Cluster {
+    pub(super) fn start(nodes: usize) -> Self {
+        let mut group = Group::new([1]);
+        group.start_all();
+        group.leader(1, None);
+        let mut cluster = Self {
+            group,
+            nodes: Vec::new(),
+            home: scratch(),
+        };
+        for _ in 0..nodes {
+            cluster.add();
+        }
+        cluster
+    }
+
+    /// One node more.
+    pub(super) fn add(&mut self) {
+        let node = self.launch(&self.node_with(ORDINARY, None), self.nodes.len());
+        self.nodes.push(node);
+    }
+
+    pub(super) fn node(&self, n: usize) -> &Node {
+        &self.nodes[n]
+    }
+
+    /// A configuration with these keys, over the cluster's directory or another.
+    pub(super) fn node_with(&self, keys: &str, root: Option<&Path>) -> PathBuf {
+        let shared = self.home.path().join("root");
+        let members: Vec<String> = self
+            .group
+            .peers
+            .values()
+            .map(|addr| format!("'{addr}'"))
+            .collect();
+        let text = format!(
+            "version: 0.1\nlog:\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    \
+             enabled: true\ncluster:\n  secret: {SECRET}\n  metadata: [{}]\n{keys}",
+            root.unwrap_or(&shared).display(),
+            members.join(", "),
+        );
+        let count = std::fs::read_dir(self.home.path())
+            .expect("a directory")
+            .count();
+        let path = self.home.path().join(format!("{count}.yml"));
+        std::fs::write(&path, text).expect("a configuration");
+        path
+    }
+
+    fn prepared(&self, config: &Path, n: usize) -> Command {
+        let own = self.home.path().join(format!("node-{n}"));
+        std::fs::create_dir_all(&own).expect("a directory");
+        let mut command = Command::new(built("roadstead"));
+        command
+            .env_clear()
+            .arg("registry")
+            .arg(config)
+            .current_dir(own);
+        command
+    }
+
+    fn launch(&self, config: &Path, n: usize) -> Node {
+        let lives = std::fs::read_dir(self.home.path())
+            .expect("a directory")
+            .count();
+        let log = self.home.path().join(format!("node-{n}-{lives}.log"));
+        let mut process = Process::start(self.prepared(config, n), &log);
+        let addr = process.wait_for_log("it listens", DEADLINE, |log| {
+            let (_, rest) = log.split_once("listening on ")?;
+            let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':')?;
+            rest.get(..end)?.parse().ok()
+        });
+        process.wait_for_log("it joined", DEADLINE, |log| {
+            log.contains("joined the cluster").then_some(())
+        });
+        Node { process, addr }
+    }
+
+    /// A node that does not get in, and what it said.
+    pub(super) fn refused(&self, config: &Path) -> String {
+        let own = self.home.path().join("refused");
+        std::fs::create_dir_all(&own).expect("a directory");
+        Run::new(built("roadstead"))
+            .arg("registry")
+            .arg(config)
+            .dir(&own)
+            .deadline(DEADLINE)
+            .fails()
+            .said()
+    }
+
+    pub(super) fn kill(&mut self, n: usize) {
+        self.nodes[n].process.kill();
+    }
+
+    pub(super) fn restart(&mut self, n: usize) {
+        self.nodes[n] = self.launch(&self.node_with(ORDINARY, None), n);
+    }
+
+    pub(super) fn stop_metadata(&mut self) {
+        self.group.running.clear();
+    }
+
+    pub(super) fn start_metadata(&mut self) {
+        self.group.start_all();
+    }
+
+    pub(super) fn command(&self, arguments: &[&str]) -> Run {
+        self.group.cluster(1, arguments)
+    }
+
+    /// As `cluster status` tells them.
+    pub(super) fn nodes(&self) -> Vec<Value> {
+        wait_for("the service answers", DEADLINE, || {
+            let status = self.command(&["status", "--json"]).output();
+            status.json()["nodes"].as_array().cloned()
+        })
+    }
+}
+
+/// Where an upload goes on, at whichever node.
+pub(super) fn path_of(location: &str) -> String {
+    let (_, rest) = location.split_once("//").expect("a URL");
+    let (_, path) = rest.split_once('/').expect("a path");
+    format!("/{path}")
+}
