@@ -3,6 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use roadstead_metadata::{Command, Outcome, Timestamp};
+use roadstead_oci::Name;
+use roadstead_storage::layout;
 use roadstead_telemetry::metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +13,9 @@ use crate::error::Error;
 
 /// Places looked at in one step.
 const PAGE: usize = 10_000;
+
+/// Directories looked at for names that are not served.
+const LOOKED_AT: usize = 1000;
 
 /// How long staged bytes may lie without a record while a writer may still come back to them.
 const ORPHANED_AFTER: Duration = Duration::from_hours(24);
@@ -96,6 +101,20 @@ impl Registry {
         Ok(ended)
     }
 
+    /// The first of the directories that hold repositories by names that are not served here: the reference takes more
+    /// in the place of a host's name (`Foo/bar`), and only there. One look, at no more than the first thousand.
+    pub async fn unserved(&self) -> Option<String> {
+        let root = layout::repositories();
+        // Where it cannot be listed, the checks of the store tell.
+        let listed = self.store.list(&root, None, LOOKED_AT).await.ok()?;
+        let directories = listed.into_iter().filter(|entry| entry.is_directory);
+        let mut names = directories.map(|entry| entry.name);
+        names.find(|name| {
+            let is_the_references = root.join(name).is_ok() && !name.starts_with('_');
+            is_the_references && name.parse::<Name>().is_err()
+        })
+    }
+
     /// Tells how many uploads are going on, again and again, until the drain.
     pub async fn keep_counting(&self, metrics: Metrics, drain: CancellationToken) {
         let wait = || tokio::time::sleep(COUNT_EVERY);
@@ -130,8 +149,8 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use roadstead_metadata::{Clock, Home, Local};
-    use roadstead_oci::{Algorithm, Name};
-    use roadstead_storage::{Driver as _, Memory};
+    use roadstead_oci::Algorithm;
+    use roadstead_storage::{Driver as _, Memory, Put};
 
     use super::*;
     use crate::body::Body;
@@ -176,6 +195,26 @@ mod tests {
         async fn staged(&self) -> usize {
             let future = SystemTime::from(Timestamp(u64::MAX / 4));
             self.store.staged(future, None, 100).await.unwrap().len()
+        }
+    }
+
+    #[tokio::test]
+    async fn repositories_by_names_that_are_not_served_are_found_by_their_first_directory() {
+        let bench = Bench::new().await;
+        for (repository, found) in [
+            ("served", None),
+            ("also/served", None),
+            ("_not/a/repository", None),
+            ("MyCompany.com/app", Some("MyCompany.com")),
+            ("Foo/bar", Some("Foo")),
+        ] {
+            let link = format!("/docker/registry/v2/repositories/{repository}/_layers/link");
+            let link = Put {
+                path: link.parse().unwrap(),
+                content: "x".into(),
+            };
+            bench.store.put(vec![link]).await.unwrap();
+            assert_eq!(bench.registry.unserved().await.as_deref(), found);
         }
     }
 
