@@ -3,7 +3,7 @@
 pub(crate) mod nodes;
 
 use roadstead_oci::{Algorithm, Digest};
-use roadstead_tests::{Answer, Repository, wait_until};
+use roadstead_tests::{Answer, Redis, Repository, wait_until};
 
 use nodes::{Cluster, DEADLINE, path_of};
 
@@ -158,4 +158,37 @@ fn a_secret_that_the_cluster_does_not_keep_is_not_replaced() {
     let said = cluster.command(&["rotate-secret"]).fails();
     let said = said.said();
     assert!(said.contains("keeps no secret"), "{said}");
+}
+
+/// Another Redis costs time and nothing else: it is told, by the setting's name.
+#[test]
+fn a_node_with_another_redis_is_told() {
+    let (one, other) = (Redis::start(), Redis::start());
+    let mut cluster = Cluster::start(0);
+    for redis in [&one, &one, &other] {
+        cluster.add_with_redis(&redis.addr());
+    }
+    let told = |n: usize| {
+        cluster
+            .node(n)
+            .said("other nodes of the cluster have another value")
+    };
+    assert_eq!([0, 1, 2].map(told), [false, false, true]);
+    let bytes = b"pushed at one, pulled at all";
+    let digest = Digest::of(Algorithm::Sha256, bytes);
+    let pushed = cluster.node(0).repository("two").push_blob(bytes, &digest);
+    pushed.expect_status(201);
+    for n in 0..3 {
+        let repository = cluster.node(n).repository("two");
+        assert_eq!(repository.blob(&digest).expect_status(200).body, bytes);
+    }
+    let deleted = cluster.node(2).repository("two").delete_blob(&digest);
+    deleted.expect_status(202);
+    for n in 0..3 {
+        cluster
+            .node(n)
+            .repository("two")
+            .blob(&digest)
+            .expect_status(404);
+    }
 }

@@ -163,6 +163,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("ppp", &["roadstead-gateway", "roadstead-serve"]),
     ("x509-parser", &["roadstead-auth", "roadstead-listen"]),
     ("listenfd", &["roadstead-listen"]),
+    ("lettre", &["roadstead-telemetry"]),
     ("prometheus-client", &["roadstead-telemetry"]),
     ("opentelemetry", &["roadstead-telemetry"]),
     ("opentelemetry_sdk", &["roadstead-telemetry"]),

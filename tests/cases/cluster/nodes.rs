@@ -89,6 +89,20 @@ impl Cluster {
         &self.nodes[n]
     }
 
+    /// One node more, with this Redis.
+    pub(super) fn add_with_redis(&mut self, addr: &str) {
+        let keys = format!("{ORDINARY}redis:\n  addr: '{addr}'\n");
+        let config = self.node_with(&keys, None);
+        let text = std::fs::read_to_string(&config).expect("a configuration");
+        let text = text.replace(
+            "storage:\n",
+            "storage:\n  cache:\n    blobdescriptor: redis\n",
+        );
+        std::fs::write(&config, text).expect("a configuration");
+        let node = self.launch(&config, self.nodes.len());
+        self.nodes.push(node);
+    }
+
     /// A configuration with these keys, over the cluster's directory or another.
     pub(crate) fn node_with(&self, keys: &str, root: Option<&Path>) -> PathBuf {
         let shared = self.home.path().join("root");

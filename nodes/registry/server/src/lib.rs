@@ -98,6 +98,10 @@ impl Registry {
         registry
     }
 
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
     /// One of several nodes that serve the same store: it writes only while it holds this lease.
     #[must_use]
     pub fn with_lease(mut self, lease: Lease) -> Self {

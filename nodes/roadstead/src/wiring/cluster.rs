@@ -127,7 +127,7 @@ impl Node {
         let hears: Hears = Arc::new(move |secrets| keys.hear(secrets));
         let hears = config.http.secret.is_none().then_some(hears);
         loop {
-            let joining = self.joining(registry, config, listeners);
+            let joining = self.joining(registry, config, listeners).await;
             let metadata = Arc::clone(&self.metadata);
             match Membership::join(metadata, id, joining, boot_time(), hears.clone()).await {
                 Err(JoinError::Unavailable(error)) => {
@@ -146,7 +146,12 @@ impl Node {
         keys.first().copied().unwrap_or_default()
     }
 
-    fn joining(&self, registry: &Registry, config: &Config, listeners: &[Listener]) -> Joining {
+    async fn joining(
+        &self,
+        registry: &Registry,
+        config: &Config,
+        listeners: &[Listener],
+    ) -> Joining {
         let port = listeners
             .iter()
             .find_map(|listener| Some(listener.local_addr()?.port()));
@@ -158,6 +163,8 @@ impl Node {
             Some(port) => format!("{}:{port}", super::host()),
             None => super::host(),
         });
+        let proposed = Uuid::new_v4().simple().to_string();
+        let redis = registry.cache().redis_mark(&proposed).await;
         Joining {
             address,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -165,7 +172,7 @@ impl Node {
                 store: self.store.clone(),
                 secret: config.http.secret.is_some().then(|| self.code(registry)),
                 authentication: kind(&config.auth).to_owned(),
-                redis: None,
+                redis,
             },
         }
     }
