@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, Version, header};
+use http_body_util::{BodyExt as _, Limited};
 use roadstead_serve::body::{Body as Incoming, BodyError};
 
 use crate::Gateway;
@@ -20,6 +21,9 @@ use crate::upload;
 
 /// Bodies of this length are held, whatever they are.
 const SMALL: u64 = 64 * 1024;
+
+/// What of a body is held to find out its length.
+const LONGEST_LIST: usize = 4 << 20;
 
 pub(crate) async fn answer(
     State(gateway): State<Arc<Gateway>>,
@@ -65,7 +69,29 @@ async fn respond(
     };
     account.holds(in_flight);
     gateway.retries.request();
-    carry(gateway, call, body).await
+    let response = carry(gateway, call, body).await;
+    let has_no_end = http_body::Body::size_hint(response.body())
+        .exact()
+        .is_none();
+    if call.version == Version::HTTP_10 && has_no_end {
+        with_its_length(gateway, response).await
+    } else {
+        response
+    }
+}
+
+/// In HTTP/1.0 a body of unknown length ends with its connection, and looks whole when that breaks: it is held until its
+/// length is known. Nodes say the lengths of all but lists.
+async fn with_its_length(gateway: &Gateway, response: Response<Body>) -> Response<Body> {
+    let patience = gateway.options.timeouts.patience;
+    let Some(_room) = gateway.memory.take(LONGEST_LIST, patience).await else {
+        return answer::no_memory();
+    };
+    let (parts, body) = response.into_parts();
+    match Limited::new(body, LONGEST_LIST).collect().await {
+        Ok(whole) => Response::from_parts(parts, Body::from(whole.to_bytes())),
+        Err(_broken_or_too_long) => answer::given_up(),
+    }
 }
 
 /// To a node and back.

@@ -31,9 +31,10 @@ const CONNECTIONS: usize = 64;
 
 pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
     let Loaded { config, warnings } = wiring::load_for_gateway(path)?;
-    let logging = log::start(&config.log, &uuid::Uuid::new_v4().to_string())?;
+    let instance = uuid::Uuid::new_v4().to_string();
+    let logging = log::start(&config.log, &config.log.hooks, &instance)?;
     let ended = run_logged(&config, warnings, &logging);
-    logging.finish();
+    logging.finish(ended.as_ref().err());
     ended
 }
 

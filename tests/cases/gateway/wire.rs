@@ -212,6 +212,10 @@ fn an_answer_that_breaks_off_is_not_ended_cleanly() {
         "{}",
         String::from_utf8_lossy(&heard)
     );
+    // Where the end of the connection is the end of the answer, half an answer would look like a whole one.
+    let get = "GET /v2/x/tags/list HTTP/1.0\r\n\r\n";
+    let answer = Raw::at(gateway.addr()).say(get.as_bytes()).answer();
+    assert_eq!(answer.status, 503, "{}", answer.head);
 }
 
 #[test]
