@@ -1,3 +1,5 @@
+//! Which node is given a request.
+
 use super::*;
 use crate::options::{Expect, HealthOptions, Limits, Retries, Timeouts};
 

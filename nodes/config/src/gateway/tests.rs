@@ -1,3 +1,5 @@
+//! `gateway`, key by key.
+
 use super::*;
 use crate::Config;
 
