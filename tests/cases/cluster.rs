@@ -1,5 +1,8 @@
 //! Several nodes as one registry: any request may reach any of them, and any of them may end at any time.
 
+mod alone;
+mod figures;
+mod first;
 mod nodes;
 
 use roadstead_oci::{Algorithm, Digest};

@@ -41,23 +41,47 @@ impl Node {
     pub(super) fn said(&self, words: &str) -> bool {
         self.process.log().contains(words)
     }
+
+    pub(super) fn log(&self) -> String {
+        self.process.log()
+    }
 }
 
 impl Cluster {
     pub(super) fn start(nodes: usize) -> Self {
         let mut group = Group::new([1]);
         group.start_all();
+        Self::around(group, nodes)
+    }
+
+    /// Around a metadata service that was started.
+    pub(super) fn around(group: Group, nodes: usize) -> Self {
         group.leader(1, None);
         let mut cluster = Self {
             group,
             nodes: Vec::new(),
             home: scratch(),
         };
-        for n in 0..nodes {
-            let node = cluster.launch(&cluster.node_with(ORDINARY, None), n);
-            cluster.nodes.push(node);
+        for _ in 0..nodes {
+            cluster.add(ORDINARY, None);
         }
         cluster
+    }
+
+    /// One more node, with these keys, over the cluster's directory or another.
+    pub(super) fn add(&mut self, keys: &str, root: Option<&Path>) {
+        let config = self.node_with(keys, root);
+        let node = self.launch(&config, self.nodes.len());
+        self.nodes.push(node);
+    }
+
+    /// The storage that the nodes share.
+    pub(super) fn root(&self) -> PathBuf {
+        self.home.path().join("root")
+    }
+
+    pub(super) fn group(&mut self) -> &mut Group {
+        &mut self.group
     }
 
     pub(super) fn node(&self, n: usize) -> &Node {
@@ -66,7 +90,7 @@ impl Cluster {
 
     /// A configuration with these keys, over the cluster's directory or another.
     pub(super) fn node_with(&self, keys: &str, root: Option<&Path>) -> PathBuf {
-        let shared = self.home.path().join("root");
+        let shared = self.root();
         let members: Vec<String> = self
             .group
             .peers
@@ -127,6 +151,12 @@ impl Cluster {
             .deadline(DEADLINE)
             .fails()
             .said()
+    }
+
+    /// Ends it as an operator would.
+    pub(super) fn stop(&mut self, n: usize) {
+        let ended = self.nodes[n].process.stop(DEADLINE);
+        assert_eq!(ended.code(), Some(0), "{}", self.nodes[n].process.log());
     }
 
     pub(super) fn kill(&mut self, n: usize) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use roadstead_oci::{Digest, HashState};
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Cluster, Node, NodeId};
+use crate::cluster::{Cluster, ClusterId, Node, NodeId};
 use crate::command::{Command, Entry, Outcome};
 use crate::renounced::Renounced;
 use crate::session::{Origin, Receiving, Segment, Session, SessionId};
@@ -137,6 +137,11 @@ impl Machine {
     /// Secrets that were in use before, and with which what is signed is still good.
     pub fn former_secrets(&self) -> impl Iterator<Item = &[u8]> {
         self.cluster.former(self.now)
+    }
+
+    /// The cluster's name, once a node has asked for it.
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.cluster.id()
     }
 
     /// The nodes that hold a lease, as far as the log knows.

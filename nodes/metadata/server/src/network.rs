@@ -19,6 +19,7 @@ use roadstead_metadata::transport::{Identity, channel};
 use roadstead_proto::PEER_MESSAGE_BYTES;
 use roadstead_proto::metadata::v1 as wire;
 use roadstead_proto::metadata::v1::peer_client::PeerClient;
+use roadstead_telemetry::metrics::MemberMetrics;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tonic::Status;
@@ -45,13 +46,15 @@ pub(crate) enum Lane {
 #[derive(Debug, Clone)]
 pub(crate) struct Network {
     identity: Identity,
+    metrics: MemberMetrics,
     channels: Arc<Mutex<HashMap<(String, Lane), Channel>>>,
 }
 
 impl Network {
-    pub(crate) fn new(identity: Identity) -> Self {
+    pub(crate) fn new(identity: Identity, metrics: MemberMetrics) -> Self {
         Self {
             identity,
+            metrics,
             channels: Arc::default(),
         }
     }
@@ -199,6 +202,7 @@ impl Peer {
             })
         });
         let pieces = stream::iter(std::iter::once(first).chain(rest));
+        self.network.metrics.snapshot_sent();
         let mut client = self.network.peer(&self.addr, Lane::Snapshots)?;
         let response = client.snapshot(pieces).await?.into_inner().response;
         decode(&response).map_err(unfit)
