@@ -84,15 +84,16 @@ fn it_tells_what_it_is(machine: &Machine) {
 
 /// Killed and not started again.
 fn a_node_is_killed(machine: &Machine) {
-    machine.run("docker update --restart=no cluster_node-1_1; docker kill cluster_node-1_1");
+    machine.run("docker kill cluster_node-1_1");
     answers(machine);
     machine.run("docker tag app hub.local/again");
     pushed_and_pulled_back(machine, "hub.local/again");
     machine.run("docker start cluster_node-1_1");
     healthy(machine, 5);
     // What the other took is there for the one that was away.
-    machine.run("docker kill --signal TERM cluster_node-2_1; docker image rm hub.local/again");
+    machine.run("docker stop cluster_node-2_1; docker image rm hub.local/again");
     machine.run("docker pull hub.local/again");
+    machine.run("docker start cluster_node-2_1");
     healthy(machine, 5);
 }
 
@@ -101,9 +102,7 @@ fn the_leader_is_killed(machine: &Machine) {
         "{HERE}; docker-compose exec -T meta-1 roadstead cluster status --json --config /etc/roadstead/member.yml"
     ));
     let leader = leader.json()["group"]["leader"].as_u64().expect("a leader");
-    machine.run(&format!(
-        "docker update --restart=no cluster_meta-{leader}_1; docker kill cluster_meta-{leader}_1"
-    ));
+    machine.run(&format!("docker kill cluster_meta-{leader}_1"));
     machine.run("docker tag app hub.local/without");
     pushed_and_pulled_back(machine, "hub.local/without");
     machine.run(&format!("docker start cluster_meta-{leader}_1"));
