@@ -1,5 +1,6 @@
 //! `roadstead cluster`: the metadata service, as an operator sees and changes it.
 
+mod rotate;
 mod seen;
 mod table;
 
@@ -74,6 +75,9 @@ pub(crate) enum Command {
         #[arg(long)]
         undo: bool,
     },
+    /// Give the nodes another secret to sign with, where `http.secret` is left to the cluster. Uploads that are under way
+    /// go on: what was signed with the one before is accepted for another day.
+    RotateSecret,
     /// Let a member go: it counts in no quorum any more. Stop its process afterwards.
     ///
     /// Its id is never to be used again with the same disk; to come back, it needs an empty `metadata.dir` and
@@ -112,6 +116,7 @@ pub(crate) fn run(options: Options, command: Command) -> Result<ExitCode> {
                 say(json, id, "added", &format!("member {id} at {addr} votes"))
             }
             Command::Drain { addr, undo } => drain(&remote, addr, !undo).await,
+            Command::RotateSecret => rotate::secret(&remote).await,
             Command::Remove { id, json } => {
                 remote.remove(id).await.context(ADVICE)?;
                 let text = format!("member {id} is removed: stop it now");

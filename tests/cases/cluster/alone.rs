@@ -50,7 +50,7 @@ fn a_node_is_refused_where_a_registry_serves_on_its_own() {
     let said = cluster.refused(&config);
     assert!(said.contains("serves it alone"), "{said}");
     alone.stop();
-    cluster.add("http:\n  addr: 127.0.0.1:0\n", Some(home.path()));
+    cluster.add_with("http:\n  addr: 127.0.0.1:0\n", Some(home.path()));
 }
 
 /// The nodes ended without a word: whoever wants the directory for itself waits until that is certain.

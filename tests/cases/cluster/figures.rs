@@ -31,7 +31,7 @@ fn nodes_and_members_tell_how_they_stand() {
     let mut group = Group::new(1..=3).with_debug();
     group.start_all();
     let mut cluster = Cluster::around(group, 0);
-    cluster.add(
+    cluster.add_with(
         "http:\n  addr: 127.0.0.1:0\n  debug: {addr: '127.0.0.1:0', prometheus: {enabled: true}}\n",
         None,
     );

@@ -24,7 +24,7 @@ fn images_and_an_open_upload_survive_the_first_step_to_a_cluster() {
     group.start(1, &["--import", &sessions.display().to_string()]);
     let mut cluster = Cluster::around(group, 0);
     for _ in 0..2 {
-        cluster.add("http:\n  addr: 127.0.0.1:0\n", Some(home.path()));
+        cluster.add_with("http:\n  addr: 127.0.0.1:0\n", Some(home.path()));
     }
     let digest = Digest::of(Algorithm::Sha256, &bytes);
     let node = cluster.node(1).repository("shop/app");

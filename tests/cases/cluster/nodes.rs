@@ -63,13 +63,23 @@ impl Cluster {
             home: scratch(),
         };
         for _ in 0..nodes {
-            cluster.add(ORDINARY, None);
+            cluster.add();
         }
         cluster
     }
 
+    /// One more node, which remembers in memory what exists.
+    pub(super) fn add_cached(&mut self, keys: &str) {
+        let config = self.node_with(keys, None);
+        let text = std::fs::read_to_string(&config).expect("a configuration");
+        let cached = "storage:\n  cache:\n    blobdescriptor: inmemory\n";
+        std::fs::write(&config, text.replacen("storage:\n", cached, 1)).expect("a configuration");
+        let node = self.launch(&config, self.nodes.len());
+        self.nodes.push(node);
+    }
+
     /// One more node, with these keys, over the cluster's directory or another.
-    pub(super) fn add(&mut self, keys: &str, root: Option<&Path>) {
+    pub(super) fn add_with(&mut self, keys: &str, root: Option<&Path>) {
         let config = self.node_with(keys, root);
         let node = self.launch(&config, self.nodes.len());
         self.nodes.push(node);
@@ -84,8 +94,28 @@ impl Cluster {
         &mut self.group
     }
 
+    /// One node more.
+    pub(super) fn add(&mut self) {
+        let node = self.launch(&self.node_with(ORDINARY, None), self.nodes.len());
+        self.nodes.push(node);
+    }
+
     pub(super) fn node(&self, n: usize) -> &Node {
         &self.nodes[n]
+    }
+
+    /// One node more, with this Redis.
+    pub(super) fn add_with_redis(&mut self, addr: &str) {
+        let keys = format!("{ORDINARY}redis:\n  addr: '{addr}'\n");
+        let config = self.node_with(&keys, None);
+        let text = std::fs::read_to_string(&config).expect("a configuration");
+        let text = text.replace(
+            "storage:\n",
+            "storage:\n  cache:\n    blobdescriptor: redis\n",
+        );
+        std::fs::write(&config, text).expect("a configuration");
+        let node = self.launch(&config, self.nodes.len());
+        self.nodes.push(node);
     }
 
     /// A configuration with these keys, over the cluster's directory or another.
