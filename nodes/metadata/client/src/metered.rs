@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use roadstead_machine::{Command, NodeId, Nodes, Outcome, Segment, SessionId, Standing, Timestamp};
 use tokio::time::Instant;
 
-use crate::{Metadata, Renewal, Unavailable};
+use crate::{Metadata, Renewal, Secrets, Unavailable};
 
 /// Told the name of a command, of its outcome, and the time from one to the other.
 pub type Meter = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sync>;
@@ -69,6 +69,10 @@ impl Metadata for Metered {
 
     async fn nodes(&self) -> Result<Nodes, Unavailable> {
         self.metadata.nodes().await
+    }
+
+    async fn secrets(&self) -> Result<Secrets, Unavailable> {
+        self.metadata.secrets().await
     }
 
     async fn now(&self) -> Result<Timestamp, Unavailable> {

@@ -165,6 +165,7 @@ impl Outcome {
                 ClusterOutcome::Left { .. } => "left",
                 ClusterOutcome::Told { .. } => "told",
                 ClusterOutcome::Rotated => "rotated",
+                ClusterOutcome::NoSecret => "no_secret",
                 ClusterOutcome::Identified { .. } => "identified",
             },
         }
