@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use roadstead_metadata::{
-    BUDGET, ClusterCommand, ClusterOutcome, Command as Proposal, Metadata as _, Outcome, Remote,
-    RemoteOptions, boot_time,
+    BUDGET, ClusterCommand, ClusterOutcome, Command as Proposal, Metadata as _, Outcome, Refused,
+    Remote, RemoteOptions, boot_time,
 };
 
 use crate::{metadata, wiring};
@@ -112,13 +112,15 @@ pub(crate) fn run(options: Options, command: Command) -> Result<ExitCode> {
         match command {
             Command::Status { json } => status(&remote, json).await,
             Command::Add { id, addr, json } => {
-                remote.add(id, &addr).await.context(ADVICE)?;
+                must_decide(&remote).await?;
+                remote.add(id, &addr).await.map_err(advised)?;
                 say(json, id, "added", &format!("member {id} at {addr} votes"))
             }
             Command::Drain { addr, undo } => drain(&remote, addr, !undo).await,
             Command::RotateSecret => rotate::secret(&remote).await,
             Command::Remove { id, json } => {
-                remote.remove(id).await.context(ADVICE)?;
+                must_decide(&remote).await?;
+                remote.remove(id).await.map_err(advised)?;
                 let text = format!("member {id} is removed: stop it now");
                 say(json, id, "removed", &text)
             }
@@ -126,8 +128,21 @@ pub(crate) fn run(options: Options, command: Command) -> Result<ExitCode> {
     })
 }
 
-/// Before the reason why the group was not changed.
-const ADVICE: &str = "nothing was changed, or not to the end (roadstead cluster status shows it; asking again is harmless)";
+/// Without a quorum a change of the group would be tried for a minute.
+async fn must_decide(remote: &Remote) -> Result<()> {
+    match remote.nodes().await {
+        Ok(_confirmed) => Ok(()),
+        Err(error) => bail!(
+            "{error}: members come and go only while a quorum answers; roadstead cluster status shows who does"
+        ),
+    }
+}
+
+fn advised(refused: Refused) -> anyhow::Error {
+    anyhow!(
+        "{refused} (roadstead cluster status shows what is there now; asking again is harmless)"
+    )
+}
 
 async fn status(remote: &Remote, json: bool) -> Result<ExitCode> {
     let told = remote.status().await;

@@ -127,7 +127,7 @@ enum Command {
     },
     /// Ask an address, and end with 0 if it answers 2xx or 401: for the health checks of containers.
     ///
-    ///   roadstead probe http://127.0.0.1:5000/readyz
+    ///     roadstead probe http://127.0.0.1:5000/readyz
     #[command(verbatim_doc_comment)]
     Probe {
         /// Of a node `/readyz` or `/livez`; of a member the same at its `metadata.debug.addr`.

@@ -29,7 +29,6 @@ use uuid::Uuid;
 use crate::debug::{self, Subject, TellPlace};
 use crate::log::{LAST_LINES_WITHIN, Logging};
 use crate::signals::{self, Signals};
-use crate::wiring::cache::Deletes;
 use crate::wiring::cluster::{self, Node};
 use crate::wiring::store::{self, Store};
 use crate::wiring::{self, entry};
@@ -147,11 +146,7 @@ async fn serve_from(
     let drain = signals.drain.clone();
     let driver = told.metered(config, store.driver);
     let lease = store.claim.as_ref().map(Claim::lease);
-    let deletes = match process.role {
-        Role::Alone => Deletes::alone(lease),
-        Role::Node => Deletes::Others,
-    };
-    let cache = wiring::cache::build(config, told.metrics.clone(), deletes).await?;
+    let cache = wiring::cache::build(config, told.metrics.clone(), lease).await?;
     let metadata = told.decided(store.metadata);
     let registry = build(config, &driver, metadata, &cache).await?;
     let (deliveries, events) = wiring::notices::build(&config.notifications, store.events)?;

@@ -115,6 +115,12 @@ fn a_status_without_a_quorum(group: &Group, left: u64) {
     );
     let told = group.cluster(left, &["status", "--json"]).fails().json();
     assert_eq!(told["quorum"], false, "{told}");
+    let refused = group.cluster(left, &["remove", &left.to_string()]).fails();
+    assert!(
+        refused.said().contains("only while a quorum answers"),
+        "{}",
+        refused.said()
+    );
     let known = told["group"]["members"].as_array().map(Vec::len);
     assert_eq!(known, Some(3), "{told}");
 }

@@ -33,6 +33,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// Of a snapshot, in one message.
 const PIECE: usize = 1 << 20;
 
+/// Appends that are not answered in a row, before that is said: some seconds of heartbeats.
+const AWAY_AFTER: u32 = 20;
+
 type CallError = RPCError<u64, Member, RaftError<u64>>;
 
 /// What a channel is for.
@@ -48,6 +51,14 @@ pub(crate) struct Network {
     identity: Identity,
     metrics: MemberMetrics,
     channels: Arc<Mutex<HashMap<(String, Lane), Channel>>>,
+    silences: Arc<Mutex<HashMap<u64, Silence>>>,
+}
+
+/// How long a member has not answered.
+#[derive(Debug, Default)]
+struct Silence {
+    calls: u32,
+    error: String,
 }
 
 impl Network {
@@ -56,6 +67,35 @@ impl Network {
             identity,
             metrics,
             channels: Arc::default(),
+            silences: Arc::default(),
+        }
+    }
+
+    /// Counts a call that may stay without an answer, and says once that too many did.
+    fn asks(&self, id: u64, addr: &str) {
+        let mut silences = self.silences.lock().unwrap_or_else(PoisonError::into_inner);
+        let silence = silences.entry(id).or_default();
+        silence.calls = silence.calls.saturating_add(1);
+        if silence.calls == AWAY_AFTER {
+            let error = silence.error.as_str();
+            tracing::warn!(member = id, addr, error, "a member does not answer");
+        }
+    }
+
+    fn heard(&self, id: u64, addr: &str, failed: Option<&Status>) {
+        let mut silences = self.silences.lock().unwrap_or_else(PoisonError::into_inner);
+        match failed {
+            Some(status) => {
+                status
+                    .message()
+                    .clone_into(&mut silences.entry(id).or_default().error);
+            }
+            None => {
+                let silence = silences.remove(&id).unwrap_or_default();
+                if silence.calls >= AWAY_AFTER {
+                    tracing::info!(member = id, addr, "a member answers again");
+                }
+            }
         }
     }
 
@@ -140,7 +180,11 @@ impl RaftNetwork<TypeConfig> for Peer {
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, CallError> {
         let request = self.request(&rpc)?;
-        answer(self.client()?.append(request).await)
+        self.network.asks(self.to.id, &self.addr);
+        let called = self.client()?.append(request).await;
+        self.network
+            .heard(self.to.id, &self.addr, called.as_ref().err());
+        answer(called)
     }
 
     async fn vote(

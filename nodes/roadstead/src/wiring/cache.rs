@@ -12,33 +12,16 @@ use roadstead_storage::claim::Lease;
 use roadstead_telemetry::metrics::{Cache as CacheLabel, CacheEvent, Metrics};
 use roadstead_telemetry::startup;
 
-/// Who may delete what memory says is there.
-#[derive(Debug)]
-pub(crate) enum Deletes {
-    /// Nobody but this process.
-    Own,
-    /// The same, while the claim counts.
-    OwnWhile(Lease),
-    /// Other nodes of the cluster, which tell nobody: the store is asked each time.
-    Others,
-}
-
-impl Deletes {
-    /// Of a server whose store is claimed by this lease, or locked.
-    pub(crate) fn alone(lease: Option<Lease>) -> Self {
-        lease.map_or(Self::Own, Self::OwnWhile)
-    }
-}
-
 /// The cache that a configuration asks for, and the one for manifests that needs no asking.
-pub(crate) async fn build(config: &Config, metrics: Metrics, deletes: Deletes) -> Result<Cache> {
+/// With a lease, what exists is said from memory while the lease is held: otherwise another server may delete.
+pub(crate) async fn build(
+    config: &Config,
+    metrics: Metrics,
+    lease: Option<Lease>,
+) -> Result<Cache> {
     let mut options = options(config)?;
-    match deletes {
-        Deletes::Own => {}
-        Deletes::OwnWhile(lease) => {
-            options.trusted_while = TrustedWhile::new(move || lease.is_held());
-        }
-        Deletes::Others => options.trusted_while = TrustedWhile::new(|| false),
+    if let Some(lease) = lease {
+        options.trusted_while = TrustedWhile::new(move || lease.is_held());
     }
     match config.storage.cache {
         Some(CacheKind::InMemory { .. }) => startup::descriptor_cache("inmemory"),
