@@ -9,6 +9,7 @@ mod durability;
 mod ending;
 mod htpasswd;
 mod load;
+mod mail;
 mod metadata;
 mod operations;
 mod proxies;

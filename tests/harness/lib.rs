@@ -11,6 +11,7 @@
 //! | [`redis`] | [`Redis`]: a server that can be killed, paused and asked what it holds |
 //! | [`seaweed`], [`link`] | an object store that speaks S3; a way to it that shows requests, and may be bad |
 //! | [`tokens`] | [`TokenServer`], which knows users and signs what they may do; [`Signer`], which signs anything |
+//! | [`mail`] | [`MailServer`]: as much of SMTP as one client needs, with and without TLS |
 //! | [`wait`] | conditions with a sentence and a deadline |
 //!
 //! What goes wrong here panics, with everything that helps to see why.
@@ -22,6 +23,7 @@ pub mod docker;
 pub mod image;
 pub mod link;
 pub mod machine;
+pub mod mail;
 pub mod podman;
 pub mod process;
 pub mod proxy;
@@ -38,6 +40,7 @@ pub use docker::Docker;
 pub use image::{Content, Document, Family, Image};
 pub use link::{Link, Weather};
 pub use machine::Machine;
+pub use mail::{MailServer, Manner};
 pub use podman::Podman;
 pub use redis::Redis;
 pub use registry::{Kind, Options, Registry};

@@ -27,6 +27,8 @@ pub struct Seaweed {
     process: Process,
     home: TempDir,
     addr: SocketAddr,
+    /// That it makes in a place of its own choice, and leaves there.
+    sockets: Vec<PathBuf>,
 }
 
 impl Seaweed {
@@ -56,10 +58,15 @@ impl Seaweed {
                 "-s3.port.lance=0",
             ])
             .arg(format!("-dir={}", data.display()))
-            .arg(format!("-s3.config={}", config.display()));
+            .arg(format!("-s3.config={}", config.display()))
+            // It logs there, too.
+            .env("TMPDIR", home.path());
+        let mut sockets = Vec::new();
         for (name, port) in names.iter().zip(ports.chunks(2)) {
             command.arg(format!("-{name}.port={}", port[0]));
             command.arg(format!("-{name}.port.grpc={}", port[1]));
+            sockets.push(format!("/tmp/seaweedfs-{name}-{}.sock", port[0]).into());
+            sockets.push(format!("/tmp/seaweedfs-{name}-grpc-{}.sock", port[1]).into());
         }
         let process = Process::start(command, &home.path().join("log"));
         let addr = SocketAddr::from(([127, 0, 0, 1], ports[6]));
@@ -67,6 +74,7 @@ impl Seaweed {
             process,
             home,
             addr,
+            sockets,
         };
         wait_until("SeaweedFS takes objects", START, || {
             let ended = seaweed.process.ended();
@@ -121,6 +129,16 @@ impl Seaweed {
     /// SIGKILL.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+}
+
+impl Drop for Seaweed {
+    fn drop(&mut self) {
+        self.process.kill();
+        for socket in &self.sockets {
+            // It does not make all of them.
+            let _absent = std::fs::remove_file(socket);
+        }
     }
 }
 
