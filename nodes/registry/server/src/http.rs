@@ -36,7 +36,7 @@ use crate::health::Health;
 use account::Account;
 pub use account::Telling;
 use budget::Budget;
-pub use debug::{Debug, Text, Vars, debug_router};
+pub use debug::{Debug, Text, Trouble, Vars, Watched, debug_router, watched_router};
 use error::Failure;
 pub use events::Notices;
 use long::Lists;

@@ -1,4 +1,4 @@
-//! One server for one store, where no file lock says so: a bucket.
+//! One server for one store, where no file lock says so: a bucket, or a directory that machines share.
 //!
 //! A server writes its name to `/roadstead/server` and writes it anew every [`BEAT`]. Another that finds a name waits until it is
 //! certain that nobody writes it any more: seen to change, the other is alive; older than [`DEAD_AFTER`] by the store's
@@ -85,6 +85,11 @@ impl Lease {
 }
 
 impl Claim {
+    /// Whether anybody has claimed the store and not given it up; whether they are alive is another question.
+    pub async fn is_made(store: &dyn Driver) -> Result<bool, ClaimError> {
+        Ok(record::read(store).await?.is_some())
+    }
+
     /// Takes the store, as soon as nobody has it. Waits for that where another may have died.
     pub async fn take(store: Arc<dyn Driver>, claimant: Claimant) -> Result<Self, ClaimError> {
         let Claimant {
