@@ -27,6 +27,7 @@ pub struct Seaweed {
     process: Process,
     home: TempDir,
     addr: SocketAddr,
+    ports: [u16; 8],
 }
 
 impl Seaweed {
@@ -38,42 +39,32 @@ impl Seaweed {
         let config = home.path().join("s3.json");
         std::fs::write(&config, identities()).expect("a configuration");
         let ports = ports::<8>();
-        let names = ["master", "volume", "filer", "s3"];
-        let mut command = Command::new(program());
-        command
-            .args([
-                "server",
-                "-ip=127.0.0.1",
-                "-ip.bind=127.0.0.1",
-                "-filer",
-                "-s3",
-            ])
-            .args(["-master.volumeSizeLimitMB=128", "-volume.max=50"])
-            .args([
-                "-volume.preStopSeconds=0",
-                "-s3.autoCreateBucket",
-                "-s3.port.iceberg=0",
-                "-s3.port.lance=0",
-            ])
-            .arg(format!("-dir={}", data.display()))
-            .arg(format!("-s3.config={}", config.display()));
-        for (name, port) in names.iter().zip(ports.chunks(2)) {
-            command.arg(format!("-{name}.port={}", port[0]));
-            command.arg(format!("-{name}.port.grpc={}", port[1]));
-        }
-        let process = Process::start(command, &home.path().join("log"));
+        let process = serve(&home, &ports);
         let addr = SocketAddr::from(([127, 0, 0, 1], ports[6]));
         let mut seaweed = Self {
             process,
             home,
             addr,
+            ports,
         };
-        wait_until("SeaweedFS takes objects", START, || {
-            let ended = seaweed.process.ended();
-            assert!(ended.is_none(), "SeaweedFS ended: {ended:?}");
-            seaweed.can_write()
-        });
+        seaweed.answers();
         seaweed
+    }
+
+    #[track_caller]
+    fn answers(&mut self) {
+        wait_until("SeaweedFS takes objects", START, || {
+            let ended = self.process.ended();
+            assert!(ended.is_none(), "SeaweedFS ended: {ended:?}");
+            self.can_write()
+        });
+    }
+
+    /// Starts it again, after it was killed, with what it holds.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.process = serve(&self.home, &self.ports);
+        self.answers();
     }
 
     /// The first object makes the bucket.
@@ -122,6 +113,36 @@ impl Seaweed {
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
+}
+
+fn serve(home: &TempDir, ports: &[u16; 8]) -> Process {
+    let names = ["master", "volume", "filer", "s3"];
+    let mut command = Command::new(program());
+    command
+        .args([
+            "server",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-filer",
+            "-s3",
+        ])
+        .args(["-master.volumeSizeLimitMB=128", "-volume.max=50"])
+        .args([
+            "-volume.preStopSeconds=0",
+            "-s3.autoCreateBucket",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+        ])
+        .arg(format!("-dir={}", home.path().join("data").display()))
+        .arg(format!(
+            "-s3.config={}",
+            home.path().join("s3.json").display()
+        ));
+    for (name, port) in names.iter().zip(ports.chunks(2)) {
+        command.arg(format!("-{name}.port={}", port[0]));
+        command.arg(format!("-{name}.port.grpc={}", port[1]));
+    }
+    Process::start(command, &home.path().join("log"))
 }
 
 /// A registry's `storage` in the bucket at this address, with deletion on and redirects off.

@@ -1,0 +1,1 @@
+//! U1 to U4, at random.
