@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use roadstead_config::{CalledAs, Config, DriverKind, S3 as Settings, S3Encryption};
@@ -18,6 +19,10 @@ const IN_ROOT: &str = "roadstead/sessions.redb";
 /// In a directory of its own.
 const SESSIONS: &str = "sessions.redb";
 const EVENTS: &str = "events.redb";
+/// How often a node looks whether a registry has its storage for itself, and how long it waits in between: longer in all
+/// than several nodes take that look at the same time.
+const LOOKS: u32 = 25;
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Says whose directory it is. Whoever holds the log beside it is that server.
 const OWNER: &str = "owner";
 
@@ -73,14 +78,30 @@ pub(crate) async fn shared(config: &Config) -> Result<(Arc<dyn Driver>, Option<P
             )
         }
         DriverKind::Filesystem { root, .. } => {
-            // A registry that runs on its own has its log open.
-            drop(in_directory(root)?);
-            Arc::new(Filesystem::open(root)?)
+            let driver = Filesystem::open(root)?;
+            is_nobodys_own(root).await?;
+            Arc::new(driver)
         }
         DriverKind::S3(settings) => bucket(settings).await?,
     };
     let home = Directory::open(config.metadata_dir.as_deref())?;
     Ok((driver, home.map(|home| home.path.join(EVENTS))))
+}
+
+/// Fails where a registry that runs on its own has its log open. Nodes that start at the same time look as well, each for
+/// a moment.
+async fn is_nobodys_own(root: &Path) -> Result<()> {
+    for _look in 1..LOOKS {
+        match Local::open(Home::File(root.join(IN_ROOT)), system_clock()) {
+            Err(error) if error.is_in_use() => tokio::time::sleep(LOOK_EVERY).await,
+            opened => {
+                opened?.close();
+                return Ok(());
+            }
+        }
+    }
+    drop(in_directory(root)?);
+    Ok(())
 }
 
 async fn bucket(settings: &Settings) -> Result<Arc<dyn Driver>> {
