@@ -12,6 +12,7 @@ mod fleet;
 mod history;
 mod members;
 mod nodes;
+mod session;
 mod sessions;
 mod store;
 mod upload;

@@ -64,7 +64,7 @@ impl Proxy {
         let configuration = |home: &Path, port: u16| {
             let dir = home.display();
             format!(
-                "daemon off; worker_processes 1; user root; pid {dir}/pid; error_log stderr warn;
+                "daemon off; worker_processes 1; user root; pid {dir}/pid; error_log stderr crit;
                  events {{ worker_connections 1024; }}
                  http {{
                    access_log off;

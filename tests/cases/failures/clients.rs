@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use roadstead_oci::Digest;
+use roadstead_tests::client::Call;
 use roadstead_tests::image::noise;
-use roadstead_tests::{Client, Content, Image, Repository};
+use roadstead_tests::{Answer, Client, Content, Image, Repository};
 use tokio::time::Instant;
 
 use super::asking::{Kind, Record};
@@ -386,10 +387,9 @@ impl Worker {
         for digest in digests {
             let path = repository.path(&format!("blobs/{digest}"));
             let shown = format!("GET {path}");
-            let call = self.client.call("GET", &path);
-            let Some(answer) = self.record.ask(Kind::Pull, &shown, call) else {
-                whole = false;
-                continue;
+            let call = || self.client.call("GET", &path);
+            let Some(answer) = self.until_answered(&shown, call) else {
+                return false;
             };
             if answer.status != 200 || super::digest(&answer.body).to_string() != digest {
                 let status = answer.status;
@@ -399,5 +399,16 @@ impl Worker {
             }
         }
         whole
+    }
+
+    /// Pulls again what broke. `None` when the clients were stopped.
+    fn until_answered(&self, shown: &str, call: impl Fn() -> Call) -> Option<Answer> {
+        while !self.record.is_stopped() {
+            if let Some(answer) = self.record.ask(Kind::Pull, shown, call()) {
+                return Some(answer);
+            }
+            self.record.pause();
+        }
+        None
     }
 }

@@ -12,7 +12,7 @@ use super::clients::Load;
 use super::fleet::{DEADLINE, Fleet, NODES, Store};
 
 /// Whole pulls and pushes that show that it goes on.
-const SOME: usize = 12;
+const SOME: usize = 8;
 
 /// What a fault may cost clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Drill {
         wait_until("pushes are told to come later", DEADLINE, || {
             let seen = self.load.record.seen();
             seen.iter().any(|seen| {
-                seen.failure == Failure::Unavailable && seen.pushes && seen.ended > since
+                seen.failure == Failure::Unavailable && seen.pushes && seen.began > since
             })
         });
     }

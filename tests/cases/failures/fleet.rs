@@ -36,8 +36,6 @@ pub(super) struct Fleet {
     pub(super) members: BTreeMap<u64, Machine>,
     pub(super) nodes: Vec<Machine>,
     pub(super) redis: Redis,
-    /// Each node's way to it.
-    pub(super) redis_cables: Vec<Cable>,
     pub(super) seaweed: Option<Seaweed>,
     /// Each node's way to it.
     pub(super) store_cables: Vec<Cable>,
@@ -159,7 +157,6 @@ impl Fleet {
             members,
             nodes,
             redis,
-            redis_cables,
             seaweed,
             store_cables,
             proxy: Proxy::round_robin(&upstreams, patience),
@@ -202,6 +199,15 @@ impl Fleet {
 
     pub(super) fn addr(&self, n: usize) -> SocketAddr {
         node_addr(&self.nodes[n])
+    }
+
+    /// From its next start on, this node clears away what nobody holds every second.
+    pub(super) fn purges_often(&self, n: usize) {
+        let config = self.home.path().join(format!("node-{n}.yml"));
+        let text = std::fs::read_to_string(&config).expect("a configuration");
+        let purging = "storage:\n  maintenance:\n    uploadpurging:\n      enabled: true\n      age: 168h\n      interval: 1s\n";
+        let text = text.replacen("storage:\n", purging, 1);
+        std::fs::write(&config, text).expect("a configuration");
     }
 
     /// The directory of [`Store::Filesystem`].
