@@ -12,7 +12,7 @@ use super::clients::Load;
 use super::fleet::{DEADLINE, Fleet, NODES, Store};
 
 /// Whole pulls and pushes that show that it goes on.
-const SOME: usize = 8;
+const SOME: usize = 5;
 
 /// What a fault may cost clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,9 @@ pub(super) enum Cost {
     Connections,
     /// Pushes are told to come later.
     Pushes,
-    /// All are told to come later; connections may break.
+    /// All are told to come later.
+    Refusals,
+    /// All are told to come later; connections break.
     All,
 }
 
@@ -185,7 +187,7 @@ impl Cost {
             Failure::Unavailable => match self {
                 Self::Latency | Self::Connections => false,
                 Self::Pushes => pushes,
-                Self::All => true,
+                Self::Refusals | Self::All => true,
             },
         }
     }
@@ -197,17 +199,26 @@ mod tests {
 
     #[test]
     fn a_fault_costs_what_the_table_says() {
-        let costs = [Cost::Latency, Cost::Connections, Cost::Pushes, Cost::All];
+        let costs = [
+            Cost::Latency,
+            Cost::Connections,
+            Cost::Pushes,
+            Cost::Refusals,
+            Cost::All,
+        ];
         let allowed = |failure, pushes| costs.map(|cost| cost.allows(failure, pushes));
-        assert_eq!(allowed(Failure::Wrong, true), [false; 4]);
-        assert_eq!(allowed(Failure::Broken, true), [false, true, false, true]);
+        assert_eq!(allowed(Failure::Wrong, true), [false; 5]);
+        assert_eq!(
+            allowed(Failure::Broken, true),
+            [false, true, false, false, true]
+        );
         assert_eq!(
             allowed(Failure::Unavailable, true),
-            [false, false, true, true]
+            [false, false, true, true, true]
         );
         assert_eq!(
             allowed(Failure::Unavailable, false),
-            [false, false, false, true]
+            [false, false, false, true, true]
         );
     }
 }

@@ -201,11 +201,11 @@ impl Fleet {
         node_addr(&self.nodes[n])
     }
 
-    /// From its next start on, this node clears away what nobody holds every second.
+    /// From its next start on, this node ends uploads that rest for a second, and clears away what nobody holds.
     pub(super) fn purges_often(&self, n: usize) {
         let config = self.home.path().join(format!("node-{n}.yml"));
         let text = std::fs::read_to_string(&config).expect("a configuration");
-        let purging = "storage:\n  maintenance:\n    uploadpurging:\n      enabled: true\n      age: 168h\n      interval: 1s\n";
+        let purging = "storage:\n  maintenance:\n    uploadpurging:\n      enabled: true\n      age: 1s\n      interval: 1s\n";
         let text = text.replacen("storage:\n", purging, 1);
         std::fs::write(&config, text).expect("a configuration");
     }

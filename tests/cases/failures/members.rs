@@ -1,10 +1,11 @@
 //! Members of the metadata service, and Redis: their loss costs latency, and that of the quorum costs pushes.
 
+use roadstead_tests::wait_until;
 use tokio::time::Instant;
 
 use super::asking::Kind;
 use super::drill::{Cost, Drill};
-use super::fleet::{MEMBERS, Store};
+use super::fleet::{DEADLINE, MEMBERS, Store};
 
 /// Longer than a proposal is tried: what nodes wait for, clients wait for.
 const PATIENCE: u32 = 30;
@@ -66,6 +67,20 @@ fn the_quorum_lost_costs_pushes_and_redis_lost_costs_latency() {
             drill.fleet.redis.pause();
             drill.goes_on("redis was paused");
             drill.fleet.redis.resume();
+        });
+        drill.fault("a node cut off from the members", Cost::Pushes, |drill| {
+            for id in MEMBERS {
+                let fleet = &drill.fleet;
+                fleet.nodes[2].place.cut(&fleet.members[&id].place);
+            }
+            wait_until("its lease has run out", DEADLINE, || {
+                drill.fleet.nodes[2].said("takes no pushes")
+            });
+            drill.goes_on("a node was cut off");
+            for id in MEMBERS {
+                let fleet = &drill.fleet;
+                fleet.nodes[2].place.mend(&fleet.members[&id].place);
+            }
         });
         drill.fault("the quorum killed", Cost::Pushes, |drill| {
             let since = Instant::now();

@@ -1,9 +1,7 @@
 //! Registry nodes behind a balancer that knows nothing: connections to one that is lost break, and nothing else.
 
-use roadstead_tests::wait_until;
-
 use super::drill::{Cost, Drill};
-use super::fleet::{DEADLINE, MEMBERS, NODES, Store};
+use super::fleet::{DEADLINE, NODES, Store};
 
 /// Shorter than a lease: clients go on at other nodes while one is away.
 const PATIENCE: u32 = 3;
@@ -28,20 +26,6 @@ fn a_node_lost_costs_connections() {
                 drill.fleet.nodes[1].resume();
             },
         );
-        drill.fault("a node cut off from the members", Cost::Pushes, |drill| {
-            for id in MEMBERS {
-                let fleet = &drill.fleet;
-                fleet.nodes[2].place.cut(&fleet.members[&id].place);
-            }
-            wait_until("its lease has run out", DEADLINE, || {
-                drill.fleet.nodes[2].said("takes no pushes")
-            });
-            drill.goes_on("a node was cut off");
-            for id in MEMBERS {
-                let fleet = &drill.fleet;
-                fleet.nodes[2].place.mend(&fleet.members[&id].place);
-            }
-        });
         drill.fault("a node restarted", Cost::Connections, |drill| {
             let stopped = drill.fleet.nodes[2].process().stop(DEADLINE);
             assert!(stopped.success(), "{stopped}");

@@ -1,33 +1,34 @@
 //! The store, a bucket, is lost: everything waits for it or is told to come later. And nodes are lost that write there.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 use tokio::time::Instant;
 
 use super::drill::{Cost, Drill};
 use super::fleet::Store;
 use super::nodes::everything_killed;
+use super::session::pause;
 
-const PATIENCE: u32 = 30;
+/// Longer than a node waits for the store, so that it is the node who says that it is lost.
+const PATIENCE: u32 = 60;
+
+/// Shorter than a try of a request to the store.
+const A_MOMENT: Duration = Duration::from_secs(3);
 
 #[test]
 fn the_store_lost_is_said_so() {
     let mut drill = Drill::start(Store::Bucket, PATIENCE, 4);
     for _ in 0..super::soak() {
-        drill.fault("a node killed, in a bucket", Cost::Connections, |drill| {
-            drill.fleet.nodes[0].kill();
-            drill.goes_on("a node was killed");
-            drill.fleet.nodes[0].start();
-        });
-        drill.fault("a node cut off from the store", Cost::All, |drill| {
+        drill.fault("a node cut off from the store", Cost::Refusals, |drill| {
             let since = Instant::now();
             drill.fleet.store_cables[1].cut();
             drill.refuses_pushes(since);
             drill.fleet.store_cables[1].mend();
         });
-        drill.fault("the store paused", Cost::All, |drill| {
-            let since = Instant::now();
+        drill.fault("the store paused for a moment", Cost::Latency, |drill| {
             store(drill).signal(Signal::STOP);
-            drill.refuses_pushes(since);
+            pause(A_MOMENT);
             store(drill).signal(Signal::CONT);
         });
         drill.fault("the store killed", Cost::All, |drill| {

@@ -26,7 +26,9 @@ const BACKOFF: Duration = Duration::from_millis(250);
 /// What carries little, and is answered from an index: each try, and all of them. Proxies wait for a minute, and a client
 /// is to be told that the store is gone by the registry.
 const QUICK: Duration = Duration::from_secs(10);
-const QUICK_IN_ALL: Duration = Duration::from_secs(30);
+const QUICK_IN_ALL: Duration = Duration::from_secs(20);
+/// Bytes that are little, even to a store that takes them at [`BULK_RATE`].
+const LITTLE: u64 = 1 << 20;
 /// What has the store move bytes: a copy, the end of a multipart upload.
 const PATIENT: Duration = Duration::from_mins(10);
 /// What carries a part: so long, and as long as it takes at this rate.
@@ -72,6 +74,24 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
+    /// For a request that carries so many bytes.
+    pub(crate) fn carrying(&self, bytes: usize) -> &Client {
+        if bytes as u64 <= LITTLE {
+            &self.quick
+        } else {
+            &self.bulk
+        }
+    }
+
+    /// For one that has the store move so many.
+    pub(crate) fn moving(&self, bytes: u64) -> &Client {
+        if bytes <= LITTLE {
+            &self.quick
+        } else {
+            &self.patient
+        }
+    }
+
     pub(crate) async fn new(options: &Options) -> Result<Self, ConnectError> {
         let secure = !options
             .endpoint
