@@ -3,7 +3,7 @@
 mod nodes;
 
 use roadstead_oci::{Algorithm, Digest};
-use roadstead_tests::{Answer, Repository, wait_until};
+use roadstead_tests::{Answer, Redis, Repository, wait_until};
 
 use nodes::{Cluster, DEADLINE, path_of};
 
@@ -112,4 +112,83 @@ fn pulls_outlive_the_metadata_service() {
 
 fn cluster_post(repository: &Repository) -> Answer {
     repository.client().post(&repository.path("blobs/uploads/"))
+}
+
+/// What was signed with the secret before is accepted by all nodes, those that come later too.
+#[test]
+fn the_secret_is_replaced_while_uploads_go_on() {
+    let mut cluster = Cluster::start(2);
+    let bytes = b"begun before, ended after";
+    let digest = Digest::of(Algorithm::Sha256, bytes);
+    let (first, second) = (
+        cluster.node(0).repository("turn"),
+        cluster.node(1).repository("turn"),
+    );
+    let at = path_of(&first.open_upload());
+    let patched = second.patch(&at, &bytes[..5]);
+    let at = path_of(patched.expect_status(202).location());
+    cluster.command(&["rotate-secret"]).ok();
+    cluster.add();
+    let third = cluster.node(2).repository("turn");
+    let at = path_of(third.patch(&at, &bytes[5..9]).expect_status(202).location());
+    let mut count = 0;
+    wait_until("all have heard", DEADLINE, || {
+        count += 1;
+        let bytes = format!("pushed while they hear of it: {count}").into_bytes();
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        for (opens, ends) in [(0, 1), (1, 2), (2, 0)] {
+            let at = path_of(&cluster.node(opens).repository("turn").open_upload());
+            let ends = cluster.node(ends).repository("turn");
+            ends.close_upload(&at, &bytes, &digest).expect_status(201);
+        }
+        [0, 1]
+            .iter()
+            .all(|n| cluster.node(*n).said("another secret"))
+    });
+    first
+        .close_upload(&at, &bytes[9..], &digest)
+        .expect_status(201);
+    let got = second.blob(&digest);
+    assert_eq!(got.expect_status(200).body, bytes);
+}
+
+#[test]
+fn a_secret_that_the_cluster_does_not_keep_is_not_replaced() {
+    let cluster = Cluster::start(0);
+    let said = cluster.command(&["rotate-secret"]).fails();
+    let said = said.said();
+    assert!(said.contains("keeps no secret"), "{said}");
+}
+
+/// Another Redis costs time and nothing else: it is told, by the setting's name.
+#[test]
+fn a_node_with_another_redis_is_told() {
+    let (one, other) = (Redis::start(), Redis::start());
+    let mut cluster = Cluster::start(0);
+    for redis in [&one, &one, &other] {
+        cluster.add_with_redis(&redis.addr());
+    }
+    let told = |n: usize| {
+        cluster
+            .node(n)
+            .said("other nodes of the cluster have another value")
+    };
+    assert_eq!([0, 1, 2].map(told), [false, false, true]);
+    let bytes = b"pushed at one, pulled at all";
+    let digest = Digest::of(Algorithm::Sha256, bytes);
+    let pushed = cluster.node(0).repository("two").push_blob(bytes, &digest);
+    pushed.expect_status(201);
+    for n in 0..3 {
+        let repository = cluster.node(n).repository("two");
+        assert_eq!(repository.blob(&digest).expect_status(200).body, bytes);
+    }
+    let deleted = cluster.node(2).repository("two").delete_blob(&digest);
+    deleted.expect_status(202);
+    for n in 0..3 {
+        cluster
+            .node(n)
+            .repository("two")
+            .blob(&digest)
+            .expect_status(404);
+    }
 }

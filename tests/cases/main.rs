@@ -10,6 +10,7 @@ mod ending;
 mod failures;
 mod htpasswd;
 mod load;
+mod mail;
 mod metadata;
 mod operations;
 mod proxies;

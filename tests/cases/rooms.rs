@@ -131,6 +131,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("tokio-rustls", &["roadstead-listen", "roadstead-metadata"]),
     ("x509-parser", &["roadstead-auth", "roadstead-listen"]),
     ("listenfd", &["roadstead-listen"]),
+    ("lettre", &["roadstead-telemetry"]),
     ("prometheus-client", &["roadstead-telemetry"]),
     ("opentelemetry", &["roadstead-telemetry"]),
     ("opentelemetry_sdk", &["roadstead-telemetry"]),

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use roadstead_oci::{Algorithm, Digest};
-use roadstead_tests::{Client, process::Process, registry};
+use roadstead_tests::{Client, Options, Registry, process::Process, registry};
 
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
@@ -160,4 +160,24 @@ fn images_in_memory_are_served_like_all_others() {
     repository.assert_serves("latest", &content);
     repository.delete_manifest("latest").expect_status(405);
     assert_eq!(process.stop(STARTS_WITHIN).code(), Some(0));
+}
+
+#[test]
+fn a_start_warns_of_repositories_by_names_that_are_not_served() {
+    const WARNING: &str = "there are repositories by names that are not served";
+    let root = roadstead_tests::scratch();
+    let start = || Registry::roadstead(Options::default().root(root.path()));
+    let repositories = root.path().join("docker/registry/v2/repositories");
+    std::fs::create_dir_all(repositories.join("served/_manifests")).expect("a directory");
+    let mut registry = start();
+    assert!(registry.stop().success());
+    assert!(!registry.log().contains(WARNING), "{}", registry.log());
+    std::fs::create_dir_all(repositories.join("Foo/bar/_manifests")).expect("a directory");
+    let mut registry = start();
+    let log = registry
+        .process()
+        .wait_for_log("it warned", STARTS_WITHIN, |log| {
+            log.contains(WARNING).then(|| log.to_owned())
+        });
+    assert!(log.contains(" directory=Foo "), "{log}");
 }

@@ -12,6 +12,7 @@
 //! | [`seaweed`], [`link`] | an object store that speaks S3; a way to it that shows requests, and may be bad |
 //! | [`network`], [`cable`] | places with addresses of their own; ways between them, and to servers, that can be cut |
 //! | [`tokens`] | [`TokenServer`], which knows users and signs what they may do; [`Signer`], which signs anything |
+//! | [`mail`] | [`MailServer`]: as much of SMTP as one client needs, with and without TLS |
 //! | [`wait`] | conditions with a sentence and a deadline |
 //!
 //! What goes wrong here panics, with everything that helps to see why.
@@ -24,6 +25,7 @@ pub mod docker;
 pub mod image;
 pub mod link;
 pub mod machine;
+pub mod mail;
 pub mod network;
 pub mod podman;
 pub mod process;
@@ -42,6 +44,7 @@ pub use docker::Docker;
 pub use image::{Content, Document, Family, Image};
 pub use link::{Link, Weather};
 pub use machine::Machine;
+pub use mail::{MailServer, Manner};
 pub use network::{Network, Place};
 pub use podman::Podman;
 pub use redis::Redis;

@@ -20,7 +20,7 @@ pub struct Process {
     child: Child,
     ended: Option<ExitStatus>,
     log: PathBuf,
-    /// Where in the log this process begins: an earlier one may have written to the same file.
+    /// The byte of the log at which this process begins: an earlier one may have written to the same file.
     begins: usize,
 }
 
@@ -32,7 +32,7 @@ impl Process {
     #[track_caller]
     pub fn start(mut command: Command, log: &Path) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
-        let begins = said(log).len();
+        let begins = written(log).len();
         let child = command
             .stdin(Stdio::null())
             .stdout(append(log))
@@ -54,7 +54,10 @@ impl Process {
 
     /// What it has said so far, on both streams.
     pub fn log(&self) -> String {
-        said(&self.log).split_off(self.begins)
+        let written = written(&self.log);
+        // Between two characters for this process, whatever came before it.
+        let own = written.get(self.begins..).unwrap_or_default();
+        String::from_utf8_lossy(own).into_owned()
     }
 
     /// How it ended, if it did.
@@ -164,9 +167,26 @@ fn append(log: &Path) -> File {
         .expect("a log file")
 }
 
-fn said(log: &Path) -> String {
-    std::fs::read(log).map_or_else(
-        |_| String::new(),
-        |bytes| String::from_utf8_lossy(&bytes).into_owned(),
-    )
+fn written(log: &Path) -> Vec<u8> {
+    std::fs::read(log).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_begins_within_a_character_of_another_has_a_log_of_its_own() {
+        let home = crate::scratch();
+        let log = home.path().join("log");
+        // A program that was killed while it wrote, and one that begins with what looks like the rest.
+        std::fs::write(&log, b"killed\xc3").expect("a file");
+        let mut printf = Command::new("printf");
+        printf.arg("\\244rger");
+        let mut process = Process::start(printf, &log);
+        let all = process.wait_for_log("it was done", Duration::from_secs(30), |log| {
+            log.ends_with("rger").then(|| log.to_owned())
+        });
+        assert_eq!(all, "\u{fffd}rger");
+    }
 }

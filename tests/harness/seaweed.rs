@@ -18,6 +18,9 @@ pub const READER: (&str, &str) = ("readers-key", "another-secret-of-the-tests");
 /// The bucket that is there.
 pub const BUCKET: &str = "images";
 
+/// The servers in it, in the order of their ports.
+const SERVERS: [&str; 4] = ["master", "volume", "filer", "s3"];
+
 /// A cold start takes three seconds on an idle machine.
 const START: Duration = Duration::from_mins(2);
 
@@ -115,8 +118,28 @@ impl Seaweed {
     }
 }
 
+/// What it makes in a place of its own choice, and leaves there.
+fn sockets(ports: &[u16; 8]) -> Vec<PathBuf> {
+    let of = |(name, port): (&&str, &[u16])| {
+        [
+            format!("/tmp/seaweedfs-{name}-{}.sock", port[0]).into(),
+            format!("/tmp/seaweedfs-{name}-grpc-{}.sock", port[1]).into(),
+        ]
+    };
+    SERVERS.iter().zip(ports.chunks(2)).flat_map(of).collect()
+}
+
+impl Drop for Seaweed {
+    fn drop(&mut self) {
+        self.process.kill();
+        for socket in sockets(&self.ports) {
+            // It does not make all of them.
+            let _absent = std::fs::remove_file(socket);
+        }
+    }
+}
+
 fn serve(home: &TempDir, ports: &[u16; 8]) -> Process {
-    let names = ["master", "volume", "filer", "s3"];
     let mut command = Command::new(program());
     command
         .args([
@@ -137,8 +160,10 @@ fn serve(home: &TempDir, ports: &[u16; 8]) -> Process {
         .arg(format!(
             "-s3.config={}",
             home.path().join("s3.json").display()
-        ));
-    for (name, port) in names.iter().zip(ports.chunks(2)) {
+        ))
+        // It logs there, too.
+        .env("TMPDIR", home.path());
+    for (name, port) in SERVERS.iter().zip(ports.chunks(2)) {
         command.arg(format!("-{name}.port={}", port[0]));
         command.arg(format!("-{name}.port.grpc={}", port[1]));
     }

@@ -89,7 +89,7 @@ pub struct Config {
     pub health: Health,
     /// Who is told what happens.
     pub notifications: Notifications,
-    /// Where a cache can be shared; has no effect yet. Default: nowhere.
+    /// Where a cache can be shared. Default: nowhere.
     pub redis: Option<Redis>,
     /// The registry that this one caches; refused yet. Default: none.
     pub proxy: Option<Proxy>,
@@ -219,6 +219,11 @@ impl Config {
         if storage.cache == Some(CacheKind::Redis) && redis.is_none() {
             let reason = "redis needs redis.addrs; write them, or inmemory here";
             reader.mistake("storage.cache.blobdescriptor", reason);
+        }
+        if storage.cache != Some(CacheKind::Redis) && redis.is_some() {
+            let text =
+                "is not used: it is for storage.cache.blobdescriptor: redis, which is not set";
+            reader.remark("redis", text);
         }
         middleware::look_at(reader, &storage.driver);
         let _schema1: Option<bool> = reader.read("compatibility.schema1.enabled", scalar::boolean);

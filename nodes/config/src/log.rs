@@ -1,7 +1,7 @@
 //! `log`: what is logged, how it looks, and what each line carries.
 
 use crate::reader::Reader;
-use crate::scalar;
+use crate::scalar::{self, Unfit};
 use crate::secret::Secret;
 
 /// Settings under `log`.
@@ -17,24 +17,26 @@ pub struct Log {
     pub access_log_disabled: bool,
     /// Each line names the place in the source that it comes from: `reportcaller`. Default: false.
     pub report_caller: bool,
-    /// Who is mailed about lines; has no effect yet. Without those that are `disabled`.
+    /// Who is mailed about lines. Without those that are `disabled`.
     pub hooks: Vec<MailHook>,
 }
 
 /// An item of `log.hooks`: lines of some levels are mailed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailHook {
-    /// Which lines: `levels`.
+    /// Which lines: `levels`. None, if it is empty.
     pub levels: Vec<HookLevel>,
-    /// The server with its port: `options.smtp.addr`.
-    pub addr: String,
+    /// The server's name or address, of `options.smtp.addr`.
+    pub host: String,
+    /// And its port.
+    pub port: u16,
     /// Who logs in to it: `options.smtp.username`. Default: nobody.
     pub username: Option<String>,
     /// With this: `options.smtp.password`.
     pub password: Option<Secret>,
     /// The server's certificate is not verified: `options.smtp.insecure`. Default: false.
     pub insecure: bool,
-    /// The sender: `options.from`.
+    /// The sender: `options.from`, as `name@domain`.
     pub from: String,
     /// Who gets it: `options.to`. Never empty.
     pub to: Vec<String>,
@@ -142,29 +144,61 @@ impl MailHook {
         let kind = hook.read("type", |text| scalar::one_of(text, &[("mail", ())]));
         let levels = hook.list("levels", |text| scalar::one_of(text, HOOK_LEVELS));
         let insecure = hook.read("options.smtp.insecure", scalar::boolean);
-        let to = hook.list("options.to", |text| Ok(text.to_owned()));
+        let mut has_to = false;
+        let to = hook.list("options.to", |text| {
+            has_to = true;
+            mail_address(text)
+        });
         if disabled {
             return None;
         }
         if kind.is_none() && !hook.below("type").is_set() {
             hook.missing("type", "the one there is, is mail");
         }
-        if to.is_empty() {
+        if !has_to {
             hook.missing("options.to", "write who gets the mails");
         }
-        let text = |text: &str| Ok(text.to_owned());
-        let addr = hook.required("options.smtp.addr", "write host and port", text);
-        let from = hook.required("options.from", "write the sender", text);
+        let addr = hook.required("options.smtp.addr", "write host and port", host_and_port);
+        let from = hook.required("options.from", "write the sender", mail_address);
+        if !hook.below("levels").is_set() {
+            hook.remark("levels", "names no level: nothing is mailed");
+        }
         kind?;
+        let (host, port) = addr?;
         Some(Self {
             levels,
-            addr: addr?,
+            host,
+            port,
             username: hook.text("options.smtp.username"),
             password: hook.secret("options.smtp.password"),
             insecure: insecure.unwrap_or_default(),
             from: from?,
             to,
         })
+    }
+}
+
+fn host_and_port(text: &str) -> Result<(String, u16), Unfit> {
+    let unfit = || Unfit::new("is not host:port, such as mail.example.com:587");
+    let (host, port) = text.rsplit_once(':').ok_or_else(unfit)?;
+    let port = port.parse().map_err(|_not_a_port| unfit())?;
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    match bare.unwrap_or(host) {
+        host if host.is_empty() || (bare.is_none() && host.contains(':')) => Err(unfit()),
+        host => Ok((host.to_owned(), port)),
+    }
+}
+
+/// Enough to tell an address from something else; who sends the mail looks closer.
+fn mail_address(text: &str) -> Result<String, Unfit> {
+    let is_plain = !text.contains(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | ','));
+    match text.rsplit_once('@') {
+        Some((name, domain)) if is_plain && !name.is_empty() && !domain.is_empty() => {
+            Ok(text.to_owned())
+        }
+        _ => Err(Unfit::new("is not an address such as name@example.com")),
     }
 }
 
@@ -209,6 +243,40 @@ mod tests {
              info, debug, trace; did you mean panic?",
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn addresses_of_a_hook_are_checked() {
+        let hook = |addr: &str, from: &str| {
+            let told = mistakes(&format!(
+                "type: mail, options: {{smtp: {{addr: '{addr}'}}, from: '{from}', to: ['{from}']}}"
+            ));
+            told.concat()
+        };
+        for addr in ["mail:25", "192.0.2.1:587", "[2001:db8::1]:25"] {
+            assert_eq!(hook(addr, "registry@localhost"), "");
+        }
+        for addr in [
+            "mail",
+            "mail:smtp",
+            ":25",
+            "[]:25",
+            "2001:db8::1:25",
+            "mail:65536",
+        ] {
+            let told = hook(addr, "a@b");
+            assert!(
+                told.contains("options.smtp.addr") && told.contains("host:port"),
+                "{told}"
+            );
+        }
+        for from in ["registry", "@b", "a@", "Registry <a@b>", "a@b, c@d"] {
+            let told = hook("mail:25", from);
+            assert!(
+                told.contains("options.from") && told.contains("options.to[0]"),
+                "{told}"
+            );
+        }
     }
 
     #[test]

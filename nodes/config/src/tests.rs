@@ -126,7 +126,7 @@ fn roadsteads_own_keys_are_known() {
 
 #[test]
 fn settings_of_other_releases_are_known() {
-    let text = "version: 0.1\nstorage: inmemory\nredis: {addr: 'a:1', pool: {maxidle: 1}, tls: {enabled: true}}\n\
+    let text = "version: 0.1\nstorage: {inmemory: ~, cache: {layerinfo: redis}}\nredis: {addr: 'a:1', pool: {maxidle: 1}, tls: {enabled: true}}\n\
                 compatibility: {schema1: {enabled: true}}\nreporting: {bugsnag: {apikey: k}}\n";
     let told = "these settings have no effect in this version yet: compatibility, reporting";
     assert_eq!(warnings(&Config::load(text, []).unwrap()), [told]);

@@ -1,5 +1,6 @@
 //! `roadstead cluster`: the metadata service, as an operator sees and changes it.
 
+mod rotate;
 mod table;
 
 use std::io::Write as _;
@@ -48,6 +49,9 @@ pub(crate) enum Command {
         #[arg(long)]
         undo: bool,
     },
+    /// Give the nodes another secret to sign with, where `http.secret` is left to the cluster. Uploads that are under way
+    /// go on: what was signed with the one before is accepted for another day.
+    RotateSecret,
     /// Let a member go: it counts in no quorum any more. Stop its process afterwards.
     Remove {
         /// Its `metadata.id`.
@@ -78,6 +82,7 @@ pub(crate) fn run(options: Options, command: Command) -> Result<ExitCode> {
                 say(json, id, "added", &format!("member {id} at {addr} votes"))
             }
             Command::Drain { addr, undo } => drain(&remote, addr, !undo).await,
+            Command::RotateSecret => rotate::secret(&remote).await,
             Command::Remove { id, json } => {
                 remote.remove(id).await?;
                 say(

@@ -18,9 +18,13 @@ use crate::{descriptors, log, wiring};
 
 pub(crate) fn run(import: Option<PathBuf>, path: Option<PathBuf>) -> Result<ExitCode> {
     let Loaded { config, warnings } = wiring::load(path)?;
-    let logging = log::start(&config.log, &uuid::Uuid::new_v4().to_string())?;
+    let logging = log::start(
+        &config.log,
+        &config.log.hooks,
+        &uuid::Uuid::new_v4().to_string(),
+    )?;
     let ended = run_logged(config, warnings, import, &logging);
-    logging.finish();
+    logging.finish(ended.as_ref().err());
     ended
 }
 

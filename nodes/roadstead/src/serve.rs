@@ -64,9 +64,9 @@ pub(crate) fn run(path: Option<PathBuf>, role: Role) -> Result<ExitCode> {
         has_file,
         role,
     };
-    let logging = log::start(&config.log, &process.instance)?;
+    let logging = log::start(&config.log, &config.log.hooks, &process.instance)?;
     let ended = run_logged(config, warnings, process, &logging);
-    logging.finish();
+    logging.finish(ended.as_ref().err());
     ended
 }
 
@@ -196,6 +196,14 @@ async fn keep_house(
     metrics: &Metrics,
     drain: &CancellationToken,
 ) {
+    if matches!(config.storage.driver, DriverKind::Filesystem { .. })
+        && let Some(directory) = registry.unserved().await
+    {
+        tracing::warn!(
+            directory,
+            "there are repositories by names that are not served; their images stay, and garbage-collect names them all"
+        );
+    }
     if !config.storage.read_only {
         if registry.lease().is_unlimited() {
             clean_up(registry).await;

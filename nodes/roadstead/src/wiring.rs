@@ -140,8 +140,7 @@ pub(crate) async fn surface(
     telling: Telling,
     notices: Option<Notices>,
 ) -> Result<Surface> {
-    let token_key = registry.key_for(guard::TOKEN_KEY);
-    let options = guard::options(&config.auth, config.access.as_ref(), token_key);
+    let options = guard::options(&config.auth, config.access.as_ref(), registry.keys());
     let authenticator = Authenticator::build(options);
     Ok(Surface {
         authenticator: authenticator.await.context("auth")?,

@@ -7,7 +7,7 @@
 
 mod json;
 mod layer;
-mod line;
+pub(crate) mod line;
 mod quote;
 mod terminal;
 mod text;
@@ -26,8 +26,10 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::clock::{Clock, system_clock};
 use crate::lines::{LIMITS, Lines, Trouble};
+use crate::mails::Mails;
 use crate::traces::Traces;
 use layer::Formatted;
+use line::{Line, Severity};
 
 /// Events with this target end the process: `level=fatal`.
 pub(crate) const FATAL: &str = "roadstead::fatal";
@@ -106,23 +108,53 @@ pub enum StartError {
 
 /// The log of this process. Lines that wait when the process ends are lost, unless somebody calls [`Log::finish`].
 #[derive(Clone, Debug)]
-pub struct Log(Lines);
+pub struct Log {
+    lines: Lines,
+    mails: Arc<[Mails]>,
+}
 
 impl Log {
-    /// Takes no more lines, and waits until those taken are written, but not for longer than `patience`: nobody may be
-    /// reading. Whether all are written. Blocks.
+    /// Takes no more lines, and waits until those taken are mailed and written, but for each not longer than `patience`:
+    /// nobody may be reading. Whether all are written. Blocks.
     pub fn finish(&self, patience: Duration) -> bool {
-        self.0.finish(patience)
+        let left = Mails::finish(&self.mails, patience);
+        if left > 0 {
+            tracing::warn!(mails = left, "log.hooks: mails did not leave in time");
+        }
+        self.lines.finish(patience)
+    }
+
+    /// Mails why the process ends, where `fatal` lines are mailed. Whoever ends it prints it.
+    pub fn mail_fatal(&self, why: &str) {
+        let line = Line {
+            time: system_clock()(),
+            severity: Severity::Fatal,
+            message: why,
+            caller: None,
+            fields: Vec::new(),
+            own: &[],
+        };
+        for mails in &*self.mails {
+            mails.offer(&line);
+        }
     }
 }
 
-/// Starts logging to standard error for the whole process, and tracing if there is where to. Panics are logged too, from
-/// here on.
-pub fn start(options: &Options, traces: Option<&Traces>) -> Result<Log, StartError> {
+/// Starts logging to standard error for the whole process, mailing, and tracing if there is where to. Panics are logged
+/// too, from here on.
+pub fn start(
+    options: &Options,
+    traces: Option<&Traces>,
+    mails: Vec<Mails>,
+) -> Result<Log, StartError> {
     let lines = Lines::start("log", LIMITS, std::io::stderr(), tell).map_err(StartError::Thread)?;
     let taking = lines.clone();
     let output: Output = Arc::new(move |line| taking.push(line));
-    subscriber(options, system_clock(), output)
+    let mails = Arc::<[Mails]>::from(mails);
+    let formatted = Formatted::new(options, system_clock(), output, Arc::clone(&mails));
+    tracing_subscriber::registry()
+        .with(filter(options.level))
+        .with(formatted)
         .with(traces.map(Traces::layer))
         .try_init()
         .map_err(StartError::AlreadyStarted)?;
@@ -133,7 +165,7 @@ pub fn start(options: &Options, traces: Option<&Traces>) -> Result<Log, StartErr
         tracing::error!(target: PANIC, place, "{message}");
         panicking.flush(PANIC_WAITS);
     }));
-    Ok(Log(lines))
+    Ok(Log { lines, mails })
 }
 
 /// Where standard error refuses lines (it is closed, or a file on a full disk), there is nobody to tell.
@@ -151,7 +183,7 @@ pub fn fatal(why: &dyn fmt::Display) {
     tracing::error!(target: FATAL, "{why}");
 }
 
-/// What [`start`] installs, with a clock and an output of one's own.
+/// What [`start`] installs, with a clock and an output of one's own, and without mails.
 pub fn subscriber(
     options: &Options,
     clock: Clock,
@@ -159,7 +191,7 @@ pub fn subscriber(
 ) -> impl Subscriber + for<'span> LookupSpan<'span> + Send + Sync + 'static {
     tracing_subscriber::registry()
         .with(filter(options.level))
-        .with(Formatted::new(options, clock, output))
+        .with(Formatted::new(options, clock, output, Arc::default()))
 }
 
 /// Our crates' names begin alike; of everything else, only what may fail is of interest to an operator.

@@ -32,8 +32,8 @@ fn options(format: Option<Format>) -> Options {
 #[test]
 #[ignore = "runs within the test below"]
 fn logs_and_panics() {
-    let log = start(&options(None), None).expect("the first to start logging");
-    start(&options(None), None).expect_err("the second");
+    let log = start(&options(None), None, Vec::new()).expect("the first to start logging");
+    start(&options(None), None, Vec::new()).expect_err("the second");
     tracing::info!(target: "roadstead::serve", "listening on {}", "[::]:5000");
     tracing::debug!(target: "roadstead::serve", "too fine");
     log::info!(target: "rustls", "noise of a library");

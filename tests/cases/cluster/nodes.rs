@@ -53,15 +53,34 @@ impl Cluster {
             nodes: Vec::new(),
             home: scratch(),
         };
-        for n in 0..nodes {
-            let node = cluster.launch(&cluster.node_with(ORDINARY, None), n);
-            cluster.nodes.push(node);
+        for _ in 0..nodes {
+            cluster.add();
         }
         cluster
     }
 
+    /// One node more.
+    pub(super) fn add(&mut self) {
+        let node = self.launch(&self.node_with(ORDINARY, None), self.nodes.len());
+        self.nodes.push(node);
+    }
+
     pub(super) fn node(&self, n: usize) -> &Node {
         &self.nodes[n]
+    }
+
+    /// One node more, with this Redis.
+    pub(super) fn add_with_redis(&mut self, addr: &str) {
+        let keys = format!("{ORDINARY}redis:\n  addr: '{addr}'\n");
+        let config = self.node_with(&keys, None);
+        let text = std::fs::read_to_string(&config).expect("a configuration");
+        let text = text.replace(
+            "storage:\n",
+            "storage:\n  cache:\n    blobdescriptor: redis\n",
+        );
+        std::fs::write(&config, text).expect("a configuration");
+        let node = self.launch(&config, self.nodes.len());
+        self.nodes.push(node);
     }
 
     /// A configuration with these keys, over the cluster's directory or another.

@@ -177,9 +177,12 @@ fn garbage_goes(fleet: &mut Fleet) {
             file.set_modified(long_ago).expect("a time");
         }
     }
-    fleet.nodes[0].kill();
-    fleet.purges_often(0);
-    fleet.nodes[0].start();
+    // One of them does it for all.
+    for n in 0..NODES {
+        fleet.nodes[n].kill();
+        fleet.purges_often(n);
+        fleet.nodes[n].start();
+    }
     // Those that were acknowledged by a node that was killed before it said that they were over.
     let open = || fleet.status()?["group"]["open_uploads"].as_u64();
     wait_until("no upload is left open", DEADLINE, || open() == Some(0));

@@ -2,9 +2,13 @@
 
 use crate::Config;
 
-/// What a configuration in memory with this map says: the mistakes, or else the warnings.
+/// What a configuration with a cache in Redis and this map says: the mistakes, or else the warnings.
 fn told(yaml: &str) -> Vec<String> {
-    let text = format!("version: 0.1\nstorage: inmemory\n{yaml}\n");
+    told_of("{inmemory: ~, cache: {blobdescriptor: redis}}", yaml)
+}
+
+fn told_of(storage: &str, yaml: &str) -> Vec<String> {
+    let text = format!("version: 0.1\nstorage: {storage}\n{yaml}\n");
     match Config::load(&text, []) {
         Ok(loaded) => loaded.warnings.iter().map(ToString::to_string).collect(),
         Err(refused) => refused.to_string().lines().map(str::to_owned).collect(),
@@ -14,7 +18,20 @@ fn told(yaml: &str) -> Vec<String> {
 #[test]
 fn without_an_address_there_is_none() {
     let expected = "redis (line 3): without redis.addrs nothing of this is used";
-    assert_eq!(told("redis: {db: 1}"), [expected]);
+    assert_eq!(told_of("inmemory", "redis: {db: 1}"), [expected]);
+}
+
+#[test]
+fn one_that_is_not_used_is_told() {
+    let expected = "redis (line 3): is not used: it is for storage.cache.blobdescriptor: redis, which is not set";
+    let yaml = "redis: {addrs: ['a:1']}";
+    for storage in [
+        "inmemory",
+        "{inmemory: ~, cache: {blobdescriptor: inmemory}}",
+    ] {
+        assert_eq!(told_of(storage, yaml), [expected]);
+    }
+    assert_eq!(told(yaml), Vec::<String>::new());
 }
 
 #[test]

@@ -16,9 +16,9 @@ pub(super) const KEYS: &[Row] = &[
     // Logging.
     used("loglevel"),
     used("log.{level,formatter,fields.*,accesslog.disabled,reportcaller}"),
-    not_yet("log.hooks[].{type,disabled,levels[],options.from,options.to[]}"),
-    not_yet("log.hooks[].options.smtp.{addr,username,insecure}"),
-    not_yet("log.hooks[].options.smtp.password").secret(),
+    used("log.hooks[].{type,disabled,levels[],options.from,options.to[]}"),
+    used("log.hooks[].options.smtp.{addr,username,insecure}"),
+    used("log.hooks[].options.smtp.password").secret(),
     // Storage: one driver, and options that stand beside it.
     kinds("storage", "storage driver or option of storage"),
     used("storage.filesystem.{rootdirectory,maxthreads}"),

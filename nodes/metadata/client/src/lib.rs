@@ -9,6 +9,7 @@ mod lease;
 mod local;
 mod membership;
 mod remote;
+mod secrets;
 pub mod transport;
 
 use std::collections::BTreeMap;
@@ -23,9 +24,10 @@ pub use roadstead_machine::{
 pub use elapsed::{Elapsed, boot_time};
 pub use lease::Lease;
 pub use local::{Clock, Home, Local, OpenError, read_state, system_clock};
-pub use membership::{JoinError, Joining, LEASE, LEASE_MARGIN, Membership, Renewal};
+pub use membership::{Hears, JoinError, Joining, LEASE, LEASE_MARGIN, Membership, Renewal};
 pub use remote::{BUDGET, LEADER, Refused, Remote, RemoteOptions};
 pub use roadstead_proto::metadata::v1::{Member, StatusResponse};
+pub use secrets::{KeptSecret, Secrets};
 
 /// The metadata service, as the rooms above see it.
 #[async_trait]
@@ -54,6 +56,9 @@ pub trait Metadata: Send + Sync + fmt::Debug {
 
     /// The nodes of the cluster, as the log knows them.
     async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable>;
+
+    /// What nodes sign with, where that is left to the cluster.
+    async fn secrets(&self) -> Result<Secrets, Unavailable>;
 
     /// The present, as the log would have it.
     async fn now(&self) -> Result<Timestamp, Unavailable>;

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use crate::journal::Home;
 use crate::journal::{Journal, JournalError};
-use crate::{Metadata, Renewal, Unavailable};
+use crate::{Metadata, Renewal, Secrets, Unavailable};
 
 /// Proposals that wait at most; beyond that, proposers wait to get in.
 const QUEUE: usize = 1024;
@@ -181,6 +181,7 @@ impl Metadata for Local {
                 .filter(|node| node.epoch == epoch);
             node.map_or(Renewal::Lost, |node| Renewal::Held {
                 is_draining: node.draining,
+                secret_since: machine.secret_since(),
             })
         };
         Ok(self.read(held))
@@ -188,6 +189,11 @@ impl Metadata for Local {
 
     async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable> {
         Ok(self.read(|machine| machine.nodes().clone()))
+    }
+
+    async fn secrets(&self) -> Result<Secrets, Unavailable> {
+        let clock = (self.clock)();
+        Ok(self.read(|machine| Secrets::of(machine, clock)))
     }
 
     async fn now(&self) -> Result<Timestamp, Unavailable> {

@@ -4,12 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roadstead_machine::{ClusterCommand, ClusterOutcome, Command, Fingerprint, NodeId, Outcome};
+use roadstead_machine::{
+    ClusterCommand, ClusterOutcome, Command, Fingerprint, NodeId, Outcome, Timestamp,
+};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::elapsed::Elapsed;
 use crate::lease::Lease;
+use crate::secrets::Secrets;
 use crate::{Metadata, Unavailable};
 
 /// For how long a lease is good, from the moment the node asked for it.
@@ -37,10 +40,17 @@ pub struct Joining {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renewal {
     /// Another [`LEASE`] from the question on.
-    Held { is_draining: bool },
+    Held {
+        is_draining: bool,
+        /// See [`Secrets::since`].
+        secret_since: Timestamp,
+    },
     /// The epoch is over: the node has to join again.
     Lost,
 }
+
+/// Is told of the secrets before the lease that follows.
+pub type Hears = Arc<dyn Fn(&Secrets) + Send + Sync>;
 
 /// Why a node cannot join.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -64,6 +74,9 @@ pub struct Membership {
     elapsed: Elapsed,
     lease: Lease,
     epoch: u64,
+    /// Absent where the secret is configured.
+    hears: Option<Hears>,
+    secret_since: Option<Timestamp>,
 }
 
 impl Membership {
@@ -73,6 +86,7 @@ impl Membership {
         node: NodeId,
         joining: Joining,
         elapsed: Elapsed,
+        hears: Option<Hears>,
     ) -> Result<Self, JoinError> {
         let mut member = Self {
             node,
@@ -81,6 +95,8 @@ impl Membership {
             lease: Lease::none(Arc::clone(&elapsed)),
             elapsed,
             epoch: 0,
+            hears,
+            secret_since: None,
         };
         for setting in member.enter().await? {
             tracing::warn!(
@@ -127,7 +143,11 @@ impl Membership {
             .await
             .map_err(|_elapsed| Unavailable::because("no answer"))?;
         match renewal? {
-            Renewal::Held { is_draining } => {
+            Renewal::Held {
+                is_draining,
+                secret_since,
+            } => {
+                self.hear_secrets(secret_since).await?;
                 self.lease.renew(self.epoch, asked, LEASE);
                 self.lease.set_draining(is_draining);
             }
@@ -137,6 +157,26 @@ impl Membership {
                 self.enter().await?;
             }
         }
+        Ok(())
+    }
+
+    /// Asks for the secrets if they are not those that are known.
+    async fn hear_secrets(&mut self, since: Timestamp) -> Result<(), Unavailable> {
+        let Some(hears) = &self.hears else {
+            return Ok(());
+        };
+        if self.secret_since == Some(since) {
+            return Ok(());
+        }
+        let asked = timeout(RENEW_WITHIN, self.metadata.secrets()).await;
+        let secrets = asked.map_err(|_elapsed| Unavailable::because("no answer"))??;
+        hears(&secrets);
+        if self.secret_since.is_some() {
+            tracing::info!(
+                "the cluster has another secret: what the one before signed is still good for a while"
+            );
+        }
+        self.secret_since = Some(secrets.since);
         Ok(())
     }
 
@@ -157,6 +197,8 @@ impl Membership {
         match self.metadata.propose(join).await? {
             Outcome::Cluster(ClusterOutcome::Joined { epoch, remarks }) => {
                 self.epoch = epoch;
+                self.secret_since = None;
+                self.hear_secrets(Timestamp(0)).await?;
                 self.lease.renew(epoch, asked, LEASE);
                 tracing::info!(epoch, node = %self.node, "joined the cluster");
                 Ok(remarks)

@@ -74,6 +74,9 @@ impl Metadata for Service {
     async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable> {
         self.there()?.nodes().await
     }
+    async fn secrets(&self) -> Result<Secrets, Unavailable> {
+        self.there()?.secrets().await
+    }
     async fn now(&self) -> Result<Timestamp, Unavailable> {
         self.there()?.now().await
     }
@@ -109,7 +112,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 
 async fn joined(service: &Arc<Service>) -> Membership {
     let metadata: Arc<dyn Metadata> = Arc::<Service>::clone(service);
-    Membership::join(metadata, NodeId([1; 16]), joining("s"), elapsed())
+    Membership::join(metadata, NodeId([1; 16]), joining("s"), elapsed(), None)
         .await
         .unwrap()
 }
@@ -188,7 +191,7 @@ async fn a_node_that_differs_is_told_where() {
         address: "b:5000".to_owned(),
         ..joining("another")
     };
-    let refused = Membership::join(metadata, NodeId([2; 16]), other, elapsed()).await;
+    let refused = Membership::join(metadata, NodeId([2; 16]), other, elapsed(), None).await;
     let told = refused.unwrap_err().to_string();
     assert!(told.contains(": storage must be the same"), "{told}");
 }

@@ -20,7 +20,7 @@ use self::leader::{Leaders, refused};
 use self::present::Present;
 use crate::elapsed::Elapsed;
 use crate::transport::{Identity, NotAnAddress};
-use crate::{Metadata, Renewal, Unavailable};
+use crate::{KeptSecret, Metadata, Renewal, Secrets, Unavailable};
 
 /// How the metadata service is reached.
 #[derive(Debug, Clone)]
@@ -159,6 +159,7 @@ impl Metadata for Remote {
         Ok(if answer.held {
             Renewal::Held {
                 is_draining: answer.draining,
+                secret_since: Timestamp(answer.secret_since),
             }
         } else {
             Renewal::Lost
@@ -172,6 +173,24 @@ impl Metadata for Remote {
         let answer = self.leaders.call(self.budget, ask).await?;
         self.present.hear(answer.present);
         decode_nodes(&answer.nodes).map_err(Unavailable::because)
+    }
+
+    async fn secrets(&self) -> Result<Secrets, Unavailable> {
+        let ask = |mut service: leader::Service| async move {
+            let asked = service.secrets(wire::SecretsRequest {}).await?;
+            Ok(asked.into_inner())
+        };
+        let answer = self.leaders.call(self.budget, ask).await?;
+        self.present.hear(answer.present);
+        let all = answer.secrets.into_iter().map(|one| KeptSecret {
+            bytes: one.secret,
+            age: Duration::from_millis(one.age),
+            good_for: one.good_for.map(Duration::from_millis),
+        });
+        Ok(Secrets {
+            all: all.collect(),
+            since: Timestamp(answer.since),
+        })
     }
 
     async fn now(&self) -> Result<Timestamp, Unavailable> {

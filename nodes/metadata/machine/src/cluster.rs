@@ -141,6 +141,8 @@ pub enum ClusterOutcome {
     Identified {
         id: ClusterId,
     },
+    /// No node has left its secret to the cluster, so there is none to replace.
+    NoSecret,
 }
 
 /// A secret that was replaced.
@@ -148,6 +150,25 @@ pub enum ClusterOutcome {
 struct Former {
     secret: Vec<u8>,
     good_until: Timestamp,
+}
+
+/// A secret as it is known at some time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Secret<'a> {
+    pub bytes: &'a [u8],
+    /// When it became the newest.
+    pub since: Timestamp,
+    /// When what was signed with it is not good any more; of the newest nobody knows yet.
+    pub good_until: Option<Timestamp>,
+}
+
+impl fmt::Debug for Secret<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secret")
+            .field("since", &self.since)
+            .field("good_until", &self.good_until)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The cluster's part of what is agreed on.
@@ -196,10 +217,7 @@ impl Cluster {
                 let nodes = there.map(|at| at.draining = on).count();
                 ClusterOutcome::Told { nodes }
             }
-            ClusterCommand::RotateSecret { secret: new } => {
-                self.rotate(secret.replace(new), now);
-                ClusterOutcome::Rotated
-            }
+            ClusterCommand::RotateSecret { secret: new } => self.rotate(secret, new, now),
             ClusterCommand::Identify { id } => ClusterOutcome::Identified {
                 id: *self.id.get_or_insert(id),
             },
@@ -210,10 +228,36 @@ impl Cluster {
         &self.nodes
     }
 
-    /// Secrets that were replaced and are still good.
-    pub(crate) fn former(&self, now: Timestamp) -> impl Iterator<Item = &[u8]> {
-        let good = self.former.iter().filter(move |one| now < one.good_until);
-        good.map(|one| one.secret.as_slice())
+    /// When the last one was replaced.
+    pub(crate) fn secret_since(&self) -> Timestamp {
+        let newest = self.former.last();
+        newest.map_or(Timestamp(0), |one| one.good_until.minus(SECRET_OVERLAP))
+    }
+
+    /// Those that were replaced and are still good, and the one that is in use, oldest first.
+    pub(crate) fn secrets<'a>(
+        &'a self,
+        current: Option<&'a [u8]>,
+        now: Timestamp,
+    ) -> Vec<Secret<'a>> {
+        let mut since = Timestamp(0);
+        let mut all = Vec::new();
+        for one in &self.former {
+            if now < one.good_until {
+                all.push(Secret {
+                    bytes: &one.secret,
+                    since,
+                    good_until: Some(one.good_until),
+                });
+            }
+            since = one.good_until.minus(SECRET_OVERLAP);
+        }
+        all.extend(current.map(|bytes| Secret {
+            bytes,
+            since,
+            good_until: None,
+        }));
+        all
     }
 
     fn join(&mut self, id: NodeId, mut node: Node, fingerprint: Fingerprint) -> ClusterOutcome {
@@ -252,12 +296,24 @@ impl Cluster {
         }
     }
 
-    fn rotate(&mut self, replaced: Option<Vec<u8>>, now: Timestamp) {
-        self.former.retain(|one| now < one.good_until);
-        self.former.extend(replaced.map(|secret| Former {
-            secret,
-            good_until: now.plus(SECRET_OVERLAP),
-        }));
+    fn rotate(
+        &mut self,
+        secret: &mut Option<Vec<u8>>,
+        new: Vec<u8>,
+        now: Timestamp,
+    ) -> ClusterOutcome {
+        let Some(current) = secret else {
+            return ClusterOutcome::NoSecret;
+        };
+        // Asked twice, it happens once.
+        if *current != new {
+            self.former.retain(|one| now < one.good_until);
+            self.former.push(Former {
+                secret: std::mem::replace(current, new),
+                good_until: now.plus(SECRET_OVERLAP),
+            });
+        }
+        ClusterOutcome::Rotated
     }
 }
 
@@ -283,6 +339,7 @@ impl fmt::Debug for ClusterOutcome {
             Self::Told { nodes } => write!(f, "Told({nodes})"),
             Self::Rotated => f.write_str("Rotated"),
             Self::Identified { id } => write!(f, "Identified({id})"),
+            Self::NoSecret => f.write_str("NoSecret"),
         }
     }
 }

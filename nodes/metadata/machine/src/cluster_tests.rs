@@ -173,14 +173,31 @@ fn a_secret_that_was_replaced_is_good_for_a_while() {
     log.cluster(ClusterCommand::RotateSecret { secret: vec![2] });
     let adopted = log.apply(Command::AdoptSecret { secret: vec![3] });
     assert_eq!(adopted, Outcome::Secret { secret: vec![2] });
-    let former = |log: &Log| {
-        let secrets = log.machine.former_secrets();
-        secrets.map(<[u8]>::to_vec).collect::<Vec<_>>()
+    let all = |log: &Log| {
+        let now = Timestamp(log.now);
+        let secrets = log.machine.secrets(now);
+        let fields = secrets
+            .iter()
+            .map(|one| (one.bytes.to_vec(), one.since.0, one.good_until));
+        fields.collect::<Vec<_>>()
     };
-    assert_eq!(former(&log), [vec![1]]);
-    log.now += u64::try_from(SECRET_OVERLAP.as_millis()).unwrap();
-    log.apply(Command::AdoptSecret { secret: vec![3] });
-    assert_eq!(former(&log), Vec::<Vec<u8>>::new());
+    let rotated = log.now;
+    let overlap = u64::try_from(SECRET_OVERLAP.as_millis()).unwrap();
+    let good_until = Some(Timestamp(rotated + overlap));
+    let overlapping = [(vec![1], 0, good_until), (vec![2], rotated, None)];
+    assert_eq!(all(&log), overlapping);
+    log.cluster(ClusterCommand::RotateSecret { secret: vec![2] });
+    assert_eq!(all(&log), overlapping, "asked again");
+    log.now += overlap;
+    assert_eq!(all(&log), [(vec![2], rotated, None)]);
+}
+
+#[test]
+fn a_secret_that_there_is_not_is_not_replaced() {
+    let mut log = Log::default();
+    let rotated = log.cluster(ClusterCommand::RotateSecret { secret: vec![2] });
+    assert_eq!(rotated, ClusterOutcome::NoSecret);
+    assert!(log.machine.secrets(Timestamp(log.now)).is_empty());
 }
 
 #[test]

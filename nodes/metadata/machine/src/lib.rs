@@ -13,7 +13,7 @@ mod time;
 
 pub use cluster::{
     ClusterCommand, ClusterId, ClusterOutcome, Fingerprint, MAX_NODES, Node, NodeId, Nodes,
-    SECRET_OVERLAP,
+    SECRET_OVERLAP, Secret,
 };
 pub use command::{Command, Entry, Outcome};
 pub use machine::{FRESH_FOR, MAX_SEGMENTS, Machine, REMEMBER_FOR};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use roadstead_oci::{Digest, HashState};
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Cluster, Node, NodeId};
+use crate::cluster::{Cluster, Node, NodeId, Secret};
 use crate::command::{Command, Entry, Outcome};
 use crate::renounced::Renounced;
 use crate::session::{Origin, Receiving, Segment, Session, SessionId};
@@ -134,9 +134,15 @@ impl Machine {
         self.secret.as_deref()
     }
 
-    /// Secrets that were in use before, and with which what is signed is still good.
-    pub fn former_secrets(&self) -> impl Iterator<Item = &[u8]> {
-        self.cluster.former(self.now)
+    /// The secrets that nodes sign with, and accept what is signed with, oldest first.
+    pub fn secrets(&self, clock: Timestamp) -> Vec<Secret<'_>> {
+        self.cluster
+            .secrets(self.secret.as_deref(), self.present(clock))
+    }
+
+    /// When the newest of them became that.
+    pub fn secret_since(&self) -> Timestamp {
+        self.cluster.secret_since()
     }
 
     /// The nodes that hold a lease, as far as the log knows.

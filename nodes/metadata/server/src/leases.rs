@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use roadstead_machine::{ClusterCommand, Command, NodeId, Nodes, Timestamp};
-use roadstead_metadata::{Elapsed, LEASE, LEASE_MARGIN, Renewal};
+use roadstead_metadata::{Elapsed, LEASE, LEASE_MARGIN};
 
 use crate::propose::Proposer;
 use crate::store::Store;
@@ -53,26 +53,24 @@ impl Leases {
         (self.elapsed)()
     }
 
-    /// The answer to a node that asked at `asked`, since when this member was confirmed to lead. `nodes` are those of the
-    /// log, as they were after that.
+    /// Whether a node is to drain that asked at `asked`, since when this member was confirmed to lead; `None` if its lease
+    /// is over. `nodes` are those of the log, as they were after that.
     pub(crate) fn renew(
         &self,
         node: NodeId,
         epoch: u64,
         asked: Duration,
         nodes: &Nodes,
-    ) -> Renewal {
+    ) -> Option<bool> {
         let mut heard = self.lock();
         let known = nodes.get(&node).filter(|known| known.epoch == epoch);
         match known {
             Some(known) if !heard.ending.contains(&(node, epoch)) => {
                 let last = heard.leases.entry((node, epoch)).or_insert(asked);
                 *last = asked.max(*last);
-                Renewal::Held {
-                    is_draining: known.draining,
-                }
+                Some(known.draining)
             }
-            _ => Renewal::Lost,
+            _ => None,
         }
     }
 
@@ -189,7 +187,7 @@ mod tests {
 
         fn renew(&self, n: u8, epoch: u64, nodes: &Nodes) -> bool {
             let asked = self.leases.now();
-            self.leases.renew(id(n), epoch, asked, nodes) != Renewal::Lost
+            self.leases.renew(id(n), epoch, asked, nodes).is_some()
         }
     }
 

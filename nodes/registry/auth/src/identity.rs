@@ -17,7 +17,7 @@ use sha2::Sha256;
 
 use crate::clock::Clock;
 use crate::htpasswd::StoredHash;
-use crate::options::TokenKey;
+use crate::options::{TokenKey, TokenKeys};
 
 /// Clients ask again by themselves when it is over. docker takes less than a minute for a minute.
 const LIFETIME: Duration = Duration::from_mins(5);
@@ -51,7 +51,8 @@ impl fmt::Debug for IssuedToken {
 
 /// Makes and reads these tokens.
 pub(crate) struct Identities {
-    mac: Hmac<Sha256>,
+    keys: TokenKeys,
+    realm: String,
     clock: Clock,
 }
 
@@ -64,13 +65,10 @@ pub(crate) struct Claimed {
 
 impl Identities {
     /// `realm` keeps registries apart that share a key.
-    pub(crate) fn new(key: &TokenKey, realm: &str, clock: Clock) -> Self {
-        let keyed = |key: &[u8]| {
-            Hmac::<Sha256>::new_from_slice(key).expect("an HMAC takes a key of any length")
-        };
-        let own = keyed(key.bytes()).chain_update(realm.as_bytes());
+    pub(crate) fn new(keys: TokenKeys, realm: &str, clock: Clock) -> Self {
         Self {
-            mac: keyed(&own.finalize().into_bytes()),
+            keys,
+            realm: realm.to_owned(),
             clock,
         }
     }
@@ -84,8 +82,10 @@ impl Identities {
         bytes.extend_from_slice(&issued.to_be_bytes());
         bytes.extend_from_slice(&expires.to_be_bytes());
         bytes.extend_from_slice(name.as_bytes());
-        let mac = self.over(&bytes, user.map(|(_, hash)| hash));
-        bytes.extend_from_slice(&mac.finalize().into_bytes());
+        if let Some(key) = self.keys.now().first() {
+            let mac = self.over(key, &bytes, user.map(|(_, hash)| hash));
+            bytes.extend_from_slice(&mac.finalize().into_bytes());
+        }
         IssuedToken {
             token: URL_SAFE_NO_PAD.encode(&bytes),
             expires_in: LIFETIME,
@@ -102,7 +102,9 @@ impl Identities {
             return false;
         };
         // The same work for a user who is not there.
-        let signature_fits = self.over(signed, stored).verify_slice(mac).is_ok();
+        let keys = self.keys.now();
+        let fits = |key| self.over(key, signed, stored).verify_slice(mac).is_ok();
+        let signature_fits = keys.iter().any(fits);
         let is_there = claimed.user.is_none() || stored.is_some();
         let now = seconds((self.clock)());
         let [issued, expires] = times(signed).unwrap_or_default();
@@ -110,12 +112,15 @@ impl Identities {
         signature_fits && is_there && is_in_time
     }
 
-    fn over(&self, signed: &[u8], stored: Option<&StoredHash>) -> Hmac<Sha256> {
+    fn over(&self, key: &TokenKey, signed: &[u8], stored: Option<&StoredHash>) -> Hmac<Sha256> {
+        let keyed = |key: &[u8]| {
+            Hmac::<Sha256>::new_from_slice(key).expect("an HMAC takes a key of any length")
+        };
+        let own = keyed(key.bytes()).chain_update(self.realm.as_bytes());
         let length = u64::try_from(signed.len()).unwrap_or(u64::MAX);
         let stored = stored.map_or("", StoredHash::as_str);
         // Its length first: no byte of the name passes for one of the hash.
-        self.mac
-            .clone()
+        keyed(&own.finalize().into_bytes())
             .chain_update(length.to_be_bytes())
             .chain_update(signed)
             .chain_update(stored.as_bytes())

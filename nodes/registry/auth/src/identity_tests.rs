@@ -16,7 +16,7 @@ fn identities(key: u8, realm: &str) -> (Identities, Arc<AtomicU64>) {
     let clock: Clock =
         Arc::new(move || UNIX_EPOCH + Duration::from_secs(clock.load(Ordering::Relaxed)));
     let key = TokenKey::from([key; 32]);
-    (Identities::new(&key, realm, clock), now)
+    (Identities::new(key.into(), realm, clock), now)
 }
 
 fn hash(cost: u32) -> StoredHash {

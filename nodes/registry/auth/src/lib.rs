@@ -27,8 +27,8 @@ pub use htpasswd::{
 pub use identity::IssuedToken;
 pub use login::{Login, TokenService};
 pub use options::{
-    GuessLimits, HtpasswdOptions, Jwks, Options, Realm, Rule, Rules, TokenKey, TokenOptions,
-    VerifyLimits,
+    GuessLimits, HtpasswdOptions, Jwks, Options, Realm, Rule, Rules, TokenKey, TokenKeys,
+    TokenOptions, VerifyLimits,
 };
 pub use rules::RuleMistake;
 pub use token::TokenMistake;

@@ -70,9 +70,13 @@ impl Htpasswd {
         let rules = rules.map_err(BuildError::Rules)?.map(Arc::new);
         let users = Users::open(&options)?;
         let identities = if rules.as_ref().is_some_and(|rules| rules.is_for_anybody()) {
-            let key = options.token_key.map_or_else(TokenKey::random, Ok);
-            let key = key.map_err(|_none| BuildError::NoRandomness)?;
-            Some(Identities::new(&key, &options.realm, clock))
+            let keys = match options.token_keys {
+                Some(keys) => keys,
+                None => TokenKey::random()
+                    .map_err(|_none| BuildError::NoRandomness)?
+                    .into(),
+            };
+            Some(Identities::new(keys, &options.realm, clock))
         } else {
             None
         };

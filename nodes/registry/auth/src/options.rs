@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -42,7 +43,7 @@ pub struct HtpasswdOptions {
     pub guesses: GuessLimits,
     /// Signs the tokens that this registry gives itself, where rules let anonymous requests do something. Nodes that share
     /// it accept each other's. Without one, each process makes its own.
-    pub token_key: Option<TokenKey>,
+    pub token_keys: Option<TokenKeys>,
 }
 
 impl HtpasswdOptions {
@@ -54,8 +55,34 @@ impl HtpasswdOptions {
             rules: None,
             verify: VerifyLimits::default(),
             guesses: GuessLimits::default(),
-            token_key: None,
+            token_keys: None,
         }
+    }
+}
+
+/// The keys that are good now: the first signs, all are accepted. Asked for each token.
+#[derive(Clone)]
+pub struct TokenKeys(Arc<dyn Fn() -> Vec<TokenKey> + Send + Sync>);
+
+impl TokenKeys {
+    pub fn new(now: impl Fn() -> Vec<TokenKey> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    pub(crate) fn now(&self) -> Vec<TokenKey> {
+        (self.0)()
+    }
+}
+
+impl From<TokenKey> for TokenKeys {
+    fn from(key: TokenKey) -> Self {
+        Self::new(move || vec![key.clone()])
+    }
+}
+
+impl fmt::Debug for TokenKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenKeys")
     }
 }
 

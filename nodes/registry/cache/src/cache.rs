@@ -185,6 +185,12 @@ impl Cache {
         self.0.redis.as_ref().map(|redis| redis.is_up())
     }
 
+    /// What tells this Redis from another: the first mark that anybody proposed to it. `None` without one, or when it does
+    /// not answer.
+    pub async fn redis_mark(&self, proposed: &str) -> Option<String> {
+        self.0.redis.as_ref()?.mark(proposed).await
+    }
+
     pub fn stats(&self) -> Stats {
         self.0.memory.stats()
     }

@@ -151,6 +151,14 @@ impl Redis {
         cleared.is_ok()
     }
 
+    pub(crate) async fn mark(&self, proposed: &str) -> Option<String> {
+        let asked = self
+            .link
+            .run(&keys::mark(proposed), self.patience.write)
+            .await;
+        keys::parse_mark(&asked.ok()?)
+    }
+
     async fn in_order(&self, key: &Key) -> MutexGuard<'_, ()> {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);

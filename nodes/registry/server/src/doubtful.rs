@@ -99,8 +99,8 @@ mod tests {
 
     use async_trait::async_trait;
     use roadstead_metadata::{
-        Home, Local, Metadata, Node, NodeId, Renewal, SessionId, Standing, Timestamp, Unavailable,
-        system_clock,
+        Home, Local, Metadata, Node, NodeId, Renewal, Secrets, SessionId, Standing, Timestamp,
+        Unavailable, system_clock,
     };
     use roadstead_oci::{Algorithm, Name};
     use roadstead_storage::{Driver as _, Memory};
@@ -150,6 +150,9 @@ mod tests {
         }
         async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable> {
             self.local.nodes().await
+        }
+        async fn secrets(&self) -> Result<Secrets, Unavailable> {
+            self.local.secrets().await
         }
         async fn now(&self) -> Result<Timestamp, Unavailable> {
             self.local.now().await

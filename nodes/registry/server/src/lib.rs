@@ -10,6 +10,7 @@ mod doubtful;
 mod error;
 pub mod health;
 pub mod http;
+mod keys;
 mod link;
 mod maintenance;
 mod manifest_put;
@@ -38,6 +39,7 @@ use tokio_util::task::TaskTracker;
 pub use body::{Body, BodyError};
 pub use collect::{CollectError, CollectOptions, Collected, Doubt, collect};
 pub use error::Error;
+pub use keys::Keys;
 pub use maintenance::{Purging, Reclaimed};
 pub use options::{Limits, ManifestRules, Options, Platforms, REDIRECT_FOR};
 
@@ -47,7 +49,7 @@ pub struct Registry {
     metadata: Arc<dyn Metadata>,
     cache: Cache,
     options: Options,
-    tokens: token::Tokens,
+    keys: Keys,
     referrers: referrers::Knowledge,
     manifests_in_memory: room::Rooms,
     turns: room::Turns,
@@ -68,16 +70,16 @@ impl Registry {
         metadata: Arc<dyn Metadata>,
         options: Options,
     ) -> Result<Self, Unavailable> {
-        let secret = match &options.secret {
-            Some(secret) => secret.clone(),
-            None => adopted_secret(&*metadata).await?,
+        let keys = match &options.secret {
+            Some(secret) => Keys::new(secret),
+            None => adopted_keys(&*metadata).await?,
         };
         Ok(Self {
             store,
             metadata,
             cache: Cache::of_manifests(roadstead_cache::Options::default().manifest_bytes),
             options,
-            tokens: token::Tokens::new(&secret),
+            keys,
             referrers: referrers::Knowledge::default(),
             manifests_in_memory: room::Rooms::of_kib(pull::MANIFESTS_IN_MEMORY),
             turns: room::Turns::new(),
@@ -95,6 +97,10 @@ impl Registry {
         let registry = Self { cache, ..self };
         registry.trust_if_alone();
         registry
+    }
+
+    pub fn cache(&self) -> &Cache {
+        &self.cache
     }
 
     /// One of several nodes that serve the same store: it writes only while it holds this lease.
@@ -121,9 +127,9 @@ impl Registry {
         &self.options
     }
 
-    /// A key for the purpose that the label names, from the secret that all nodes share.
-    pub fn key_for(&self, label: &str) -> [u8; 32] {
-        self.tokens.key_for(label)
+    /// From the secret that all nodes share.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// Whether everything that writes is refused.
@@ -143,17 +149,18 @@ impl Registry {
     }
 }
 
-async fn adopted_secret(metadata: &dyn Metadata) -> Result<Vec<u8>, Unavailable> {
+/// Of the secret that the metadata service keeps, and of those that it replaced.
+async fn adopted_keys(metadata: &dyn Metadata) -> Result<Keys, Unavailable> {
     let secret = token::random::<32>().to_vec();
-    match metadata
-        .propose(Command::AdoptSecret {
-            secret: secret.clone(),
-        })
-        .await?
-    {
-        Outcome::Secret { secret } => Ok(secret),
-        _other => Ok(secret),
-    }
+    let adopt = Command::AdoptSecret {
+        secret: secret.clone(),
+    };
+    let keys = match metadata.propose(adopt).await? {
+        Outcome::Secret { secret } => Keys::new(&secret),
+        _other => Keys::new(&secret),
+    };
+    keys.hear(&metadata.secrets().await?);
+    Ok(keys)
 }
 
 impl fmt::Debug for Registry {

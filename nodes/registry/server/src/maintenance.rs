@@ -3,6 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use roadstead_metadata::{Command, Outcome, Timestamp};
+use roadstead_oci::Name;
+use roadstead_storage::layout;
 use roadstead_telemetry::metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +13,9 @@ use crate::error::Error;
 
 /// Places looked at in one step.
 const PAGE: usize = 10_000;
+
+/// Directories looked at for names that are not served.
+const LOOKED_AT: usize = 1000;
 
 /// How long staged bytes may lie without a record while a writer may still come back to them.
 const ORPHANED_AFTER: Duration = Duration::from_hours(24);
@@ -96,6 +101,20 @@ impl Registry {
         Ok(ended)
     }
 
+    /// The first of the directories that hold repositories by names that are not served here: the reference takes more
+    /// in the place of a host's name (`Foo/bar`), and only there. One look, at no more than the first thousand.
+    pub async fn unserved(&self) -> Option<String> {
+        let root = layout::repositories();
+        // Where it cannot be listed, the checks of the store tell.
+        let listed = self.store.list(&root, None, LOOKED_AT).await.ok()?;
+        let directories = listed.into_iter().filter(|entry| entry.is_directory);
+        let mut names = directories.map(|entry| entry.name);
+        names.find(|name| {
+            let is_the_references = root.join(name).is_ok() && !name.starts_with('_');
+            is_the_references && name.parse::<Name>().is_err()
+        })
+    }
+
     /// Tells how many uploads are going on, again and again, until the drain.
     pub async fn keep_counting(&self, metrics: Metrics, drain: CancellationToken) {
         let wait = || tokio::time::sleep(COUNT_EVERY);
@@ -115,11 +134,26 @@ impl Registry {
             .await
             .is_some()
         {
+            wait = purging.interval;
+            if !self.is_to_purge().await {
+                continue;
+            }
             match self.purge_uploads(purging.age).await {
                 Ok(ended) => tracing::info!(ended, "purged uploads that nobody went on with"),
                 Err(error) => tracing::error!(%error, "uploads cannot be purged"),
             }
-            wait = purging.interval;
+        }
+    }
+
+    /// One of several nodes is enough: the one that has been there for longest. Two that take themselves for it for a
+    /// moment do the work twice, and no harm.
+    async fn is_to_purge(&self) -> bool {
+        if self.lease.is_unlimited() {
+            return true;
+        }
+        match (self.lease.epoch(), self.metadata.nodes().await) {
+            (Some(mine), Ok(nodes)) => nodes.values().all(|node| node.epoch >= mine),
+            _without_a_lease => false,
         }
     }
 }
@@ -129,9 +163,11 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use roadstead_metadata::{Clock, Home, Local};
-    use roadstead_oci::{Algorithm, Name};
-    use roadstead_storage::{Driver as _, Memory};
+    use roadstead_metadata::{
+        Clock, Fingerprint, Home, Joining, Local, Membership, NodeId, boot_time, system_clock,
+    };
+    use roadstead_oci::Algorithm;
+    use roadstead_storage::{Driver as _, Memory, Put};
 
     use super::*;
     use crate::body::Body;
@@ -177,6 +213,60 @@ mod tests {
             let future = SystemTime::from(Timestamp(u64::MAX / 4));
             self.store.staged(future, None, 100).await.unwrap().len()
         }
+    }
+
+    #[tokio::test]
+    async fn repositories_by_names_that_are_not_served_are_found_by_their_first_directory() {
+        let bench = Bench::new().await;
+        for (repository, found) in [
+            ("served", None),
+            ("also/served", None),
+            ("_not/a/repository", None),
+            ("MyCompany.com/app", Some("MyCompany.com")),
+            ("Foo/bar", Some("Foo")),
+        ] {
+            let link = format!("/docker/registry/v2/repositories/{repository}/_layers/link");
+            let link = Put {
+                path: link.parse().unwrap(),
+                content: "x".into(),
+            };
+            bench.store.put(vec![link]).await.unwrap();
+            assert_eq!(bench.registry.unserved().await.as_deref(), found);
+        }
+    }
+
+    #[tokio::test]
+    async fn of_several_nodes_the_first_purges() {
+        let metadata = Arc::new(Local::open(Home::Memory, system_clock()).unwrap());
+        let node = async |n: u8| {
+            let joining = Joining {
+                address: format!("{n}:5000"),
+                version: "1".to_owned(),
+                fingerprint: Fingerprint {
+                    store: "s".to_owned(),
+                    secret: None,
+                    authentication: "none".to_owned(),
+                    redis: None,
+                },
+            };
+            let service = Arc::<Local>::clone(&metadata);
+            let member = Membership::join(service, NodeId([n; 16]), joining, boot_time(), None);
+            let member = member.await.unwrap();
+            let service = Arc::<Local>::clone(&metadata);
+            let store = Arc::new(Memory::new());
+            let registry = Registry::build(store, service, Options::default());
+            (registry.await.unwrap().with_lease(member.lease()), member)
+        };
+        let (first, first_member) = node(1).await;
+        let (second, _second_member) = node(2).await;
+        assert!(first.is_to_purge().await);
+        assert!(!second.is_to_purge().await);
+        let ended = CancellationToken::new();
+        ended.cancel();
+        first_member.keep(ended).await;
+        assert!(!first.is_to_purge().await, "it has left");
+        assert!(second.is_to_purge().await);
+        assert!(Bench::new().await.registry.is_to_purge().await, "alone");
     }
 
     fn name() -> Name {

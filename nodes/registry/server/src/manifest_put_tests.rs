@@ -34,7 +34,13 @@ async fn node(sleeps: &Arc<AtomicBool>) -> Registry {
             redis: None,
         },
     };
-    let joined = Membership::join(Arc::clone(&metadata), NodeId([1; 16]), joining, elapsed);
+    let joined = Membership::join(
+        Arc::clone(&metadata),
+        NodeId([1; 16]),
+        joining,
+        elapsed,
+        None,
+    );
     let lease = joined.await.unwrap().lease();
     let registry = Registry::build(driver, metadata, Options::default()).await;
     registry.unwrap().with_lease(lease)

@@ -24,7 +24,7 @@ pub(crate) enum Standing {
 
 impl Registry {
     pub(crate) fn sign(&self, ticket: &Ticket) -> String {
-        self.tokens.sign(&ticket.origin, &ticket.state)
+        self.keys.sign(&ticket.origin, &ticket.state)
     }
 
     /// The session that a path names, if there ever was such a one.
@@ -32,7 +32,7 @@ impl Registry {
         let origin = token::parse_id(id)
             .map(|id| token::origin(id, name))
             .ok_or(Error::UploadUnknown)?;
-        if self.tokens.is_minted(&origin) {
+        if self.keys.is_minted(&origin) {
             Ok(origin)
         } else {
             Err(Error::UploadUnknown)
@@ -50,7 +50,7 @@ impl Registry {
         let state = state.ok_or(Error::UploadInvalid(
             "the upload's _state is missing: use the Location as it was given",
         ))?;
-        let state = self.tokens.verify(&origin, state);
+        let state = self.keys.verify(&origin, state);
         let state = state.ok_or(Error::UploadInvalid(
             "the upload's _state was not given by this registry for this upload",
         ))?;

@@ -31,7 +31,7 @@ impl Registry {
         name: &Name,
         algorithm: Algorithm,
     ) -> Result<Ticket, Error> {
-        let origin = self.tokens.mint(name, self.metadata.now().await?);
+        let origin = self.keys.mint(name, self.metadata.now().await?);
         Ok(Ticket {
             origin,
             state: State {
@@ -175,7 +175,7 @@ impl Registry {
         digest: &Digest,
         body: Body,
     ) -> Result<(), Error> {
-        let origin = self.tokens.mint(name, self.metadata.now().await?);
+        let origin = self.keys.mint(name, self.metadata.now().await?);
         let hasher = Hasher::new(digest.algorithm());
         let taken = self
             .store_chunk(origin.session, hasher.clone(), Chunk { range: None, body })

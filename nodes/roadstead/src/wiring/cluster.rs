@@ -8,8 +8,8 @@ use bytes::Bytes;
 use roadstead_config::{Auth, Config, DriverKind};
 use roadstead_listen::Listener;
 use roadstead_metadata::{
-    BUDGET, ClusterCommand, ClusterId, ClusterOutcome, Command, Fingerprint, JoinError, Joining,
-    Membership, Metadata, NodeId, Outcome, Remote, RemoteOptions, boot_time,
+    BUDGET, ClusterCommand, ClusterId, ClusterOutcome, Command, Fingerprint, Hears, JoinError,
+    Joining, Membership, Metadata, NodeId, Outcome, Remote, RemoteOptions, boot_time,
 };
 use roadstead_registry::Registry;
 use roadstead_storage::claim::{Claim, Claimant, Held};
@@ -123,10 +123,13 @@ impl Node {
         listeners: &[Listener],
     ) -> Result<Membership> {
         let id = NodeId(*Uuid::new_v4().as_bytes());
+        let keys = registry.keys().clone();
+        let hears: Hears = Arc::new(move |secrets| keys.hear(secrets));
+        let hears = config.http.secret.is_none().then_some(hears);
         loop {
-            let joining = self.joining(registry, config, listeners);
+            let joining = self.joining(registry, config, listeners).await;
             let metadata = Arc::clone(&self.metadata);
-            match Membership::join(metadata, id, joining, boot_time()).await {
+            match Membership::join(metadata, id, joining, boot_time(), hears.clone()).await {
                 Err(JoinError::Unavailable(error)) => {
                     tracing::warn!(%error, "waiting for the metadata service");
                     tokio::time::sleep(ASK_AGAIN_AFTER).await;
@@ -136,7 +139,19 @@ impl Node {
         }
     }
 
-    fn joining(&self, registry: &Registry, config: &Config, listeners: &[Listener]) -> Joining {
+    /// Over the cluster's id, with the configured secret.
+    fn code(&self, registry: &Registry) -> [u8; 32] {
+        let label = format!("node of cluster {}", self.cluster);
+        let keys = registry.keys().keys_for(&label);
+        keys.first().copied().unwrap_or_default()
+    }
+
+    async fn joining(
+        &self,
+        registry: &Registry,
+        config: &Config,
+        listeners: &[Listener],
+    ) -> Joining {
         let port = listeners
             .iter()
             .find_map(|listener| Some(listener.local_addr()?.port()));
@@ -148,14 +163,16 @@ impl Node {
             Some(port) => format!("{}:{port}", super::host()),
             None => super::host(),
         });
+        let proposed = Uuid::new_v4().simple().to_string();
+        let redis = registry.cache().redis_mark(&proposed).await;
         Joining {
             address,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             fingerprint: Fingerprint {
                 store: self.store.clone(),
-                secret: Some(registry.key_for(&format!("node of cluster {}", self.cluster))),
+                secret: config.http.secret.is_some().then(|| self.code(registry)),
                 authentication: kind(&config.auth).to_owned(),
-                redis: None,
+                redis,
             },
         }
     }

@@ -1,12 +1,15 @@
 //! `auth` and `access`.
 
-use roadstead_auth::{Action, HtpasswdOptions, Jwks, Options, Realm, Rule, Rules, TokenOptions};
+use roadstead_auth::{
+    Action, HtpasswdOptions, Jwks, Options, Realm, Rule, Rules, TokenKey, TokenKeys, TokenOptions,
+};
 use roadstead_config::{Access, AccessAction, AccessRule, Auth, Jwks as ConfigJwks, Token};
+use roadstead_registry::Keys;
 
 /// What the key of this registry's own tokens is derived under.
-pub(super) const TOKEN_KEY: &str = "tokens that say who somebody is, 1";
+const TOKEN_KEY: &str = "tokens that say who somebody is, 1";
 
-pub(super) fn options(auth: &Auth, access: Option<&Access>, token_key: [u8; 32]) -> Options {
+pub(super) fn options(auth: &Auth, access: Option<&Access>, keys: &Keys) -> Options {
     match auth {
         Auth::None => Options::None,
         Auth::Silly { realm, service } => Options::Silly {
@@ -15,11 +18,18 @@ pub(super) fn options(auth: &Auth, access: Option<&Access>, token_key: [u8; 32])
         },
         Auth::Htpasswd { realm, path } => Options::Htpasswd(HtpasswdOptions {
             rules: access.map(rules),
-            token_key: Some(token_key.into()),
+            token_keys: Some(token_keys(keys.clone())),
             ..HtpasswdOptions::new(realm, path)
         }),
         Auth::Token(token) => Options::Token(token_options(token)),
     }
+}
+
+fn token_keys(keys: Keys) -> TokenKeys {
+    TokenKeys::new(move || {
+        let keys = keys.keys_for(TOKEN_KEY);
+        keys.into_iter().map(TokenKey::from).collect()
+    })
 }
 
 fn rules(access: &Access) -> Rules {

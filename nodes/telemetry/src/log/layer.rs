@@ -1,4 +1,4 @@
-//! From an event to a line: gathers the fields of the process, the spans and the event, and has them written.
+//! From an event to a line: gathers the fields of the process, the spans and the event, and has them written and mailed.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -14,6 +14,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::line::{Caller, Fields, Line, Severity, Value, settle};
 use super::{Format, Options, Output, json, terminal, text, usual_format};
 use crate::clock::Clock;
+use crate::mails::Mails;
 
 /// A buffer for lines keeps at most this between lines; a longer line's is given back.
 const KEPT: usize = 16 * 1024;
@@ -35,10 +36,16 @@ pub(crate) struct Formatted {
     own: Vec<(Arc<str>, Value)>,
     clock: Clock,
     output: Output,
+    mails: Arc<[Mails]>,
 }
 
 impl Formatted {
-    pub(crate) fn new(options: &Options, clock: Clock, output: Output) -> Self {
+    pub(crate) fn new(
+        options: &Options,
+        clock: Clock,
+        output: Output,
+        mails: Arc<[Mails]>,
+    ) -> Self {
         let identity = &options.identity;
         let rust = concat!("rust", env!("CARGO_PKG_RUST_VERSION"));
         let identity = [
@@ -62,6 +69,7 @@ impl Formatted {
             own,
             clock,
             output,
+            mails,
         }
     }
 
@@ -174,13 +182,17 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Formatted {
             file: metadata.file().unwrap_or_default(),
             line: metadata.line().unwrap_or_default(),
         });
-        self.emit(&mut Line {
+        let mut line = Line {
             time: (self.clock)(),
             severity: Severity::of(metadata),
             message: &own.message,
             caller,
             fields,
             own: &self.own,
-        });
+        };
+        self.emit(&mut line);
+        for mails in &*self.mails {
+            mails.offer(&line);
+        }
     }
 }

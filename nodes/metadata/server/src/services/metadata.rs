@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures::{Stream, stream};
 use roadstead_machine::{
     Machine, NodeId, Session, SessionId, Timestamp, decode_command, encode_nodes, encode_outcome,
     encode_standing,
 };
-use roadstead_metadata::{Clock, Renewal};
+use roadstead_metadata::{Clock, Secrets};
 use roadstead_proto::metadata::v1 as wire;
 use roadstead_proto::metadata::v1::metadata_server::Metadata;
 use tonic::{Request, Response, Status, Streaming};
@@ -165,15 +166,32 @@ impl Metadata for MetadataService {
         let wire::RenewRequest { node, epoch } = request.into_inner();
         let node = node.as_slice().try_into().map(NodeId);
         let node = node.map_err(|_length| Status::invalid_argument("a node's id has 16 bytes"))?;
-        let nodes = self.read(|machine| machine.nodes().clone()).await?;
+        let known = |machine: &Machine| (machine.nodes().clone(), machine.secret_since());
+        let (nodes, secret_since) = self.read(known).await?;
         let renewal = self.leases.renew(node, epoch, asked, &nodes);
-        let (held, draining) = match renewal {
-            Renewal::Held { is_draining } => (true, is_draining),
-            Renewal::Lost => (false, false),
-        };
         Ok(Response::new(wire::RenewResponse {
-            held,
-            draining,
+            held: renewal.is_some(),
+            draining: renewal.unwrap_or_default(),
+            present: self.present(),
+            secret_since: secret_since.0,
+        }))
+    }
+
+    async fn secrets(
+        &self,
+        _request: Request<wire::SecretsRequest>,
+    ) -> Result<Response<wire::SecretsResponse>, Status> {
+        let clock = (self.clock)();
+        let known = self.read(|machine| Secrets::of(machine, clock)).await?;
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let secrets = known.all.into_iter().map(|one| wire::Secret {
+            secret: one.bytes,
+            age: millis(one.age),
+            good_for: one.good_for.map(millis),
+        });
+        Ok(Response::new(wire::SecretsResponse {
+            secrets: secrets.collect(),
+            since: known.since.0,
             present: self.present(),
         }))
     }

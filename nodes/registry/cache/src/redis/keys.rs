@@ -4,6 +4,7 @@
 //! blobs::<digest>                         hash: digest, size, mediatype
 //! repository::<name>::blobs               set of digests
 //! repository::<name>::blobs::<digest>     hash: mediatype, and ours: roadstead, the epoch in hexadecimal
+//! roadstead::mark                         ours: tells one Redis from another
 //! ```
 //! Any of them may have been evicted; then the entry says nothing. No transaction: the three may lie on three nodes of a
 //! cluster.
@@ -16,6 +17,22 @@ use crate::fact::{Descriptor, Key};
 
 /// The field that is ours. The reference asks for its own fields by name and never sees it.
 const EPOCH: &str = "roadstead";
+
+/// The reference has no key of this beginning.
+const MARK: &str = "roadstead::mark";
+
+/// Puts a mark where there is none, and reads the one that is there.
+pub(crate) fn mark(proposed: &str) -> Vec<Cmd> {
+    let (mut set, mut get) = (cmd("SETNX"), cmd("GET"));
+    set.arg(MARK).arg(proposed);
+    get.arg(MARK);
+    vec![set, get]
+}
+
+pub(crate) fn parse_mark(answers: &[Value]) -> Option<String> {
+    let found = answers.last()?;
+    Option::<String>::from_redis_value_ref(found).ok()?
+}
 
 fn blob(key: &Key) -> String {
     format!("blobs::{}", key.digest)
