@@ -15,14 +15,13 @@ use openraft::raft::{
 };
 use openraft::storage::Snapshot;
 use openraft::{AnyError, OptionalSend};
-use roadstead_metadata::transport::{Identity, channel};
+use roadstead_metadata::transport::{Dial, Link};
 use roadstead_proto::PEER_MESSAGE_BYTES;
 use roadstead_proto::metadata::v1 as wire;
 use roadstead_proto::metadata::v1::peer_client::PeerClient;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tonic::Status;
-use tonic::transport::Channel;
 
 use crate::types::{Member, TypeConfig, Vote, decode, encode};
 
@@ -34,7 +33,7 @@ const PIECE: usize = 1 << 20;
 
 type CallError = RPCError<u64, Member, RaftError<u64>>;
 
-/// What a channel is for.
+/// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
     Raft,
@@ -44,32 +43,32 @@ pub(crate) enum Lane {
 /// Connections to all members, made when they are needed.
 #[derive(Debug, Clone)]
 pub(crate) struct Network {
-    identity: Identity,
-    channels: Arc<Mutex<HashMap<(String, Lane), Channel>>>,
+    dial: Arc<dyn Dial>,
+    links: Arc<Mutex<HashMap<(String, Lane), Link>>>,
 }
 
 impl Network {
-    pub(crate) fn new(identity: Identity) -> Self {
+    pub(crate) fn new(dial: Arc<dyn Dial>) -> Self {
         Self {
-            identity,
-            channels: Arc::default(),
+            dial,
+            links: Arc::default(),
         }
     }
 
-    pub(crate) fn channel(&self, addr: &str, lane: Lane) -> Result<Channel, Status> {
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn link(&self, addr: &str, lane: Lane) -> Result<Link, Status> {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (addr.to_owned(), lane);
-        if let Some(channel) = channels.get(&key) {
-            return Ok(channel.clone());
+        if let Some(link) = links.get(&key) {
+            return Ok(link.clone());
         }
-        let made = channel(addr, &self.identity)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        channels.insert(key, made.clone());
+        let made = self.dial.dial(addr);
+        let made = made.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        links.insert(key, made.clone());
         Ok(made)
     }
 
-    pub(crate) fn peer(&self, addr: &str, lane: Lane) -> Result<PeerClient<Channel>, Status> {
-        Ok(PeerClient::new(self.channel(addr, lane)?)
+    pub(crate) fn peer(&self, addr: &str, lane: Lane) -> Result<PeerClient<Link>, Status> {
+        Ok(PeerClient::new(self.link(addr, lane)?)
             .max_decoding_message_size(PEER_MESSAGE_BYTES)
             .max_encoding_message_size(PEER_MESSAGE_BYTES))
     }
@@ -107,7 +106,7 @@ impl Peer {
         Ok(wire::RaftRequest { to, request })
     }
 
-    fn client(&self) -> Result<PeerClient<Channel>, CallError> {
+    fn client(&self) -> Result<PeerClient<Link>, CallError> {
         self.network
             .peer(&self.addr, Lane::Raft)
             .map_err(|status| away(&status))
