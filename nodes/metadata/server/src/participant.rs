@@ -83,6 +83,10 @@ impl Participant {
         tokio::spawn(async move { until.run_until_cancelled(snapshots).await });
         let (raft, until) = (self.raft.clone(), stop.clone());
         tokio::spawn(async move { until.run_until_cancelled(tell_roles(raft)).await });
+        if !self.store.is_blank() {
+            let (raft, until) = (self.raft.clone(), stop.clone());
+            tokio::spawn(async move { until.run_until_cancelled(stand_alone(raft)).await });
+        }
         if let Some(state) = self.setting.import.clone() {
             let (raft, store, until) = (self.raft.clone(), self.store.clone(), stop.clone());
             tokio::spawn(
@@ -159,6 +163,21 @@ impl Participant {
             }
             else => Failed::Raft("it has stopped".to_owned()),
         }
+    }
+}
+
+/// The only voter stands at once: there is nobody to wait for.
+async fn stand_alone(raft: Raft) {
+    let mut seen = raft.metrics();
+    let has_voters = |metrics: &openraft::RaftMetrics<u64, _>| {
+        metrics.membership_config.voter_ids().next().is_some()
+    };
+    let is_alone = match seen.wait_for(has_voters).await {
+        Ok(metrics) => metrics.membership_config.voter_ids().eq([metrics.id]),
+        Err(_ended) => false,
+    };
+    if is_alone && let Err(error) = raft.trigger().elect().await {
+        tracing::debug!(%error, "it does not stand");
     }
 }
 

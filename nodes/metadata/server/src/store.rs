@@ -79,6 +79,7 @@ pub(crate) struct State {
 
 #[derive(Debug)]
 struct Shared {
+    id: u64,
     incarnation: Incarnation,
     disk: Arc<Disk>,
     log: RwLock<Log>,
@@ -122,6 +123,7 @@ impl Store {
         let disk = Arc::new(disk);
         let writer = writer(Arc::clone(&disk))?;
         Ok(Self(Arc::new(Shared {
+            id,
             incarnation,
             disk,
             log: RwLock::new(log),

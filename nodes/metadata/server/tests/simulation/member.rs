@@ -17,7 +17,7 @@ use crate::participant::{Participant, Setting};
 use crate::store::Store;
 
 /// When simulations begin, in milliseconds since 1970.
-const BEGINNING: i64 = 1_700_000_000_000;
+pub(super) const BEGINNING: Timestamp = Timestamp(1_700_000_000_000);
 
 /// A clock that nobody sets, and that runs a little fast or slow.
 pub(super) fn elapsed() -> Elapsed {
@@ -59,9 +59,8 @@ impl Member {
     fn clock(&self) -> Clock {
         let (begun, skew) = (super::begun(), Arc::clone(&self.skew));
         Arc::new(move || {
-            let passed = i64::try_from(begun.elapsed().as_millis()).unwrap_or(0);
-            let now = BEGINNING + passed + skew.load(Ordering::Relaxed);
-            Timestamp(u64::try_from(now).unwrap_or(0))
+            let right = BEGINNING.plus(begun.elapsed());
+            Timestamp(right.0.saturating_add_signed(skew.load(Ordering::Relaxed)))
         })
     }
 
@@ -162,6 +161,9 @@ impl Member {
         };
         let metrics = participant.raft.metrics();
         let metrics = metrics.borrow();
+        if let Err(stopped) = &metrics.running_state {
+            truth::violated(format_args!("raft of {} has stopped: {stopped}", self.id));
+        }
         if metrics.current_leader == Some(self.id) {
             let incarnation = participant.store.incarnation();
             truth::look(|truth| truth.leads(metrics.current_term, self.id, incarnation));

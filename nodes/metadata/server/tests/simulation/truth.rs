@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use openraft::EntryPayload;
 use roadstead_machine::{
-    ClusterCommand, Command, Machine, NodeId, Nodes, Outcome, Segment, SessionId,
+    ClusterCommand, Command, Entry, Machine, Nodes, Outcome, Segment, SessionId,
 };
+use roadstead_metadata::BUDGET;
 use tokio::time::Instant;
+
+use super::member::BEGINNING;
 
 use crate::types::{Answer, Change, Incarnation, LogEntry, encode};
 
@@ -52,7 +55,9 @@ pub(super) struct Truth {
     /// The newest, and since when.
     pub(super) secret: (Vec<u8>, Duration),
     renounced: BTreeSet<String>,
-    pub(super) proposals: u64,
+    /// Whether all clocks tell the time, and since when commands are proposed.
+    pub(super) clocks_are_right: bool,
+    proposed: BTreeMap<String, Duration>,
     pub(super) acknowledged: u64,
 }
 
@@ -74,7 +79,8 @@ pub(super) fn begin(is_loud: bool) {
         nodes: Nodes::new(),
         secret: (Vec::new(), Duration::ZERO),
         renounced: BTreeSet::new(),
-        proposals: 0,
+        clocks_are_right: true,
+        proposed: BTreeMap::new(),
         acknowledged: 0,
     };
     TRUTH.set(Some(truth));
@@ -163,8 +169,7 @@ impl Truth {
         }
         if let EntryPayload::Normal(Change::Commands(commands)) = &entry.payload {
             for (command, outcome) in commands.iter().zip(&answer.0) {
-                self.proposals += 1;
-                self.committed(&command.entry.command, outcome.as_ref());
+                self.committed(&command.entry, outcome.as_ref());
             }
         }
     }
@@ -177,15 +182,23 @@ impl Truth {
         }
     }
 
-    fn committed(&mut self, command: &Command, outcome: Option<&Outcome>) {
+    fn committed(&mut self, entry: &Entry, outcome: Option<&Outcome>) {
+        let Entry { at, command } = entry;
         self.event(format_args!("committed {command:?} = {outcome:?}"));
         let Some(outcome) = outcome else {
             return;
         };
-        self.outcomes
-            .entry(key(command))
-            .or_default()
-            .push(outcome.clone());
+        let key = key(command);
+        if let Some(proposed) = self.proposed.get(&key)
+            && self.clocks_are_right
+            && *at > BEGINNING.plus(*proposed + BUDGET + Duration::from_secs(1))
+        {
+            self.violated(format_args!(
+                "{command:?} took effect after it was given up"
+            ));
+        }
+        self.outcomes.entry(key).or_default().push(outcome.clone());
+
         self.follow(command, outcome);
     }
 
@@ -249,6 +262,11 @@ impl Truth {
         if let Some(wrong) = wrong {
             self.violated(format_args!("{wrong}"));
         }
+    }
+
+    pub(super) fn proposed(&mut self, command: &Command) {
+        let now = self.now();
+        self.proposed.entry(key(command)).or_insert(now);
     }
 
     /// A proposer was told that this is what came of its command.

@@ -1,7 +1,6 @@
 //! What the writers of a node do, and what they must be told.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use roadstead_machine::{
     ClusterCommand, Command, Origin, Outcome, Segment, SessionId, Standing, Timestamp,
@@ -42,6 +41,7 @@ impl Sessions {
 
 /// Logs a command; what it is told must be in the log. `None` when it is not known what came of it.
 pub(super) async fn propose(remote: &Remote, command: Command) -> Option<Outcome> {
+    truth::look(|truth| truth.proposed(&command));
     match remote.propose(command.clone()).await {
         Ok(outcome) => {
             truth::look(|truth| truth.acknowledged(&command, &outcome));

@@ -59,6 +59,7 @@ impl World {
         for node in &mut world.nodes {
             node.start(&world.net, &world.sessions);
         }
+        truth::look(|truth| truth.clocks_are_right = chance::one_in(2));
         world
     }
 
@@ -201,6 +202,9 @@ impl World {
     }
 
     fn wrong_clock(&mut self, member: usize) {
+        if truth::look(|truth| truth.clocks_are_right) {
+            return;
+        }
         let most = chance::pick(&[2_000, 60_000, 7_500_000]).unwrap_or(0);
         let ahead = i64::try_from(chance::within(0..most)).unwrap_or(0);
         let skew = if chance::one_in(2) { ahead } else { -ahead };
