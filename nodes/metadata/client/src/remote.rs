@@ -21,7 +21,7 @@ pub use self::leader::LEADER;
 use self::leader::{Leaders, refused};
 use self::present::Present;
 use crate::elapsed::Elapsed;
-use crate::transport::{Identity, NotAnAddress};
+use crate::transport::{Dial, Identity, NotAnAddress};
 use crate::{KeptSecret, Metadata, Renewal, Secrets, Unavailable};
 
 /// How the metadata service is reached.
@@ -56,10 +56,25 @@ pub struct Remote {
 impl Remote {
     /// Connects to nobody yet: a node starts while the service is away. Must be called in a runtime.
     pub fn build(options: RemoteOptions, elapsed: Elapsed) -> Result<Self, NotAnAddress> {
+        let RemoteOptions {
+            members,
+            identity,
+            budget,
+        } = options;
+        Self::over(Arc::new(identity), members, budget, elapsed)
+    }
+
+    /// As [`Self::build`], over any kind of connection.
+    pub fn over(
+        dial: Arc<dyn Dial>,
+        members: Vec<String>,
+        budget: Duration,
+        elapsed: Elapsed,
+    ) -> Result<Self, NotAnAddress> {
         Ok(Self {
-            leaders: Leaders::new(options.members, options.identity)?,
+            leaders: Leaders::new(members, dial)?,
             present: Present::new(elapsed),
-            budget: options.budget,
+            budget,
         })
     }
 

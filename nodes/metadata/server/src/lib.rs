@@ -8,10 +8,14 @@ mod group;
 mod hand_over;
 mod leases;
 mod network;
+mod participant;
 mod propose;
 mod read;
 mod server;
 mod services;
+#[cfg(test)]
+#[path = "../tests/simulation/simulation.rs"]
+mod simulation;
 mod status;
 mod store;
 mod telling;

@@ -15,7 +15,7 @@ use openraft::raft::{
 };
 use openraft::storage::Snapshot;
 use openraft::{AnyError, OptionalSend};
-use roadstead_metadata::transport::{Identity, channel};
+use roadstead_metadata::transport::{Dial, Link};
 use roadstead_proto::PEER_MESSAGE_BYTES;
 use roadstead_proto::metadata::v1 as wire;
 use roadstead_proto::metadata::v1::peer_client::PeerClient;
@@ -23,7 +23,6 @@ use roadstead_telemetry::metrics::MemberMetrics;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tonic::Status;
-use tonic::transport::Channel;
 
 use crate::types::{Member, TypeConfig, Vote, decode, encode};
 
@@ -38,7 +37,7 @@ const AWAY_AFTER: u32 = 20;
 
 type CallError = RPCError<u64, Member, RaftError<u64>>;
 
-/// What a channel is for.
+/// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
     Raft,
@@ -48,9 +47,9 @@ pub(crate) enum Lane {
 /// Connections to all members, made when they are needed.
 #[derive(Debug, Clone)]
 pub(crate) struct Network {
-    identity: Identity,
+    dial: Arc<dyn Dial>,
     metrics: MemberMetrics,
-    channels: Arc<Mutex<HashMap<(String, Lane), Channel>>>,
+    links: Arc<Mutex<HashMap<(String, Lane), Link>>>,
     silences: Arc<Mutex<HashMap<u64, Silence>>>,
 }
 
@@ -62,11 +61,11 @@ struct Silence {
 }
 
 impl Network {
-    pub(crate) fn new(identity: Identity, metrics: MemberMetrics) -> Self {
+    pub(crate) fn new(dial: Arc<dyn Dial>, metrics: MemberMetrics) -> Self {
         Self {
-            identity,
+            dial,
             metrics,
-            channels: Arc::default(),
+            links: Arc::default(),
             silences: Arc::default(),
         }
     }
@@ -99,20 +98,20 @@ impl Network {
         }
     }
 
-    pub(crate) fn channel(&self, addr: &str, lane: Lane) -> Result<Channel, Status> {
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn link(&self, addr: &str, lane: Lane) -> Result<Link, Status> {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (addr.to_owned(), lane);
-        if let Some(channel) = channels.get(&key) {
-            return Ok(channel.clone());
+        if let Some(link) = links.get(&key) {
+            return Ok(link.clone());
         }
-        let made = channel(addr, &self.identity)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        channels.insert(key, made.clone());
+        let made = self.dial.dial(addr);
+        let made = made.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        links.insert(key, made.clone());
         Ok(made)
     }
 
-    pub(crate) fn peer(&self, addr: &str, lane: Lane) -> Result<PeerClient<Channel>, Status> {
-        Ok(PeerClient::new(self.channel(addr, lane)?)
+    pub(crate) fn peer(&self, addr: &str, lane: Lane) -> Result<PeerClient<Link>, Status> {
+        Ok(PeerClient::new(self.link(addr, lane)?)
             .max_decoding_message_size(PEER_MESSAGE_BYTES)
             .max_encoding_message_size(PEER_MESSAGE_BYTES))
     }
@@ -150,7 +149,7 @@ impl Peer {
         Ok(wire::RaftRequest { to, request })
     }
 
-    fn client(&self) -> Result<PeerClient<Channel>, CallError> {
+    fn client(&self) -> Result<PeerClient<Link>, CallError> {
         self.network
             .peer(&self.addr, Lane::Raft)
             .map_err(|status| away(&status))
