@@ -57,10 +57,11 @@ impl Proxy {
     /// down. One that sends nothing for `patience` seconds is given up.
     #[track_caller]
     pub fn round_robin(nodes: &[SocketAddr], patience: u32) -> Self {
-        let servers: String = nodes
+        let servers: Vec<String> = nodes
             .iter()
-            .map(|node| format!("server {node} max_fails=0; "))
+            .map(|node| format!("server {node} max_fails=0;"))
             .collect();
+        let servers = servers.join(" ");
         let configuration = |home: &Path, port: u16| {
             let dir = home.display();
             format!(

@@ -168,12 +168,12 @@ impl Worker {
                     }
                 }
                 (2, count) => {
-                    let image = &images[self.dice.below(count as u64) as usize];
+                    let image = &images[self.dice.size(0, count)];
                     self.mount(&name, image);
                 }
                 (3, _) => self.come_and_go(&name, round),
                 (_, count) => {
-                    let image = images[self.dice.below(count as u64) as usize].clone();
+                    let image = images[self.dice.size(0, count)].clone();
                     self.tag(&name, "moved", Some(&image));
                     if self.dice.below(8) == 0 {
                         self.tag(&name, "moved", None);

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// No case waits longer for anything. A lease alone is ten seconds.
-pub(super) const DEADLINE: Duration = Duration::from_secs(120);
+pub(super) const DEADLINE: Duration = Duration::from_mins(2);
 
 const SECRET: &str = "hunter2hunter2hunter2";
 const METADATA_PORT: u16 = 7000;
@@ -137,14 +137,14 @@ impl Fleet {
             .as_ref()
             .map_or_else(Vec::new, |store| cable(store.addr()));
         let mut nodes = Vec::new();
-        for n in 0..NODES {
+        for (n, redis) in redis_cables.iter().enumerate() {
             let place = network.join();
             let storage = store_cables.get(n).map_or_else(
                 || directory(&home.path().join("root")),
                 |cable| seaweed::storage(&cable.addr().to_string(), "cluster"),
             );
             let addr = SocketAddr::new(place.addr().into(), NODE_PORT);
-            let text = node(&storage, &peers, redis_cables[n].addr(), addr);
+            let text = node(&storage, &peers, redis.addr(), addr);
             let config = home.path().join(format!("node-{n}.yml"));
             std::fs::write(&config, text).expect("a configuration");
             let name = format!("node-{n}");
