@@ -104,6 +104,7 @@ impl RngCore for Seeded {
 #[unsafe(no_mangle)]
 extern "C" fn getrandom(buffer: *mut u8, length: usize, _flags: u32) -> isize {
     if length > 0 {
+        // SAFETY: whoever calls getrandom(2) hands over a buffer of this length, to be written.
         let bytes = unsafe { std::slice::from_raw_parts_mut(buffer, length) };
         Seeded.fill_bytes(bytes);
     }

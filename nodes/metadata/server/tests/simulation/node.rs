@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use roadstead_machine::{ClusterCommand, ClusterId, Command, Fingerprint, NodeId};
-use roadstead_metadata::{
-    BUDGET, Hears, Joining, LEASE, Lease, Membership, Metadata, Remote, Secrets,
-};
+use roadstead_metadata::{Hears, Joining, LEASE, Lease, Membership, Metadata, Remote, Secrets};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +19,9 @@ use super::work::{Sessions, Worker, propose};
 use super::{chance, truth};
 
 const WRITERS: u64 = 2;
+
+/// How long a call may be tried: shorter than a message may be held up.
+pub(super) const BUDGET: Duration = Duration::from_secs(3);
 
 /// What it takes for everybody to have heard of a secret, clocks being what they are.
 const HEARD_WITHIN: Duration = LEASE.saturating_add(Duration::from_secs(1));

@@ -26,15 +26,15 @@ pub(crate) use truth::applied;
 use world::World;
 
 /// Seeds in the test command, of each of the [`PARTS`].
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 50;
 const PARTS: u64 = 4;
 
 /// How long things go wrong, and within which time all must be well again.
-const FAULTS_FOR: Duration = Duration::from_secs(20);
-const SETTLES_WITHIN: Duration = Duration::from_secs(60);
+const FAULTS_FOR: Duration = Duration::from_secs(16);
+const SETTLES_WITHIN: Duration = Duration::from_mins(1);
 
 /// How often it is looked.
-const STEP: Duration = Duration::from_millis(10);
+const STEP: Duration = Duration::from_millis(20);
 
 /// Entries in the log for each answer that was had, at most, and so many more: tries of which the answer was lost.
 const ENTRIES_PER_ANSWER: u64 = 3;
@@ -133,7 +133,7 @@ async fn goes_wrong(world: &mut World) {
         world.catch_up().await;
         if Instant::now() >= next {
             world.fault();
-            next = Instant::now() + chance::millis(100..4_000);
+            next = Instant::now() + chance::millis(100..3_000);
         }
     }
 }
@@ -213,7 +213,7 @@ fn part(which: u64) {
         entries += end.entries;
     }
     println!("{seeds} seeds: {served} answers, {entries} entries");
-    assert!(served > seeds * 50, "hardly anybody was served: {served}");
+    assert!(served > seeds * 30, "hardly anybody was served: {served}");
 }
 
 #[test]

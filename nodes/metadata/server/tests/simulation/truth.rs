@@ -10,10 +10,10 @@ use openraft::EntryPayload;
 use roadstead_machine::{
     ClusterCommand, Command, Entry, Machine, Nodes, Outcome, Segment, SessionId,
 };
-use roadstead_metadata::BUDGET;
 use tokio::time::Instant;
 
 use super::member::BEGINNING;
+use super::node::BUDGET;
 
 use crate::types::{Answer, Change, Incarnation, LogEntry, encode};
 
@@ -146,9 +146,9 @@ impl Truth {
 
     fn applied(&mut self, entry: &LogEntry, answer: &Answer, machine: &Machine) {
         let index = entry.log_id.index;
-        let bytes = encode(&(entry, answer)).unwrap_or_default();
+        let told = hash(&encode(&(entry, answer)).unwrap_or_default());
         let is_first = !self.entries.contains_key(&index);
-        if *self.entries.entry(index).or_insert(hash(&bytes)) != hash(&bytes) {
+        if *self.entries.entry(index).or_insert(told) != told {
             self.violated(format_args!("entry {index} is not everywhere the same"));
         }
         if index.is_multiple_of(COMPARED_EVERY) {
@@ -217,10 +217,10 @@ impl Truth {
             ) => {
                 let record = self.sessions.entry(origin.session).or_default();
                 let at = record.place(segment);
-                let fits = at.map_or(
-                    !record.is_sealed && !record.is_over && record.offset() == *from,
-                    |at| at == *from,
-                );
+                let fits = match at {
+                    Some(at) => at == *from,
+                    None => !record.is_sealed && !record.is_over && record.offset() == *from,
+                };
                 if at.is_none() {
                     record.segments.push(segment.clone());
                 }

@@ -66,7 +66,7 @@ impl Worker {
 
     pub(super) async fn run(self, ended: &CancellationToken) {
         while !ended.is_cancelled() {
-            sleep(chance::millis(20..400)).await;
+            sleep(chance::millis(20..900)).await;
             if self.step().await.is_some() {
                 self.sessions.lock().served += 1;
             }

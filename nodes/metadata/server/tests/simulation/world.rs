@@ -158,15 +158,11 @@ impl World {
 
     /// Some cannot reach others, in one direction or both; a node may be left with a leader that nobody follows.
     fn cut(&mut self, member: usize) {
-        let one = vec![self.members[member].address.clone()];
-        let others: Vec<String> = self.members.iter().map(|one| one.address.clone()).collect();
+        let mut one = vec![self.members[member].address.clone()];
+        let others = self.members.iter().filter(|other| other.address != one[0]);
+        let mut others: Vec<String> = others.map(|other| other.address.clone()).collect();
         let nodes = self.nodes.iter().map(|node| node.name().to_owned());
         let (near, far): (Vec<String>, Vec<String>) = nodes.partition(|_| chance::one_in(2));
-        let mut others: Vec<String> = others
-            .into_iter()
-            .filter(|other| *other != one[0])
-            .collect();
-        let mut one = one;
         if chance::one_in(2) {
             one.extend(near);
             others.extend(far);
