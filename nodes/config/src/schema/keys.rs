@@ -116,7 +116,7 @@ pub(super) const KEYS: &[Row] = &[
     used("cluster.{metadata[],advertise}"),
     used("cluster.secret").secret(),
     used("cluster.tls.{certificate,key,ca}"),
-    used("metadata.{id,addr,dir,peers.*}"),
+    used("metadata.{id,addr,dir,peers.*,debug.addr}"),
     used("gateway.{addr,redirect.addr,debug.addr,upstreams[],resolve,refuseancient}"),
     used("gateway.tls.{certificate,key,clientcas[],clientauth,minimumtls,ciphersuites[]}"),
     used("gateway.tls.more[].{certificate,key}"),

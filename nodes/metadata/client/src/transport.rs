@@ -2,6 +2,7 @@
 
 mod accept;
 mod identity;
+mod link;
 mod verify;
 
 use std::io;
@@ -16,6 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 
 pub use accept::{Incoming, Secured, incoming};
 pub use identity::{Files, Identity, IdentityError, SHORTEST_SECRET};
+pub use link::{Carry, Dial, Link};
 
 /// Reaching a host that is up takes a round trip and a handshake.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
@@ -30,7 +32,7 @@ const PONG_WITHIN: Duration = Duration::from_secs(2);
 pub struct NotAnAddress(String);
 
 /// A channel to the process at `host:port`, connected when it is first used, and again when it broke.
-pub fn channel(addr: &str, identity: &Identity) -> Result<Channel, NotAnAddress> {
+fn channel(addr: &str, identity: &Identity) -> Result<Channel, NotAnAddress> {
     let wrong = || NotAnAddress(addr.to_owned());
     let uri: Uri = format!("http://{addr}").parse().map_err(|_unfit| wrong())?;
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);

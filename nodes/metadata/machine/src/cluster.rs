@@ -224,6 +224,10 @@ impl Cluster {
         }
     }
 
+    pub(crate) fn id(&self) -> Option<ClusterId> {
+        self.id
+    }
+
     pub(crate) fn nodes(&self) -> &BTreeMap<NodeId, Node> {
         &self.nodes
     }
@@ -307,6 +311,10 @@ impl Cluster {
         };
         // Asked twice, it happens once.
         if *current != new {
+            // Nodes tell secrets apart by this. Time may stand still, where a clock was ahead for a while.
+            let newest = self.former.last().map(|one| one.good_until);
+            let since = newest.map(|good_until| good_until.minus(SECRET_OVERLAP));
+            let now = since.map_or(now, |since| now.max(since.plus(Duration::from_millis(1))));
             self.former.retain(|one| now < one.good_until);
             self.former.push(Former {
                 secret: std::mem::replace(current, new),

@@ -193,6 +193,24 @@ fn a_secret_that_was_replaced_is_good_for_a_while() {
 }
 
 #[test]
+fn secrets_are_told_apart_while_time_stands_still() {
+    let mut log = Log::default();
+    log.apply(Command::AdoptSecret { secret: vec![1] });
+    let mut seen = vec![log.machine.secret_since()];
+    for n in 2..5 {
+        let secret = vec![n];
+        let rotate = Command::Cluster(ClusterCommand::RotateSecret { secret });
+        let at = Timestamp(1000);
+        log.machine.apply(Entry {
+            at,
+            command: rotate,
+        });
+        seen.push(log.machine.secret_since());
+    }
+    assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
+}
+
+#[test]
 fn a_secret_that_there_is_not_is_not_replaced() {
     let mut log = Log::default();
     let rotated = log.cluster(ClusterCommand::RotateSecret { secret: vec![2] });

@@ -150,7 +150,7 @@ impl Bootstrap {
             addr: mine,
             incarnation,
         } = self.member();
-        let mut cluster = ClusterClient::new(self.network.channel(addr, Lane::Raft)?);
+        let mut cluster = ClusterClient::new(self.network.link(addr, Lane::Raft)?);
         let asked = cluster.rejoin(wire::RejoinRequest {
             id: self.id,
             addr: mine,

@@ -12,6 +12,8 @@ use roadstead_machine::{ClusterCommand, Command, NodeId, Nodes, Timestamp};
 use roadstead_metadata::{Elapsed, LEASE, LEASE_MARGIN};
 
 use crate::propose::Proposer;
+#[cfg(test)]
+use crate::simulation::{Mutant, is};
 use crate::store::Store;
 use crate::types::Raft;
 
@@ -91,7 +93,10 @@ impl Leases {
         let mut over = Vec::new();
         for epoch in current {
             let last = *heard.leases.entry(epoch).or_insert(now);
-            if now.saturating_sub(last.max(since)) > LEASE + LEASE_MARGIN {
+            let patience = LEASE + LEASE_MARGIN;
+            #[cfg(test)]
+            let patience = patience / if is(Mutant::ExpiresEarly) { 2 } else { 1 };
+            if now.saturating_sub(last.max(since)) > patience {
                 heard.ending.insert(epoch);
                 over.push(epoch);
             }

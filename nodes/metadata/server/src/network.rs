@@ -15,14 +15,14 @@ use openraft::raft::{
 };
 use openraft::storage::Snapshot;
 use openraft::{AnyError, OptionalSend};
-use roadstead_metadata::transport::{Identity, channel};
+use roadstead_metadata::transport::{Dial, Link};
 use roadstead_proto::PEER_MESSAGE_BYTES;
 use roadstead_proto::metadata::v1 as wire;
 use roadstead_proto::metadata::v1::peer_client::PeerClient;
+use roadstead_telemetry::metrics::MemberMetrics;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tonic::Status;
-use tonic::transport::Channel;
 
 use crate::types::{Member, TypeConfig, Vote, decode, encode};
 
@@ -32,9 +32,12 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// Of a snapshot, in one message.
 const PIECE: usize = 1 << 20;
 
+/// Appends that are not answered in a row, before that is said: some seconds of heartbeats.
+const AWAY_AFTER: u32 = 20;
+
 type CallError = RPCError<u64, Member, RaftError<u64>>;
 
-/// What a channel is for.
+/// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
     Raft,
@@ -44,32 +47,71 @@ pub(crate) enum Lane {
 /// Connections to all members, made when they are needed.
 #[derive(Debug, Clone)]
 pub(crate) struct Network {
-    identity: Identity,
-    channels: Arc<Mutex<HashMap<(String, Lane), Channel>>>,
+    dial: Arc<dyn Dial>,
+    metrics: MemberMetrics,
+    links: Arc<Mutex<HashMap<(String, Lane), Link>>>,
+    silences: Arc<Mutex<HashMap<u64, Silence>>>,
+}
+
+/// How long a member has not answered.
+#[derive(Debug, Default)]
+struct Silence {
+    calls: u32,
+    error: String,
 }
 
 impl Network {
-    pub(crate) fn new(identity: Identity) -> Self {
+    pub(crate) fn new(dial: Arc<dyn Dial>, metrics: MemberMetrics) -> Self {
         Self {
-            identity,
-            channels: Arc::default(),
+            dial,
+            metrics,
+            links: Arc::default(),
+            silences: Arc::default(),
         }
     }
 
-    pub(crate) fn channel(&self, addr: &str, lane: Lane) -> Result<Channel, Status> {
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (addr.to_owned(), lane);
-        if let Some(channel) = channels.get(&key) {
-            return Ok(channel.clone());
+    /// Counts a call that may stay without an answer, and says once that too many did.
+    fn asks(&self, id: u64, addr: &str) {
+        let mut silences = self.silences.lock().unwrap_or_else(PoisonError::into_inner);
+        let silence = silences.entry(id).or_default();
+        silence.calls = silence.calls.saturating_add(1);
+        if silence.calls == AWAY_AFTER {
+            let error = silence.error.as_str();
+            tracing::warn!(member = id, addr, error, "a member does not answer");
         }
-        let made = channel(addr, &self.identity)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        channels.insert(key, made.clone());
+    }
+
+    fn heard(&self, id: u64, addr: &str, failed: Option<&Status>) {
+        let mut silences = self.silences.lock().unwrap_or_else(PoisonError::into_inner);
+        match failed {
+            Some(status) => {
+                status
+                    .message()
+                    .clone_into(&mut silences.entry(id).or_default().error);
+            }
+            None => {
+                let silence = silences.remove(&id).unwrap_or_default();
+                if silence.calls >= AWAY_AFTER {
+                    tracing::info!(member = id, addr, "a member answers again");
+                }
+            }
+        }
+    }
+
+    pub(crate) fn link(&self, addr: &str, lane: Lane) -> Result<Link, Status> {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (addr.to_owned(), lane);
+        if let Some(link) = links.get(&key) {
+            return Ok(link.clone());
+        }
+        let made = self.dial.dial(addr);
+        let made = made.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        links.insert(key, made.clone());
         Ok(made)
     }
 
-    pub(crate) fn peer(&self, addr: &str, lane: Lane) -> Result<PeerClient<Channel>, Status> {
-        Ok(PeerClient::new(self.channel(addr, lane)?)
+    pub(crate) fn peer(&self, addr: &str, lane: Lane) -> Result<PeerClient<Link>, Status> {
+        Ok(PeerClient::new(self.link(addr, lane)?)
             .max_decoding_message_size(PEER_MESSAGE_BYTES)
             .max_encoding_message_size(PEER_MESSAGE_BYTES))
     }
@@ -107,7 +149,7 @@ impl Peer {
         Ok(wire::RaftRequest { to, request })
     }
 
-    fn client(&self) -> Result<PeerClient<Channel>, CallError> {
+    fn client(&self) -> Result<PeerClient<Link>, CallError> {
         self.network
             .peer(&self.addr, Lane::Raft)
             .map_err(|status| away(&status))
@@ -137,7 +179,11 @@ impl RaftNetwork<TypeConfig> for Peer {
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, CallError> {
         let request = self.request(&rpc)?;
-        answer(self.client()?.append(request).await)
+        self.network.asks(self.to.id, &self.addr);
+        let called = self.client()?.append(request).await;
+        self.network
+            .heard(self.to.id, &self.addr, called.as_ref().err());
+        answer(called)
     }
 
     async fn vote(
@@ -199,6 +245,7 @@ impl Peer {
             })
         });
         let pieces = stream::iter(std::iter::once(first).chain(rest));
+        self.network.metrics.snapshot_sent();
         let mut client = self.network.peer(&self.addr, Lane::Snapshots)?;
         let response = client.snapshot(pieces).await?.into_inner().response;
         decode(&response).map_err(unfit)

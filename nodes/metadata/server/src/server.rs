@@ -7,24 +7,12 @@ use std::sync::Arc;
 
 use roadstead_metadata::transport::{Identity, incoming};
 use roadstead_metadata::{Clock, boot_time};
-use roadstead_proto::metadata::v1::cluster_server::ClusterServer;
-use roadstead_proto::metadata::v1::metadata_server::MetadataServer;
-use roadstead_proto::metadata::v1::peer_server::PeerServer;
-use roadstead_proto::{MESSAGE_BYTES, PEER_MESSAGE_BYTES};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::bootstrap::Bootstrap;
-use crate::clock::raft_config;
-use crate::group::Group;
-use crate::hand_over::hand_over;
-use crate::leases::Leases;
-use crate::network::Network;
-use crate::propose::Proposer;
-use crate::read::Reads;
-use crate::services::{ClusterService, MetadataService, PeerService};
+use crate::participant::{Participant, Setting};
 use crate::store::{Store, StoreError};
-use crate::types::{Change, Raft};
+use crate::telling::Telling;
 
 /// The file in a member's directory.
 const FILE: &str = "raft.redb";
@@ -71,10 +59,9 @@ pub enum Failed {
 
 /// A member that is open, and not serving yet.
 pub struct Server {
-    options: Options,
-    store: Store,
-    raft: Raft,
-    network: Network,
+    id: u64,
+    identity: Identity,
+    participant: Participant,
 }
 
 impl fmt::Debug for Options {
@@ -88,7 +75,7 @@ impl fmt::Debug for Options {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("id", &self.options.id)
+            .field("id", &self.id)
             .finish_non_exhaustive()
     }
 }
@@ -103,177 +90,54 @@ impl Server {
         {
             return Err(BuildError::ImportTooLarge(state.len()));
         }
-        let path = options.dir.join(FILE);
-        let store = Store::open(&path, options.id);
+        let Options {
+            id,
+            dir,
+            peers,
+            identity,
+            clock,
+            import,
+        } = options;
+        let path = dir.join(FILE);
+        let store = Store::open(&path, id);
         let store = store.map_err(|source| BuildError::Store { path, source })?;
-        let network = Network::new(options.identity.clone());
-        let (logs, states) = (store.logs(), store.states());
-        let config = Arc::new(raft_config()?);
-        let raft = Raft::new(options.id, config, network.clone(), logs, states).await?;
+        let setting = Setting {
+            id,
+            peers,
+            clock,
+            elapsed: boot_time(),
+            import,
+        };
+        let dial = Arc::new(identity.clone());
         Ok(Self {
-            options,
-            store,
-            raft,
-            network,
+            id,
+            identity,
+            participant: Participant::start(setting, store, dial).await?,
         })
+    }
+
+    /// What it tells of itself, also while it runs.
+    pub fn telling(&self) -> Telling {
+        self.participant.telling()
     }
 
     /// Takes part in the group on `listener`, until `drain` or until the disk fails.
     pub async fn run(self, listener: TcpListener, drain: CancellationToken) -> Result<(), Failed> {
         let stop = CancellationToken::new();
         let _stop_helpers = stop.clone().drop_guard();
-        self.start_helpers(&stop);
-        let proposer = Proposer::start(self.raft.clone(), Arc::clone(&self.options.clock));
+        let participant = self.participant;
+        let proposer = participant.start_helpers(&stop);
         let serving = tonic::transport::Server::builder()
-            .add_service(self.peer_service())
-            .add_service(self.metadata_service(proposer.clone(), &stop))
-            .add_service(self.cluster_service())
-            .serve_with_incoming(incoming(listener, &self.options.identity));
+            .add_routes(participant.routes(proposer.clone(), &stop))
+            .serve_with_incoming(incoming(listener, &self.identity));
         let ended = tokio::select! {
             served = serving => served.map_err(Failed::from),
-            failed = self.fails() => Err(failed),
-            () = self.drained(&drain, &proposer) => Ok(()),
+            failed = participant.fails() => Err(failed),
+            () = participant.drained(&drain, &proposer) => Ok(()),
         };
-        if let Err(error) = self.raft.shutdown().await {
+        if let Err(error) = participant.raft.shutdown().await {
             tracing::error!(%error, "raft was not brought to an end");
         }
         ended
-    }
-
-    fn start_helpers(&self, stop: &CancellationToken) {
-        let bootstrap = Bootstrap {
-            id: self.options.id,
-            peers: self.options.peers.clone(),
-            raft: self.raft.clone(),
-            store: self.store.clone(),
-            network: self.network.clone(),
-        };
-        let until = stop.clone();
-        tokio::spawn(async move { until.run_until_cancelled(bootstrap.run()).await });
-        let (raft, store, until) = (self.raft.clone(), self.store.clone(), stop.clone());
-        let snapshots = async move {
-            loop {
-                store.long().await;
-                if let Err(error) = raft.trigger().snapshot().await {
-                    tracing::debug!(%error, "no snapshot");
-                }
-            }
-        };
-        tokio::spawn(async move { until.run_until_cancelled(snapshots).await });
-        let (raft, until) = (self.raft.clone(), stop.clone());
-        tokio::spawn(async move { until.run_until_cancelled(tell_roles(raft)).await });
-        if let Some(state) = self.options.import.clone() {
-            let (raft, store, until) = (self.raft.clone(), self.store.clone(), stop.clone());
-            tokio::spawn(
-                async move { until.run_until_cancelled(import(raft, store, state)).await },
-            );
-        }
-    }
-
-    fn peer_service(&self) -> PeerServer<PeerService> {
-        PeerServer::new(PeerService {
-            id: self.options.id,
-            raft: self.raft.clone(),
-            store: self.store.clone(),
-        })
-        .max_decoding_message_size(PEER_MESSAGE_BYTES)
-        .max_encoding_message_size(PEER_MESSAGE_BYTES)
-    }
-
-    fn metadata_service(
-        &self,
-        proposer: Proposer,
-        stop: &CancellationToken,
-    ) -> MetadataServer<MetadataService> {
-        let leases = Leases::new(boot_time());
-        let keeping = leases
-            .clone()
-            .keep(self.raft.clone(), self.store.clone(), proposer.clone());
-        let until = stop.clone();
-        tokio::spawn(async move { until.run_until_cancelled(keeping).await });
-        MetadataServer::new(MetadataService {
-            store: self.store.clone(),
-            proposer,
-            leases,
-            reads: Reads::start(self.raft.clone()),
-            clock: Arc::clone(&self.options.clock),
-        })
-        .max_decoding_message_size(MESSAGE_BYTES)
-        .max_encoding_message_size(MESSAGE_BYTES)
-    }
-
-    fn cluster_service(&self) -> ClusterServer<ClusterService> {
-        let configured = self.options.peers.keys().copied().collect();
-        ClusterServer::new(ClusterService {
-            raft: self.raft.clone(),
-            store: self.store.clone(),
-            group: Group::new(self.raft.clone(), self.network.clone(), configured),
-        })
-    }
-
-    /// Goes on serving while another is elected.
-    async fn drained(&self, drain: &CancellationToken, proposer: &Proposer) {
-        drain.cancelled().await;
-        hand_over(&self.raft, proposer, &self.network).await;
-    }
-
-    async fn fails(&self) -> Failed {
-        let (mut disk, mut raft) = (self.store.failure(), self.raft.metrics());
-        let is_over = |metrics: &openraft::RaftMetrics<u64, _>| metrics.running_state.is_err();
-        tokio::select! {
-            Ok(reason) = disk.wait_for(Option::is_some) => {
-                Failed::Disk(reason.clone().unwrap_or_default())
-            }
-            Ok(metrics) = raft.wait_for(is_over) => {
-                let stopped = metrics.running_state.as_ref().err();
-                Failed::Raft(stopped.map(ToString::to_string).unwrap_or_default())
-            }
-            else => Failed::Raft("it has stopped".to_owned()),
-        }
-    }
-}
-
-/// Logs who leads, as this member sees it.
-async fn tell_roles(raft: Raft) {
-    let mut seen = raft.metrics();
-    let mut told = None;
-    loop {
-        let (role, leader, term) = {
-            let metrics = seen.borrow_and_update();
-            (metrics.state, metrics.current_leader, metrics.current_term)
-        };
-        if told != Some((role, leader)) {
-            told = Some((role, leader));
-            if let Some(leader) = leader {
-                tracing::info!(?role, leader, term, "the group has a leader");
-            } else {
-                tracing::info!(?role, term, "the group has no leader");
-            }
-        }
-        if seen.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Gives the group its first state, once this member leads it.
-async fn import(raft: Raft, store: Store, state: Vec<u8>) {
-    let me = raft.metrics().borrow().id;
-    let mut seen = raft.metrics();
-    let leads = |metrics: &openraft::RaftMetrics<u64, _>| {
-        metrics.current_leader == Some(me) && metrics.last_applied.is_some()
-    };
-    if seen.wait_for(leads).await.is_err() {
-        return;
-    }
-    if store.look(|machine| *machine != roadstead_machine::Machine::default()) {
-        tracing::warn!("the group has a state already: nothing is imported");
-        return;
-    }
-    match raft.client_write(Change::Import(state)).await {
-        Ok(_imported) => tracing::info!("the state of the stand-alone registry was imported"),
-        Err(error) => {
-            tracing::error!(%error, "the state of the stand-alone registry was not imported");
-        }
     }
 }

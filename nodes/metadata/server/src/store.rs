@@ -14,7 +14,9 @@ use std::path::Path;
 use std::sync::{Arc, RwLock};
 
 use roadstead_machine::{FormatError, Machine};
+use roadstead_telemetry::metrics::MemberMetrics;
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinError;
 
 use crate::types::{FormError, Incarnation, LogEntry, LogId, Membership, SnapshotMeta, Vote};
 use disk::Disk;
@@ -24,6 +26,10 @@ use writer::Writer;
 
 /// Bytes logged between two snapshots, at least; when the state is larger than that, as many as it is.
 const SNAPSHOT_EVERY: u64 = 256 << 10;
+
+/// How long the next write takes.
+#[cfg(test)]
+pub(crate) type Pace = Arc<dyn Fn() -> std::time::Duration + Send + Sync>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -74,6 +80,7 @@ pub(crate) struct State {
 
 #[derive(Debug)]
 struct Shared {
+    id: u64,
     incarnation: Incarnation,
     disk: Arc<Disk>,
     log: RwLock<Log>,
@@ -94,11 +101,30 @@ impl Store {
     }
 
     fn on(disk: Disk, id: u64) -> Result<Self, StoreError> {
+        Self::written_by(disk, id, |disk| Ok(Writer::start(disk)?))
+    }
+
+    /// On a disk of the simulation, written at its pace.
+    #[cfg(test)]
+    pub(crate) fn paced(
+        backend: impl redb::StorageBackend,
+        id: u64,
+        pace: Pace,
+    ) -> Result<Self, StoreError> {
+        Self::written_by(Disk::on(backend)?, id, |disk| Ok(Writer::paced(disk, pace)))
+    }
+
+    fn written_by(
+        disk: Disk,
+        id: u64,
+        writer: impl FnOnce(Arc<Disk>) -> Result<Writer, StoreError>,
+    ) -> Result<Self, StoreError> {
         let incarnation = disk.settle(id)?;
         let (log, state) = disk.load()?;
         let disk = Arc::new(disk);
-        let writer = Writer::start(Arc::clone(&disk))?;
+        let writer = writer(Arc::clone(&disk))?;
         Ok(Self(Arc::new(Shared {
+            id,
             incarnation,
             disk,
             log: RwLock::new(log),
@@ -124,9 +150,23 @@ impl Store {
         look(&self.0.state().machine)
     }
 
+    /// As [`Self::look`], for what takes long.
+    pub(crate) async fn look_long<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Machine) -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let store = self.clone();
+        aside(move || store.look(look)).await
+    }
+
     /// Why nothing is written any more, once that is so.
     pub(crate) fn failure(&self) -> watch::Receiver<Option<String>> {
         self.0.writer.failure()
+    }
+
+    /// Tells these metrics from now on how long writes take.
+    pub(crate) fn measure(&self, metrics: MemberMetrics) {
+        self.0.writer.measure(metrics);
     }
 
     /// Waits until a snapshot is due.
@@ -181,6 +221,17 @@ impl Shared {
             self.long.notify_one();
         }
     }
+}
+
+/// Does what takes long where it holds up nobody.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    #[cfg(test)]
+    if crate::simulation::is_running() {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await
 }
 
 /// A snapshot as the disk has it.

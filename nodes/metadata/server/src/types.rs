@@ -15,7 +15,14 @@ openraft::declare_raft_types!(
         NodeId = u64,
         Node = Member,
         SnapshotData = Vec<u8>,
+        AsyncRuntime = Runtime,
 );
+
+#[cfg(not(test))]
+type Runtime = openraft::TokioRuntime;
+/// The same, with randomness that can be seeded.
+#[cfg(test)]
+type Runtime = crate::simulation::Runtime;
 
 pub(crate) type Raft = openraft::Raft<TypeConfig>;
 pub(crate) type LogId = openraft::LogId<u64>;

@@ -22,11 +22,6 @@ pub(crate) async fn listeners(http: &Http, inherited: Option<Inherited>) -> Resu
     Ok(bind(options).await?)
 }
 
-/// Binds `http.debug.addr`.
-pub(crate) async fn debug_listeners(addr: &ListenAddr) -> Result<Vec<Listener>> {
-    listeners_on("http.debug.addr", addr, None).await
-}
-
 /// Binds the address of a setting, unless systemd hands over a socket.
 pub(crate) async fn listeners_on(
     setting: &'static str,

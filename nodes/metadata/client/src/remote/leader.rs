@@ -1,7 +1,7 @@
 //! Who leads: remembered, followed when told, looked for when lost.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use roadstead_proto::MESSAGE_BYTES;
@@ -9,12 +9,11 @@ use roadstead_proto::metadata::v1 as wire;
 use roadstead_proto::metadata::v1::cluster_client::ClusterClient;
 use roadstead_proto::metadata::v1::metadata_client::MetadataClient;
 use tokio::time::{Instant, sleep, timeout};
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use super::Refused;
+use super::{Refused, RemoteStats};
 use crate::Unavailable;
-use crate::transport::{Identity, NotAnAddress, channel};
+use crate::transport::{Dial, Link, NotAnAddress};
 
 /// The trailer in which a member that does not lead names the one that does.
 pub const LEADER: &str = "roadstead-leader";
@@ -41,19 +40,22 @@ const ADMINISTRATION_TRY: Duration = Duration::from_mins(1);
 /// What one member says of itself.
 const STATUS_WITHIN: Duration = Duration::from_secs(2);
 
-pub(super) type Service = MetadataClient<Channel>;
+pub(super) type Service = MetadataClient<Link>;
 
 /// The members and who of them leads.
 pub(super) struct Leaders {
     configured: Vec<String>,
-    identity: Identity,
+    dial: Arc<dyn Dial>,
     known: Mutex<Known>,
 }
 
 #[derive(Default)]
 struct Known {
-    channels: HashMap<String, Channel>,
+    links: HashMap<String, Link>,
     leader: Option<String>,
+    /// Who led last, as an answer showed.
+    led: Option<String>,
+    stats: RemoteStats,
     /// Those that did not answer, and until when they are not expected to.
     suspects: HashMap<String, Instant>,
     /// Where to look next when nobody is known to lead.
@@ -70,17 +72,21 @@ enum Remedy {
 }
 
 impl Leaders {
-    pub(super) fn new(configured: Vec<String>, identity: Identity) -> Result<Self, NotAnAddress> {
+    pub(super) fn new(configured: Vec<String>, dial: Arc<dyn Dial>) -> Result<Self, NotAnAddress> {
         let known = Known::default();
         let this = Self {
             configured,
-            identity,
+            dial,
             known: Mutex::new(known),
         };
         for addr in &this.configured {
-            this.channel(addr)?;
+            this.link(addr)?;
         }
         Ok(this)
+    }
+
+    pub(super) fn stats(&self) -> RemoteStats {
+        self.known().stats
     }
 
     pub(super) fn members(&self) -> Vec<String> {
@@ -96,8 +102,8 @@ impl Leaders {
     where
         F: Future<Output = Result<T, Status>>,
     {
-        let ask = |channel| {
-            ask(MetadataClient::new(channel)
+        let ask = |link| {
+            ask(MetadataClient::new(link)
                 .max_decoding_message_size(MESSAGE_BYTES)
                 .max_encoding_message_size(MESSAGE_BYTES))
         };
@@ -110,21 +116,21 @@ impl Leaders {
     pub(super) async fn administer<F>(
         &self,
         budget: Duration,
-        ask: impl Fn(ClusterClient<Channel>) -> F,
+        ask: impl Fn(ClusterClient<Link>) -> F,
     ) -> Result<(), Refused>
     where
         F: Future<Output = Result<(), Status>>,
     {
-        let ask = |channel| ask(ClusterClient::new(channel));
+        let ask = |link| ask(ClusterClient::new(link));
         let asked = self.try_until(budget.max(ADMINISTRATION_TRY), ADMINISTRATION_TRY, ask);
         asked.await.map_err(|status| refused(&status))
     }
 
     pub(super) async fn ask_status(&self, addr: &str) -> Result<wire::StatusResponse, Status> {
-        let channel = self
-            .channel(addr)
+        let link = self
+            .link(addr)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let mut cluster = ClusterClient::new(channel);
+        let mut cluster = ClusterClient::new(link);
         match timeout(STATUS_WITHIN, cluster.status(wire::StatusRequest {})).await {
             Ok(answer) => answer.map(tonic::Response::into_inner),
             Err(_elapsed) => Err(Status::deadline_exceeded("no answer")),
@@ -135,7 +141,7 @@ impl Leaders {
         &self,
         budget: Duration,
         first: Duration,
-        ask: impl Fn(Channel) -> F,
+        ask: impl Fn(Link) -> F,
     ) -> Result<T, Status>
     where
         F: Future<Output = Result<T, Status>>,
@@ -145,13 +151,13 @@ impl Leaders {
         loop {
             let addr = self.target();
             let left = deadline.saturating_duration_since(Instant::now());
-            let channel = self
-                .channel(&addr)
+            let link = self
+                .link(&addr)
                 .map_err(|error| Status::internal(error.to_string()))?;
-            let tried = timeout(patience.min(left), ask(channel)).await;
+            let tried = timeout(patience.min(left), ask(link)).await;
             let status = match tried {
                 Ok(Ok(answer)) => {
-                    self.known().leader = Some(addr);
+                    self.known().answered(addr);
                     return Ok(answer);
                 }
                 Ok(Err(status)) => status,
@@ -164,6 +170,7 @@ impl Leaders {
             if matches!(remedy, Remedy::Suspect(SUSPECT_FOR)) {
                 patience = (patience * 3 / 2).min(LONGEST_TRY.max(first));
             }
+            self.known().stats.retries += 1;
             if self.learn(&addr, remedy) && followed < FOLLOWED_AT_ONCE {
                 followed += 1;
             } else {
@@ -218,18 +225,28 @@ impl Leaders {
         }
     }
 
-    fn channel(&self, addr: &str) -> Result<Channel, NotAnAddress> {
+    fn link(&self, addr: &str) -> Result<Link, NotAnAddress> {
         let mut known = self.known();
-        if let Some(channel) = known.channels.get(addr) {
-            return Ok(channel.clone());
+        if let Some(link) = known.links.get(addr) {
+            return Ok(link.clone());
         }
-        let made = channel(addr, &self.identity)?;
-        known.channels.insert(addr.to_owned(), made.clone());
+        let made = self.dial.dial(addr)?;
+        known.links.insert(addr.to_owned(), made.clone());
         Ok(made)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn answered(&mut self, addr: String) {
+        let before = self.led.replace(addr.clone());
+        if before.is_some_and(|before| before != addr) {
+            self.stats.leader_changes += 1;
+        }
+        self.leader = Some(addr);
     }
 }
 

@@ -223,17 +223,14 @@ impl Metadata for MetadataService {
             }
         }
         self.read(|_machine| ()).await?;
-        let store = self.store.clone();
         // There may be millions of them to go through.
-        let look = move || {
-            store.look(|machine| {
-                for held in machine.places() {
-                    places.remove(held);
-                }
-            });
+        let look = move |machine: &Machine| {
+            for held in machine.places() {
+                places.remove(held);
+            }
             places
         };
-        let looked = tokio::task::spawn_blocking(look).await;
+        let looked = self.store.look_long(look).await;
         let mut unheld = looked
             .map_err(|error| Status::internal(error.to_string()))?
             .into_iter();

@@ -8,7 +8,9 @@ use roadstead_machine::Machine;
 
 use super::disk::{SNAPSHOT_META, SNAPSHOT_STATE};
 use super::writer::Task;
-use super::{Shared, State};
+use super::{Shared, State, aside};
+#[cfg(test)]
+use crate::simulation::{Mutant, is};
 use crate::types::{
     Answer, Change, LogEntry, LogId, Membership, SnapshotMeta, StorageError, TypeConfig, encode,
 };
@@ -45,6 +47,8 @@ impl State {
             EntryPayload::Normal(Change::Commands(commands)) => {
                 let apply = |command: crate::types::Proposed| {
                     let in_time = self.machine.present(command.entry.at) <= command.until;
+                    #[cfg(test)]
+                    let in_time = in_time || is(Mutant::NeverTooLate);
                     in_time.then(|| self.machine.apply(command.entry))
                 };
                 Answer(commands.into_iter().map(apply).collect())
@@ -68,10 +72,15 @@ impl RaftStateMachine<TypeConfig> for StateStore {
     {
         let answers = {
             let mut state = self.0.state_mut();
-            entries
-                .into_iter()
-                .map(|entry| state.apply(entry))
-                .collect()
+            let apply = |entry: LogEntry| {
+                #[cfg(test)]
+                let told = entry.clone();
+                let answer = state.apply(entry);
+                #[cfg(test)]
+                crate::simulation::applied(&told, &answer, &state.machine);
+                answer
+            };
+            entries.into_iter().map(apply).collect()
         };
         self.0.check_length();
         Ok(answers)
@@ -117,7 +126,7 @@ impl RaftStateMachine<TypeConfig> for StateStore {
         &mut self,
     ) -> Result<Option<RaftSnapshot<TypeConfig>>, StorageError> {
         let disk = Arc::clone(&self.0.disk);
-        let read = tokio::task::spawn_blocking(move || disk.snapshot()).await;
+        let read = aside(move || disk.snapshot()).await;
         let read = read.map_err(|error| StorageIOError::read_snapshot(None, &error))?;
         let found = read.map_err(|error| StorageIOError::read_snapshot(None, &error))?;
         Ok(found.map(|snapshot| RaftSnapshot {
@@ -130,7 +139,7 @@ impl RaftStateMachine<TypeConfig> for StateStore {
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> Result<RaftSnapshot<TypeConfig>, StorageError> {
         let machine = std::mem::take(&mut self.machine);
-        let encoded = tokio::task::spawn_blocking(move || machine.encode()).await;
+        let encoded = aside(move || machine.encode()).await;
         let encoded = encoded.map_err(|error| StorageIOError::write_snapshot(None, &error))?;
         let state = encoded.map_err(|error| StorageIOError::write_snapshot(None, &error))?;
         save(&self.shared, &self.meta, state.clone()).await?;

@@ -1,11 +1,14 @@
 //! The thread that writes: what waits together is made durable together.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 
 use openraft::storage::LogFlushed;
 use redb::WriteTransaction;
-use tokio::sync::{oneshot, watch};
+use roadstead_telemetry::metrics::MemberMetrics;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::StoreError;
 use super::disk::{Disk, LOG, META};
@@ -36,23 +39,66 @@ type Order = (Task, Option<Waiting>);
 
 #[derive(Debug)]
 pub(super) struct Writer {
-    orders: Mutex<Option<mpsc::Sender<Order>>>,
-    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    orders: Mutex<Option<mpsc::UnboundedSender<Order>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     failed: watch::Receiver<Option<String>>,
+    metrics: Arc<OnceLock<MemberMetrics>>,
 }
 
 impl Writer {
     pub(super) fn start(disk: Arc<Disk>) -> io::Result<Self> {
-        let (orders, queue) = mpsc::channel();
-        let (failed, failure) = watch::channel(None);
+        let (this, mut hand) = Self::of(disk);
         let thread = std::thread::Builder::new()
             .name("raft-log".to_owned())
-            .spawn(move || run(&disk, &queue, &failed))?;
-        Ok(Self {
+            .spawn(move || {
+                while let Some(first) = hand.queue.blocking_recv() {
+                    hand.write(first);
+                }
+            })?;
+        this.thread().replace(thread);
+        Ok(this)
+    }
+
+    /// A task instead of a thread. Each write waits as long as `pace` says; whoever is not told yet when the disk is
+    /// gone has lost it.
+    #[cfg(test)]
+    pub(super) fn paced(disk: Arc<Disk>, pace: super::Pace) -> Self {
+        let (this, mut hand) = Self::of(disk);
+        tokio::spawn(async move {
+            while let Some(first) = hand.queue.recv().await {
+                tokio::time::sleep(pace()).await;
+                hand.write(first);
+            }
+        });
+        this
+    }
+
+    fn of(disk: Arc<Disk>) -> (Self, Hand) {
+        let (orders, queue) = mpsc::unbounded_channel();
+        let (failed, failure) = watch::channel(None);
+        let metrics = Arc::<OnceLock<_>>::default();
+        let this = Self {
             orders: Mutex::new(Some(orders)),
-            thread: Mutex::new(Some(thread)),
+            thread: Mutex::default(),
             failed: failure,
-        })
+            metrics: Arc::clone(&metrics),
+        };
+        let hand = Hand {
+            disk,
+            queue,
+            failure: None,
+            failed,
+            metrics,
+        };
+        (this, hand)
+    }
+
+    pub(super) fn measure(&self, metrics: MemberMetrics) {
+        let _others_measure = self.metrics.set(metrics);
+    }
+
+    fn thread(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn failure(&self) -> watch::Receiver<Option<String>> {
@@ -88,11 +134,7 @@ impl Drop for Writer {
                 .unwrap_or_else(PoisonError::into_inner)
                 .take(),
         );
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = self.thread().take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread that writes the raft log had failed");
         }
@@ -110,21 +152,35 @@ impl Waiting {
     }
 }
 
-fn run(disk: &Disk, queue: &mpsc::Receiver<Order>, failed: &watch::Sender<Option<String>>) {
-    let mut failure = None;
-    while let Ok(first) = queue.recv() {
-        let more = std::iter::from_fn(|| queue.try_recv().ok()).take(BATCH - 1);
+/// What writes.
+struct Hand {
+    disk: Arc<Disk>,
+    queue: mpsc::UnboundedReceiver<Order>,
+    failure: Option<String>,
+    failed: watch::Sender<Option<String>>,
+    metrics: Arc<OnceLock<MemberMetrics>>,
+}
+
+impl Hand {
+    /// This, and what else waits.
+    fn write(&mut self, first: Order) {
+        let more = std::iter::from_fn(|| self.queue.try_recv().ok()).take(BATCH - 1);
         let (tasks, waiting): (Vec<Task>, Vec<_>) = std::iter::once(first).chain(more).unzip();
-        if failure.is_none()
-            && let Err(error) = commit(disk, &tasks)
+        let begun = Instant::now();
+        if self.failure.is_none()
+            && let Err(error) = commit(&self.disk, &tasks)
         {
             let reason = error.to_string();
             tracing::error!(error = %reason, "the raft log cannot be written: this member ends");
-            failed.send_replace(Some(reason.clone()));
-            failure = Some(reason);
+            self.failed.send_replace(Some(reason.clone()));
+            self.failure = Some(reason);
+        } else if self.failure.is_none()
+            && let Some(metrics) = self.metrics.get()
+        {
+            metrics.synced(begun.elapsed());
         }
         for waiting in waiting.into_iter().flatten() {
-            let failure = failure.clone().map(io::Error::other);
+            let failure = self.failure.clone().map(io::Error::other);
             waiting.tell(failure.map_or(Ok(()), Err));
         }
     }
