@@ -57,6 +57,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("roadstead-powercut", &[]),
+    ("roadstead-models", &["roadstead-machine", "roadstead-oci"]),
     (
         "roadstead-tests",
         &["roadstead-metadata", "roadstead-oci", "roadstead-powercut"],
@@ -137,6 +138,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("opentelemetry_sdk", &["roadstead-telemetry"]),
     ("tracing-subscriber", &["roadstead-telemetry"]),
     ("saphyr-parser", &["roadstead-config"]),
+    ("stateright", &["roadstead-models"]),
     ("clap", &["roadstead"]),
     ("anyhow", &["roadstead"]),
 ];
