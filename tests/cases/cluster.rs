@@ -1,5 +1,8 @@
 //! Several nodes as one registry: any request may reach any of them, and any of them may end at any time.
 
+mod alone;
+mod figures;
+mod first;
 mod nodes;
 
 use roadstead_oci::{Algorithm, Digest};
@@ -60,6 +63,29 @@ fn a_node_that_is_configured_otherwise_is_refused() {
     let other = cluster.node_with("http:\n  addr: 127.0.0.1:0\n", Some(elsewhere.path()));
     let said = cluster.refused(&other);
     assert!(said.contains("storage"), "{said}");
+}
+
+/// With a cache, too: another node may have deleted what this one remembers.
+#[test]
+fn what_one_node_deletes_is_gone_at_the_others() {
+    let mut cluster = Cluster::start(0);
+    let keys = "http:\n  addr: 127.0.0.1:0\n";
+    for _ in 0..2 {
+        cluster.add_cached(keys);
+    }
+    let digest = Digest::of(Algorithm::Sha256, b"deleted");
+    let (one, other) = (
+        cluster.node(0).repository("gone"),
+        cluster.node(1).repository("gone"),
+    );
+    for _ in 0..3 {
+        one.push_blob(b"deleted", &digest).expect_status(201);
+        other.blob(&digest).expect_status(200);
+        other.blob(&digest).expect_status(200);
+        one.delete_blob(&digest).expect_status(202);
+        other.blob(&digest).expect_status(404);
+        one.blob(&digest).expect_status(404);
+    }
 }
 
 /// Told to drain, a node says that it wants no new work, and serves what comes nevertheless.

@@ -7,6 +7,7 @@ mod clients;
 mod cluster;
 mod durability;
 mod ending;
+mod failures;
 mod htpasswd;
 mod load;
 mod mail;

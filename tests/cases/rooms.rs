@@ -20,7 +20,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     (
         "roadstead-metadata-server",
-        &["roadstead-machine", "roadstead-metadata", "roadstead-proto"],
+        &[
+            "roadstead-machine",
+            "roadstead-metadata",
+            "roadstead-proto",
+            "roadstead-telemetry",
+        ],
     ),
     ("roadstead-storage", &["roadstead-oci"]),
     ("roadstead-s3", &["roadstead-storage"]),

@@ -56,3 +56,45 @@ fn a_variable_of_the_seed_with_a_slip_is_answered_with_the_right_one() {
     let expected = "did you mean REGISTRY_AUTH_HTPASSWD_REALM?";
     assert!(refused.said().contains(expected), "{}", refused.said());
 }
+
+/// As they are and with all that they suggest; a member's has no storage, and needs none.
+#[test]
+fn the_samples_of_a_cluster_are_right() {
+    let scratch = roadstead_tests::scratch();
+    for (name, expected) in [
+        ("cluster-member.yml", "member 1 of the metadata service"),
+        ("cluster-node.yml", "Filesystem"),
+        ("cluster-node-s3.yml", "S3"),
+    ] {
+        let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/samples");
+        let text = std::fs::read_to_string(format!("{samples}/{name}")).expect("the sample");
+        let file = scratch.path().join(name);
+        for yaml in [text.replace("#- ", ""), text] {
+            std::fs::write(&file, yaml).expect("a configuration");
+            let checked = registry::command().arg("check").arg(&file).ok().text();
+            assert!(checked.contains("the configuration is right"), "{checked}");
+            assert!(checked.contains(expected), "{checked}");
+            assert!(!checked.contains("warning"), "{checked}");
+            assert!(!checked.contains("change-me"), "{checked}");
+        }
+    }
+}
+
+#[test]
+fn who_stores_needs_a_storage() {
+    let scratch = roadstead_tests::scratch();
+    let file = scratch.path().join("config.yml");
+    let yaml =
+        "version: 0.1\ncluster: {secret: hunter2hunter2hunter2, metadata: ['localhost:1']}\n";
+    std::fs::write(&file, yaml).expect("a configuration");
+    registry::command().arg("check").arg(&file).ok();
+    for command in ["serve", "registry", "garbage-collect"] {
+        let refused = registry::command().arg(command).arg(&file).fails().said();
+        assert!(refused.contains("storage: is missing"), "{refused}");
+    }
+    let alone = registry::command()
+        .args(["cluster", "status", "--config"])
+        .arg(&file);
+    let told = alone.fails();
+    assert!(told.text().contains("NO MEMBER ANSWERS"), "{}", told.said());
+}

@@ -6,6 +6,7 @@
 
 #![expect(clippy::panic, reason = "a step fails its case where it stands")]
 
+mod cluster;
 mod deploying;
 mod home;
 mod howto;

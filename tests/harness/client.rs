@@ -44,12 +44,17 @@ pub struct Answer {
 impl Client {
     /// `base` is a scheme and an authority: `http://127.0.0.1:5000`.
     pub fn new(base: &str) -> Self {
+        Self::with_patience(base, DEADLINE)
+    }
+
+    /// One that takes a connection for broken when no whole answer has come for so long.
+    pub fn with_patience(base: &str, patience: Duration) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .accept(ureq::config::AutoHeaderValue::None)
-            .timeout_global(Some(DEADLINE))
+            .timeout_global(Some(patience))
             .allow_non_standard_methods(true)
             .proxy(None)
             .build();

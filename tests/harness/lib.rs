@@ -10,6 +10,7 @@
 //! | [`machine`] | [`Machine`]: namespaces with a docker engine that runs containers, for tutorials word by word |
 //! | [`redis`] | [`Redis`]: a server that can be killed, paused and asked what it holds |
 //! | [`seaweed`], [`link`] | an object store that speaks S3; a way to it that shows requests, and may be bad |
+//! | [`network`], [`cable`] | places with addresses of their own; ways between them, and to servers, that can be cut |
 //! | [`tokens`] | [`TokenServer`], which knows users and signs what they may do; [`Signer`], which signs anything |
 //! | [`mail`] | [`MailServer`]: as much of SMTP as one client needs, with and without TLS |
 //! | [`wait`] | conditions with a sentence and a deadline |
@@ -18,12 +19,14 @@
 
 #![expect(clippy::panic, reason = "a harness fails its test where it stands")]
 
+pub mod cable;
 pub mod client;
 pub mod docker;
 pub mod image;
 pub mod link;
 pub mod machine;
 pub mod mail;
+pub mod network;
 pub mod podman;
 pub mod process;
 pub mod proxy;
@@ -35,12 +38,14 @@ pub mod tokens;
 pub mod tools;
 pub mod wait;
 
+pub use cable::Cable;
 pub use client::{Answer, Client, Repository};
 pub use docker::Docker;
 pub use image::{Content, Document, Family, Image};
 pub use link::{Link, Weather};
 pub use machine::Machine;
 pub use mail::{MailServer, Manner};
+pub use network::{Network, Place};
 pub use podman::Podman;
 pub use redis::Redis;
 pub use registry::{Kind, Options, Registry};

@@ -90,6 +90,12 @@ impl Machine {
         self.outside(&here("nginx-image.sh")).args(tags).ok();
     }
 
+    /// Adds an image of Debian's Redis.
+    #[track_caller]
+    pub fn add_redis(&self, tags: &[&str]) {
+        self.outside(&here("redis-image.sh")).args(tags).ok();
+    }
+
     /// Adds an image of several layers whose program says a word, in place of one that would be pulled.
     #[track_caller]
     pub fn add_image(&self, tag: &str) {

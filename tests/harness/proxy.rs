@@ -1,4 +1,4 @@
-//! Proxies in front of a registry: nginx and haproxy, with a certificate of their own.
+//! Proxies in front of a registry: nginx and haproxy, with a certificate of their own; and nginx as a dumb balancer.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -16,11 +16,12 @@ use crate::wait::{poll, wait_until};
 /// From SIGTERM to the end; a proxy that takes longer is killed.
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
 
-/// A proxy that listens on 127.0.0.1, with TLS. Dropped, it is ended.
+/// A proxy that listens on 127.0.0.1. Dropped, it is ended.
 #[derive(Debug)]
 pub struct Proxy {
     process: Process,
     addr: SocketAddr,
+    scheme: &'static str,
     home: TempDir,
 }
 
@@ -49,7 +50,46 @@ impl Proxy {
                  }}"
             )
         };
-        Self::start("nginx", &["-e", "stderr", "-c"], configuration)
+        Self::start("nginx", "https", configuration)
+    }
+
+    /// nginx without TLS, in turn to each of `nodes`, whatever becomes of them: it asks nobody twice and takes nobody for
+    /// down. One that sends nothing for `patience` seconds is given up.
+    #[track_caller]
+    pub fn round_robin(nodes: &[SocketAddr], patience: u32) -> Self {
+        let servers: String = nodes
+            .iter()
+            .map(|node| format!("server {node} max_fails=0; "))
+            .collect();
+        let configuration = |home: &Path, port: u16| {
+            let dir = home.display();
+            format!(
+                "daemon off; worker_processes 1; user root; pid {dir}/pid; error_log stderr crit;
+                 events {{ worker_connections 1024; }}
+                 http {{
+                   access_log off;
+                   client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;
+                   fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
+                   upstream nodes {{ {servers} }}
+                   server {{
+                     listen 127.0.0.1:{port};
+                     client_max_body_size 0;
+                     location / {{
+                       proxy_pass http://nodes;
+                       proxy_http_version 1.1;
+                       proxy_set_header Host $http_host;
+                       proxy_request_buffering off;
+                       proxy_buffering off;
+                       proxy_next_upstream off;
+                       proxy_connect_timeout {patience}s;
+                       proxy_read_timeout {patience}s;
+                       proxy_send_timeout {patience}s;
+                     }}
+                   }}
+                 }}"
+            )
+        };
+        Self::start("nginx", "http", configuration)
     }
 
     /// haproxy; `backend` are the directives of its one backend besides the server.
@@ -68,12 +108,22 @@ impl Proxy {
                  backend b\n  {backend}\n  server s {upstream}\n"
             )
         };
-        Self::start("haproxy", &["-db", "-f"], configuration)
+        Self::start("haproxy", "https", configuration)
     }
 
-    fn start(program: &str, args: &[&str], configuration: impl Fn(&Path, u16) -> String) -> Self {
+    fn start(
+        program: &str,
+        scheme: &'static str,
+        configuration: impl Fn(&Path, u16) -> String,
+    ) -> Self {
+        let args: &[&str] = match program {
+            "nginx" => &["-e", "stderr", "-c"],
+            _haproxy => &["-db", "-f"],
+        };
         let home = crate::scratch();
-        certificate(home.path());
+        if scheme == "https" {
+            certificate(home.path());
+        }
         let addr = free();
         let file = home.path().join("proxy.conf");
         std::fs::write(&file, configuration(home.path(), addr.port())).expect("a configuration");
@@ -91,6 +141,7 @@ impl Proxy {
         Self {
             process,
             addr,
+            scheme,
             home,
         }
     }
@@ -99,9 +150,9 @@ impl Proxy {
         self.addr
     }
 
-    /// `https://127.0.0.1:PORT`.
+    /// `https://127.0.0.1:PORT`, or `http`.
     pub fn url(&self) -> String {
-        format!("https://{}", self.addr)
+        format!("{}://{}", self.scheme, self.addr)
     }
 
     /// The certificate that clients are to trust.

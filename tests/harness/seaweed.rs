@@ -18,6 +18,9 @@ pub const READER: (&str, &str) = ("readers-key", "another-secret-of-the-tests");
 /// The bucket that is there.
 pub const BUCKET: &str = "images";
 
+/// The servers in it, in the order of their ports.
+const SERVERS: [&str; 4] = ["master", "volume", "filer", "s3"];
+
 /// A cold start takes three seconds on an idle machine.
 const START: Duration = Duration::from_mins(2);
 
@@ -27,8 +30,7 @@ pub struct Seaweed {
     process: Process,
     home: TempDir,
     addr: SocketAddr,
-    /// That it makes in a place of its own choice, and leaves there.
-    sockets: Vec<PathBuf>,
+    ports: [u16; 8],
 }
 
 impl Seaweed {
@@ -40,48 +42,32 @@ impl Seaweed {
         let config = home.path().join("s3.json");
         std::fs::write(&config, identities()).expect("a configuration");
         let ports = ports::<8>();
-        let names = ["master", "volume", "filer", "s3"];
-        let mut command = Command::new(program());
-        command
-            .args([
-                "server",
-                "-ip=127.0.0.1",
-                "-ip.bind=127.0.0.1",
-                "-filer",
-                "-s3",
-            ])
-            .args(["-master.volumeSizeLimitMB=128", "-volume.max=50"])
-            .args([
-                "-volume.preStopSeconds=0",
-                "-s3.autoCreateBucket",
-                "-s3.port.iceberg=0",
-                "-s3.port.lance=0",
-            ])
-            .arg(format!("-dir={}", data.display()))
-            .arg(format!("-s3.config={}", config.display()))
-            // It logs there, too.
-            .env("TMPDIR", home.path());
-        let mut sockets = Vec::new();
-        for (name, port) in names.iter().zip(ports.chunks(2)) {
-            command.arg(format!("-{name}.port={}", port[0]));
-            command.arg(format!("-{name}.port.grpc={}", port[1]));
-            sockets.push(format!("/tmp/seaweedfs-{name}-{}.sock", port[0]).into());
-            sockets.push(format!("/tmp/seaweedfs-{name}-grpc-{}.sock", port[1]).into());
-        }
-        let process = Process::start(command, &home.path().join("log"));
+        let process = serve(&home, &ports);
         let addr = SocketAddr::from(([127, 0, 0, 1], ports[6]));
         let mut seaweed = Self {
             process,
             home,
             addr,
-            sockets,
+            ports,
         };
-        wait_until("SeaweedFS takes objects", START, || {
-            let ended = seaweed.process.ended();
-            assert!(ended.is_none(), "SeaweedFS ended: {ended:?}");
-            seaweed.can_write()
-        });
+        seaweed.answers();
         seaweed
+    }
+
+    #[track_caller]
+    fn answers(&mut self) {
+        wait_until("SeaweedFS takes objects", START, || {
+            let ended = self.process.ended();
+            assert!(ended.is_none(), "SeaweedFS ended: {ended:?}");
+            self.can_write()
+        });
+    }
+
+    /// Starts it again, after it was killed, with what it holds.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.process = serve(&self.home, &self.ports);
+        self.answers();
     }
 
     /// The first object makes the bucket.
@@ -132,14 +118,56 @@ impl Seaweed {
     }
 }
 
+/// What it makes in a place of its own choice, and leaves there.
+fn sockets(ports: &[u16; 8]) -> Vec<PathBuf> {
+    let of = |(name, port): (&&str, &[u16])| {
+        [
+            format!("/tmp/seaweedfs-{name}-{}.sock", port[0]).into(),
+            format!("/tmp/seaweedfs-{name}-grpc-{}.sock", port[1]).into(),
+        ]
+    };
+    SERVERS.iter().zip(ports.chunks(2)).flat_map(of).collect()
+}
+
 impl Drop for Seaweed {
     fn drop(&mut self) {
         self.process.kill();
-        for socket in &self.sockets {
+        for socket in sockets(&self.ports) {
             // It does not make all of them.
             let _absent = std::fs::remove_file(socket);
         }
     }
+}
+
+fn serve(home: &TempDir, ports: &[u16; 8]) -> Process {
+    let mut command = Command::new(program());
+    command
+        .args([
+            "server",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-filer",
+            "-s3",
+        ])
+        .args(["-master.volumeSizeLimitMB=128", "-volume.max=50"])
+        .args([
+            "-volume.preStopSeconds=0",
+            "-s3.autoCreateBucket",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+        ])
+        .arg(format!("-dir={}", home.path().join("data").display()))
+        .arg(format!(
+            "-s3.config={}",
+            home.path().join("s3.json").display()
+        ))
+        // It logs there, too.
+        .env("TMPDIR", home.path());
+    for (name, port) in SERVERS.iter().zip(ports.chunks(2)) {
+        command.arg(format!("-{name}.port={}", port[0]));
+        command.arg(format!("-{name}.port.grpc={}", port[1]));
+    }
+    Process::start(command, &home.path().join("log"))
 }
 
 /// A registry's `storage` in the bucket at this address, with deletion on and redirects off.

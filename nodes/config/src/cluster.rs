@@ -56,6 +56,9 @@ pub struct MetadataMember {
     pub dir: PathBuf,
     /// The members that the group begins with, `host:port` by id: `peers`.
     pub peers: BTreeMap<u64, String>,
+    /// Where health and metrics are asked for, of whoever asks: `debug.addr`. Default: nowhere. Not `http.debug`, since a
+    /// node may run on the same machine with the same file.
+    pub debug: Option<ListenAddr>,
 }
 
 impl Cluster {
@@ -121,6 +124,7 @@ impl MetadataMember {
         let dir = reader.required_path("dir", "write a directory that only this member uses");
         let peers = read_peers(&mut reader);
         let addr = reader.read("addr", listen_addr);
+        let debug = reader.read("debug.addr", listen_addr);
         let own = id.and_then(|id| peers.get(&id));
         if let (Some(id), None, false) = (id, own, peers.is_empty()) {
             reader.mistake(
@@ -140,6 +144,7 @@ impl MetadataMember {
             addr: addr.unwrap_or_default(),
             dir: dir?,
             peers,
+            debug,
         })
     }
 }

@@ -66,6 +66,9 @@ pub enum DriverKind {
     InMemory,
     /// In a bucket.
     S3(Box<S3>),
+    /// Nowhere: a file with `cluster` or `metadata` need not say it, since members and operators store nothing. Who
+    /// stores refuses it.
+    Unnamed,
 }
 
 /// Settings under `storage.maintenance.uploadpurging`.
@@ -139,6 +142,12 @@ impl Storage {
 
 /// The one driver that is named. A mistake about it is noted, and then any driver will do.
 fn driver(reader: &mut Reader<'_>, default_root: PathBuf) -> DriverKind {
+    let is_of_cluster = ["cluster", "metadata"]
+        .iter()
+        .any(|key| reader.below(key).is_set());
+    if is_of_cluster && !reader.below("storage").is_set() {
+        return DriverKind::Unnamed;
+    }
     let drivers = named_drivers(reader);
     if let [_, .., (last, place)] = drivers[..] {
         // REGISTRY_STORAGE_S3_BUCKET on top of an image's filesystem is how operators come here.

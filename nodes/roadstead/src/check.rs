@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use roadstead_config::DriverKind;
 
 use crate::wiring::load;
 
@@ -14,11 +15,22 @@ pub(crate) fn run(config: Option<PathBuf>) -> Result<ExitCode> {
     for warning in &loaded.warnings {
         writeln!(out, "warning: {warning}")?;
     }
-    let storage = &loaded.config.storage.driver;
-    writeln!(
-        out,
-        "the configuration is right: http.addr {}, storage {storage:?}",
-        loaded.config.http.addr
-    )?;
+    let config = &loaded.config;
+    match (&config.storage.driver, &config.metadata) {
+        (DriverKind::Unnamed, Some(member)) => writeln!(
+            out,
+            "the configuration is right: member {} of the metadata service on {}; without storage, nothing else",
+            member.id, member.addr
+        )?,
+        (DriverKind::Unnamed, None) => writeln!(
+            out,
+            "the configuration is right: for `roadstead cluster` alone, since it names no storage"
+        )?,
+        (storage, _) => writeln!(
+            out,
+            "the configuration is right: http.addr {}, storage {storage:?}",
+            config.http.addr
+        )?,
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use anyhow::Result;
 use roadstead_cache::Cache;
-use roadstead_config::DebugServer;
+use roadstead_config::{DebugServer, ListenAddr};
 use roadstead_events::{EndpointStats, Events};
+use roadstead_listen::Listener;
+use roadstead_metadata_server::Telling;
 use roadstead_registry::Registry;
 use roadstead_registry::health::Health;
-use roadstead_registry::http::{self, Debug};
+use roadstead_registry::http::{self, Debug, Watched};
 use roadstead_registry::serve as http_server;
-use roadstead_telemetry::{metrics::Metrics, startup};
+use roadstead_telemetry::metrics::{Metrics, Place};
+use roadstead_telemetry::startup;
 use tokio_util::sync::CancellationToken;
 
 use crate::wiring::entry;
@@ -28,7 +31,12 @@ pub(crate) struct Subject {
     pub(crate) metrics: Metrics,
     pub(crate) events: Events,
     pub(crate) cache: Cache,
+    /// Its place in its cluster, if it has one.
+    pub(crate) place: Option<TellPlace>,
 }
+
+/// Says where a node stands when somebody asks.
+pub(crate) type TellPlace = Box<dyn Fn() -> Place + Send + Sync>;
 
 /// Serves in the background until the drain.
 pub(crate) async fn serve(
@@ -36,33 +44,74 @@ pub(crate) async fn serve(
     subject: Subject,
     drain: CancellationToken,
 ) -> Result<()> {
-    let listeners = entry::debug_listeners(&debug.addr).await?;
+    let listeners = listen("http.debug.addr", &debug.addr).await?;
+    let Subject {
+        registry,
+        health,
+        metrics,
+        events,
+        cache,
+        place,
+    } = subject;
+    let told = events.clone();
+    let metrics = debug.metrics_path.clone().map(|path| {
+        startup::metrics_on(&path);
+        (path, exposition(metrics, events, cache, place))
+    });
+    let service = http::debug_router(Debug {
+        registry,
+        health,
+        metrics,
+        vars: Arc::new(move || vars(&told)),
+    });
+    tokio::spawn(http_server::serve(
+        listeners,
+        None,
+        service,
+        options(),
+        drain,
+    ));
+    Ok(())
+}
+
+/// Serves what a member of the metadata service tells, in the background until it has ended.
+pub(crate) async fn serve_member(
+    addr: &ListenAddr,
+    telling: Telling,
+    ended: CancellationToken,
+) -> Result<()> {
+    let listeners = listen("metadata.debug.addr", addr).await?;
+    let of_trouble = telling.clone();
+    let service = http::watched_router(Watched {
+        metrics: Arc::new(move || telling.metrics()),
+        trouble: Arc::new(move || of_trouble.trouble()),
+    });
+    tokio::spawn(http_server::serve(
+        listeners,
+        None,
+        service,
+        options(),
+        ended,
+    ));
+    Ok(())
+}
+
+async fn listen(setting: &'static str, addr: &ListenAddr) -> Result<Vec<Listener>> {
+    let listeners = entry::debug_listeners(setting, addr).await?;
     for listener in &listeners {
         startup::debug_listening(listener);
     }
-    let metrics = debug.metrics_path.clone().map(|path| {
-        startup::metrics_on(&path);
-        (
-            path,
-            exposition(subject.metrics, subject.events.clone(), subject.cache),
-        )
-    });
-    let events = subject.events;
-    let service = http::debug_router(Debug {
-        registry: subject.registry,
-        health: subject.health,
-        metrics,
-        vars: Arc::new(move || vars(&events)),
-    });
-    let options = http_server::Options {
+    Ok(listeners)
+}
+
+fn options() -> http_server::Options {
+    http_server::Options {
         stalled_after: PATIENCE,
         drain_within: PATIENCE,
         http2: true,
         connections: CONNECTIONS,
         metrics: None,
-    };
-    tokio::spawn(http_server::serve(listeners, None, service, options, drain));
-    Ok(())
+    }
 }
 
 /// The reference's document.
@@ -72,7 +121,12 @@ fn vars(events: &Events) -> serde_json::Value {
 }
 
 /// The text of the metrics, brought up to date whenever somebody asks.
-fn exposition(metrics: Metrics, events: Events, cache: Cache) -> http::Text {
+fn exposition(
+    metrics: Metrics,
+    events: Events,
+    cache: Cache,
+    place: Option<TellPlace>,
+) -> http::Text {
     let told: Mutex<HashMap<String, EndpointStats>> = Mutex::default();
     Arc::new(move || {
         let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,6 +134,9 @@ fn exposition(metrics: Metrics, events: Events, cache: Cache) -> http::Text {
             let before = told.get(&now.name);
             count(&metrics, before, &now);
             told.insert(now.name.clone(), now);
+        }
+        if let Some(place) = &place {
+            metrics.stands(place());
         }
         drop(told);
         let held = cache.stats();

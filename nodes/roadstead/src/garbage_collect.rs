@@ -35,6 +35,9 @@ fn run_logged(
             "storage.inmemory: what is in memory is gone with its process; there is nothing to collect"
         );
     }
+    if matches!(storage.driver, DriverKind::Unnamed) {
+        bail!(store::UNNAMED);
+    }
     if storage.read_only && !options.dry_run {
         bail!(
             "storage.maintenance.readonly: the store is not to be written to; --dry-run says what could go"
@@ -46,12 +49,13 @@ fn run_logged(
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    // Holding the log of upload sessions, and the claim on a bucket, keeps a registry from starting meanwhile.
+    // Holding the lock, and the claim on a bucket, keeps a registry from starting meanwhile.
     let opened = runtime.block_on(store::open(config, instance));
     let Store {
         driver,
         metadata: _sessions,
         claim,
+        lock: _lock,
         ..
     } = opened.context("garbage-collect needs the store for itself: stop the registry first")?;
     let mut out = BufWriter::new(std::io::stdout());

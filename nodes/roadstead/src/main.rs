@@ -9,6 +9,7 @@ mod garbage_collect;
 mod htpasswd;
 mod log;
 mod metadata;
+mod probe;
 mod serve;
 mod signals;
 mod wiring;
@@ -108,19 +109,29 @@ enum Command {
         /// The configuration file.
         config: Option<PathBuf>,
     },
-    /// Look after the metadata service: who is in it, who joins, who leaves.
+    /// Look after a cluster: who is in it, who joins, who leaves.
     ///
-    ///   roadstead cluster status --config config.yml            members, who leads, how far each is
+    ///   roadstead cluster status --config config.yml            members, nodes, uploads, versions
     ///   roadstead cluster add 4 meta-4:7000                     take in a member that is running and blank
     ///   roadstead cluster remove 2                              let one go; then stop it
+    ///   roadstead cluster drain node-a:5000                     give a node no new work
     ///
-    /// To replace a member: add the new one, then remove the old. One that only lost its disk comes back by itself.
+    /// The configuration needs `cluster.metadata` and `cluster.secret` (or `cluster.tls`), and no storage. To replace a
+    /// member: add the new one, then remove the old. One that only lost its disk comes back by itself.
     #[command(verbatim_doc_comment)]
     Cluster {
         #[command(flatten)]
         options: cluster::Options,
         #[command(subcommand)]
         command: cluster::Command,
+    },
+    /// Ask an address, and end with 0 if it answers 2xx or 401: for the health checks of containers.
+    ///
+    ///     roadstead probe http://127.0.0.1:5000/readyz
+    #[command(verbatim_doc_comment)]
+    Probe {
+        /// Of a node `/readyz` or `/livez`; of a member the same at its `metadata.debug.addr`.
+        url: String,
     },
     /// Read a configuration as `serve` would, and say all that is wrong with it.
     Check {
@@ -147,6 +158,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Serve { config } => serve::run(config, serve::Role::Alone),
         Command::Registry { config } => serve::run(config, serve::Role::Node),
         Command::Check { config } => check::run(config),
+        Command::Probe { url } => probe::run(&url),
         Command::Metadata { import, config } => metadata::run(import, config),
         Command::Cluster { options, command } => cluster::run(options, command),
         Command::GarbageCollect {

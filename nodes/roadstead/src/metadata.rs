@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 use crate::log::Logging;
 use crate::signals::{self, Signals};
-use crate::{descriptors, log, wiring};
+use crate::{debug, descriptors, log, wiring};
 
 pub(crate) fn run(import: Option<PathBuf>, path: Option<PathBuf>) -> Result<ExitCode> {
     let Loaded { config, warnings } = wiring::load(path)?;
@@ -67,6 +67,7 @@ async fn take_part(
         addr,
         dir,
         peers,
+        debug,
     } = member;
     let options = Options {
         id,
@@ -80,6 +81,9 @@ async fn take_part(
     let listener = bind(&addr)
         .await
         .with_context(|| format!("metadata.addr: {addr}"))?;
+    if let Some(addr) = debug {
+        debug::serve_member(&addr, server.telling(), drain.clone()).await?;
+    }
     tracing::info!(id, "member listening on {}", listener.local_addr()?);
     server.run(listener, drain).await?;
     tracing::info!("stopped");

@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::debug::{self, Subject};
+use crate::debug::{self, Subject, TellPlace};
 use crate::log::{LAST_LINES_WITHIN, Logging};
 use crate::signals::{self, Signals};
 use crate::wiring::cluster::{self, Node};
@@ -82,7 +82,7 @@ fn run_logged(
     descriptors::raise();
     let disk_threads = match config.storage.driver {
         DriverKind::Filesystem { max_threads, .. } => max_threads,
-        DriverKind::InMemory | DriverKind::S3(_) => DISK_THREADS,
+        DriverKind::InMemory | DriverKind::S3(_) | DriverKind::Unnamed => DISK_THREADS,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -107,8 +107,9 @@ async fn serve(config: Config, process: Process, log: Log) -> Result<ExitCode> {
     let tls = entry::tls(&config.http)?;
     let told = Told::build(&config)?;
     let drain = signals.drain.clone();
+    let role = process.role;
     let opening = Box::pin(async {
-        match process.role {
+        match role {
             Role::Alone => store::open(&config, &process.instance).await,
             Role::Node => cluster::open(&config).await,
         }
@@ -116,14 +117,16 @@ async fn serve(config: Config, process: Process, log: Log) -> Result<ExitCode> {
     let Some(store) = drain.run_until_cancelled(opening).await else {
         return Ok(ExitCode::SUCCESS);
     };
-    let store = store?;
+    let mut store = store?;
+    let _lock = store.lock.take();
     let claim = store.claim.clone();
     let claim = claim.map(|claim| Claimed::keep(claim, signals.drain.clone()));
     let served = serve_from(store, &config, process, tls, &told, signals).await;
     // Also when it could not be served: who starts next need not wait.
-    let code = match claim {
-        Some(claim) => claim.release().await,
-        None => ExitCode::SUCCESS,
+    let code = match (claim, role) {
+        (Some(claim), Role::Alone) => claim.release().await,
+        (Some(claim), Role::Node) => claim.leave().await,
+        (None, _) => ExitCode::SUCCESS,
     };
     told.finish().await;
     if served? == Drained::Whole {
@@ -144,11 +147,12 @@ async fn serve_from(
     let driver = told.metered(config, store.driver);
     let lease = store.claim.as_ref().map(Claim::lease);
     let cache = wiring::cache::build(config, told.metrics.clone(), lease).await?;
-    let registry = build(config, &driver, store.metadata, &cache).await?;
+    let metadata = told.decided(store.metadata);
+    let registry = build(config, &driver, metadata, &cache).await?;
     let (deliveries, events) = wiring::notices::build(&config.notifications, store.events)?;
     let health = Health::default();
     let listeners = entry::listeners(&config.http, process.inherited).await?;
-    let (registry, member) = Joined::from(store.node, registry, config, &listeners).await?;
+    let (registry, mut member) = Joined::from(store.node, registry, config, &listeners).await?;
     let notices = wiring::notices_of(config, &process.instance, &listeners, events.clone());
     let surface =
         wiring::surface(config, health.clone(), &registry, told.telling(), notices).await?;
@@ -170,6 +174,7 @@ async fn serve_from(
             metrics: told.metrics.clone(),
             events,
             cache,
+            place: member.as_mut().and_then(|member| member.place.take()),
         };
         debug::serve(address, subject, drain.clone()).await?;
     }
@@ -261,6 +266,13 @@ impl Told {
         Arc::new(Metered::new(store, meter))
     }
 
+    /// What decides about uploads, measured.
+    fn decided(&self, metadata: Arc<dyn Metadata>) -> Arc<dyn Metadata> {
+        let metrics = self.metrics.clone();
+        let meter = move |command, outcome, took| metrics.proposed(command, outcome, took);
+        Arc::new(roadstead_metadata::Metered::new(metadata, Arc::new(meter)))
+    }
+
     async fn finish(self) {
         if let Some(log) = self.access_log {
             let _written = tokio::task::spawn_blocking(move || log.finish(LAST_LINES_WITHIN)).await;
@@ -283,6 +295,8 @@ async fn build(
 struct Joined {
     ended: CancellationToken,
     keeping: JoinHandle<()>,
+    /// To be told at the debug address.
+    place: Option<TellPlace>,
 }
 
 impl Joined {
@@ -297,10 +311,16 @@ impl Joined {
             return Ok((Arc::new(registry), None));
         };
         let member = node.join(&registry, config, listeners).await?;
+        let place = Some(node.place(member.lease()));
         let registry = registry.with_lease(member.lease());
         let ended = CancellationToken::new();
         let keeping = tokio::spawn(member.keep(ended.clone()));
-        Ok((Arc::new(registry), Some(Self { ended, keeping })))
+        let joined = Self {
+            ended,
+            keeping,
+            place,
+        };
+        Ok((Arc::new(registry), Some(joined)))
     }
 
     /// When nothing is served any more.
@@ -370,6 +390,7 @@ fn place(storage: &Storage) -> String {
         DriverKind::InMemory => "memory, until the process ends".to_owned(),
         DriverKind::S3(s3) => format!("the bucket {}, under /{}", s3.bucket, s3.root),
         DriverKind::Filesystem { root, .. } => absolute(root).display().to_string(),
+        DriverKind::Unnamed => "no place".to_owned(),
     }
 }
 

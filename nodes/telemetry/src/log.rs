@@ -194,7 +194,8 @@ pub fn subscriber(
         .with(Formatted::new(options, clock, output, Arc::default()))
 }
 
-/// Our crates' names begin alike; of everything else, only what may fail is of interest to an operator.
+/// Our crates' names begin alike; of everything else, only what may fail is of interest to an operator. Raft says with
+/// each heartbeat that a member is away: our own line says it once.
 fn filter(level: Level) -> Targets {
     let ours = match level {
         Level::Error => LevelFilter::ERROR,
@@ -205,6 +206,13 @@ fn filter(level: Level) -> Targets {
     Targets::new()
         .with_default(ours.min(LevelFilter::WARN))
         .with_target("roadstead", ours)
+        .with_target(
+            "openraft",
+            match level {
+                Level::Debug => LevelFilter::WARN,
+                Level::Error | Level::Warn | Level::Info => LevelFilter::OFF,
+            },
+        )
 }
 
 /// The format if nobody chose one.

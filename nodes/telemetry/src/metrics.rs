@@ -4,9 +4,11 @@
 //! in the program, names in the configuration, and for what a stranger chooses (the method) a list with `unknown` beside
 //! it. So the series are bounded whatever comes in.
 
+mod cluster;
 mod exposition;
 mod http;
 mod labels;
+mod member;
 mod notifications;
 mod process;
 mod proxy;
@@ -24,8 +26,10 @@ use labels::{CertificateLabels, Escaped, Method, VersionLabels};
 use process::Process;
 
 pub use self::http::{Counted, Finished};
+pub use cluster::Place;
 pub use exposition::CONTENT_TYPE;
 pub use labels::{Cache, CacheEvent, Handler, Proxied};
+pub use member::{MemberMetrics, Role, Standing};
 pub use notifications::EndpointMetrics;
 
 /// What a process counts and measures.
@@ -35,6 +39,7 @@ pub struct Metrics(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
+    cluster: cluster::Cluster,
     http: http::Http,
     storage: storage::Storage,
     notifications: notifications::Notifications,
@@ -80,6 +85,7 @@ impl Metrics {
             certificates.clone(),
         );
         Self(Arc::new(Inner {
+            cluster: cluster::Cluster::new(&mut registry),
             http: http::Http::new(&mut registry),
             storage: storage::Storage::new(&mut registry),
             notifications: notifications::Notifications::new(&mut registry),
@@ -145,6 +151,16 @@ impl Metrics {
     /// A client connected, and stays until the guard goes.
     pub fn connected(&self) -> Counted {
         Counted::new(self.0.connections.clone())
+    }
+
+    /// Something was proposed to the metadata service, under the names of the command and of what it came to.
+    pub fn proposed(&self, command: &'static str, outcome: &'static str, took: Duration) {
+        self.0.cluster.proposed(command, outcome, took);
+    }
+
+    /// This node's place in its cluster now; a registry on its own has none.
+    pub fn stands(&self, place: Place) {
+        self.0.cluster.stands(place);
     }
 
     /// How many upload sessions there are.

@@ -41,12 +41,21 @@ impl Node {
     pub(super) fn said(&self, words: &str) -> bool {
         self.process.log().contains(words)
     }
+
+    pub(super) fn log(&self) -> String {
+        self.process.log()
+    }
 }
 
 impl Cluster {
     pub(super) fn start(nodes: usize) -> Self {
         let mut group = Group::new([1]);
         group.start_all();
+        Self::around(group, nodes)
+    }
+
+    /// Around a metadata service that was started.
+    pub(super) fn around(group: Group, nodes: usize) -> Self {
         group.leader(1, None);
         let mut cluster = Self {
             group,
@@ -57,6 +66,32 @@ impl Cluster {
             cluster.add();
         }
         cluster
+    }
+
+    /// One more node, which remembers in memory what exists.
+    pub(super) fn add_cached(&mut self, keys: &str) {
+        let config = self.node_with(keys, None);
+        let text = std::fs::read_to_string(&config).expect("a configuration");
+        let cached = "storage:\n  cache:\n    blobdescriptor: inmemory\n";
+        std::fs::write(&config, text.replacen("storage:\n", cached, 1)).expect("a configuration");
+        let node = self.launch(&config, self.nodes.len());
+        self.nodes.push(node);
+    }
+
+    /// One more node, with these keys, over the cluster's directory or another.
+    pub(super) fn add_with(&mut self, keys: &str, root: Option<&Path>) {
+        let config = self.node_with(keys, root);
+        let node = self.launch(&config, self.nodes.len());
+        self.nodes.push(node);
+    }
+
+    /// The storage that the nodes share.
+    pub(super) fn root(&self) -> PathBuf {
+        self.home.path().join("root")
+    }
+
+    pub(super) fn group(&mut self) -> &mut Group {
+        &mut self.group
     }
 
     /// One node more.
@@ -85,7 +120,7 @@ impl Cluster {
 
     /// A configuration with these keys, over the cluster's directory or another.
     pub(super) fn node_with(&self, keys: &str, root: Option<&Path>) -> PathBuf {
-        let shared = self.home.path().join("root");
+        let shared = self.root();
         let members: Vec<String> = self
             .group
             .peers
@@ -146,6 +181,12 @@ impl Cluster {
             .deadline(DEADLINE)
             .fails()
             .said()
+    }
+
+    /// Ends it as an operator would.
+    pub(super) fn stop(&mut self, n: usize) {
+        let ended = self.nodes[n].process.stop(DEADLINE);
+        assert_eq!(ended.code(), Some(0), "{}", self.nodes[n].process.log());
     }
 
     pub(super) fn kill(&mut self, n: usize) {

@@ -32,6 +32,8 @@ pub(crate) struct Group {
     pub(crate) peers: BTreeMap<u64, String>,
     pub(crate) running: BTreeMap<u64, Process>,
     lives: usize,
+    /// Each has a debug address.
+    has_debug: bool,
 }
 
 impl Group {
@@ -45,7 +47,13 @@ impl Group {
             peers,
             running: BTreeMap::new(),
             lives: 0,
+            has_debug: false,
         }
+    }
+
+    pub(crate) fn with_debug(mut self) -> Self {
+        self.has_debug = true;
+        self
     }
 
     pub(crate) fn start_all(&mut self) {
@@ -85,12 +93,17 @@ impl Group {
             .map(|addr| format!("'{addr}'"))
             .collect();
         let text = format!(
-            "version: 0.1\nstorage: inmemory\ncluster:\n  secret: {secret}\n  metadata: [{}]\n\
-             metadata:\n  id: {id}\n  addr: '{}'\n  dir: {}\n  peers: {{{}}}\n",
+            "version: 0.1\ncluster:\n  secret: {secret}\n  metadata: [{}]\n\
+             metadata:\n  id: {id}\n  addr: '{}'\n  dir: {}\n  peers: {{{}}}\n{}",
             members.join(", "),
             self.peers[&id],
             self.dir(id).display(),
-            peers.join(", ")
+            peers.join(", "),
+            if self.has_debug {
+                "  debug: {addr: '127.0.0.1:0'}\n"
+            } else {
+                ""
+            }
         );
         let path = self.home.path().join(format!("{id}-{}.yml", secret.len()));
         std::fs::write(&path, text).expect("a configuration");

@@ -3,7 +3,7 @@
 use roadstead_metadata::{Command, Home, Local, Metadata as _, Outcome, system_clock};
 use roadstead_tests::wait_for;
 
-use super::group::{DEADLINE, Group, SESSION, Stream, append, present};
+use super::group::{DEADLINE, Group, SESSION, Stream, append, present, remote_of};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_member_that_lost_its_disk_comes_back() {
@@ -47,16 +47,19 @@ fn is_member(group: &Group, asking: u64, id: u64, role: &str) {
     });
 }
 
+/// From one to three to five, and then without the first leader.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn members_join_and_leave_while_it_goes_on() {
     let mut group = Group::new(1..=5);
     let all = group.peers.clone();
-    group.peers.retain(|id, _| *id <= 3);
+    group.peers.retain(|id, _| *id == 1);
     group.start_all();
-    let stream = Stream::start(group.remote()).await;
+    let stream = Stream::start(remote_of(all.values().cloned().collect())).await;
     stream.goes_on("the start").await;
-    group.peers = all;
-    for id in [4, 5] {
+    for id in 2..=5 {
+        let members = if id <= 3 { 3 } else { 5 };
+        group.peers = all.clone();
+        group.peers.retain(|id, _| *id <= members);
         group.start(id, &[]);
         let addr = group.peers[&id].clone();
         let added = group
@@ -64,6 +67,7 @@ async fn members_join_and_leave_while_it_goes_on() {
             .ok();
         assert_eq!(added.json()["added"], id);
         is_member(&group, 1, id, "voter");
+        stream.goes_on(&format!("member {id} came")).await;
     }
     let table = group.cluster(1, &["status"]).ok().text();
     assert!(

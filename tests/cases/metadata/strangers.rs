@@ -19,7 +19,7 @@ async fn strangers_are_refused() {
         .arg(other)
         .fails();
     assert!(
-        stranger.said().contains("no member answers"),
+        stranger.said().contains("NO MEMBER ANSWERS"),
         "{}",
         stranger.said()
     );

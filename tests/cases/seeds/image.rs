@@ -9,7 +9,7 @@ pub(super) fn composed(name: &str) -> String {
     deployed(&format!("compose/{name}"))
 }
 
-fn deployed(path: &str) -> String {
+pub(super) fn deployed(path: &str) -> String {
     let path = format!("{}/../deploy/{path}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }

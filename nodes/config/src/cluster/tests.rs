@@ -82,3 +82,24 @@ fn mistakes_name_their_settings() {
         assert!(!told.contains("hunter2"), "{told}");
     }
 }
+
+/// Members and operators store nothing; who serves has to say where.
+#[test]
+fn what_stores_nothing_needs_no_storage() {
+    let without = MEMBER.replace("storage: inmemory\n", "");
+    let config = load(&without);
+    assert_eq!(config.storage.driver, crate::DriverKind::Unnamed);
+    assert_eq!(config.metadata.unwrap().debug, None);
+    let only = "version: 0.1\ncluster: {secret: hunter2hunter2hunter2, metadata: ['a:1']}\n";
+    assert_eq!(load(only).storage.driver, crate::DriverKind::Unnamed);
+    let empty = MEMBER.replace("storage: inmemory", "storage: {delete: {enabled: true}}");
+    assert!(told(&empty).contains("no storage driver is configured"));
+    assert!(told("version: 0.1\n").contains("no storage driver is configured"));
+}
+
+#[test]
+fn a_member_may_have_a_debug_address() {
+    let debug = MEMBER.replace("  id: 2\n", "  id: 2\n  debug: {addr: 'localhost:7002'}\n");
+    let member = load(&debug).metadata.unwrap();
+    assert_eq!(member.debug.unwrap().to_string(), "localhost:7002");
+}

@@ -116,7 +116,7 @@ pub(super) const KEYS: &[Row] = &[
     used("cluster.{metadata[],advertise}"),
     used("cluster.secret").secret(),
     used("cluster.tls.{certificate,key,ca}"),
-    used("metadata.{id,addr,dir,peers.*}"),
+    used("metadata.{id,addr,dir,peers.*,debug.addr}"),
     not_yet("gateway.**"),
     not_yet("gc.{interval,grace,window}"),
 ];

@@ -18,6 +18,8 @@ struct State {
     epoch: u64,
     /// On the clock; `None`: it never runs out.
     until: Option<Duration>,
+    /// On the clock, when the question was sent that was answered last with yes.
+    renewed: Option<Duration>,
     is_draining: bool,
 }
 
@@ -29,6 +31,7 @@ impl Lease {
             state: Arc::new(Mutex::new(State {
                 epoch: 0,
                 until: None,
+                renewed: None,
                 is_draining: false,
             })),
         }
@@ -53,6 +56,12 @@ impl Lease {
             .then_some(epoch)
     }
 
+    /// The epoch that was held last, and how long ago it was renewed; `None` before the first.
+    pub fn last(&self) -> Option<(u64, Duration)> {
+        let State { epoch, renewed, .. } = *self.lock();
+        Some((epoch, (self.elapsed)().saturating_sub(renewed?)))
+    }
+
     /// Whether it never ends: nobody else serves the store.
     pub fn is_unlimited(&self) -> bool {
         self.lock().until.is_none()
@@ -72,6 +81,7 @@ impl Lease {
         let mut state = self.lock();
         state.epoch = epoch;
         state.until = Some(asked.saturating_add(lasts));
+        state.renewed = Some(asked);
     }
 
     pub(crate) fn set_draining(&self, is_draining: bool) {
@@ -111,6 +121,7 @@ mod tests {
         assert_eq!(lease.epoch(), Some(7));
         seconds.store(108, Ordering::Relaxed);
         assert_eq!(lease.epoch(), None);
+        assert_eq!(lease.last(), Some((7, Duration::from_secs(8))));
         lease.renew(7, elapsed(), Duration::from_secs(8));
         assert!(lease.is_held());
         lease.end();

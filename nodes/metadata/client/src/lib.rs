@@ -8,6 +8,7 @@ mod journal;
 mod lease;
 mod local;
 mod membership;
+mod metered;
 mod remote;
 mod secrets;
 pub mod transport;
@@ -25,7 +26,9 @@ pub use elapsed::{Elapsed, boot_time};
 pub use lease::Lease;
 pub use local::{Clock, Home, Local, OpenError, read_state, system_clock};
 pub use membership::{Hears, JoinError, Joining, LEASE, LEASE_MARGIN, Membership, Renewal};
-pub use remote::{BUDGET, LEADER, Refused, Remote, RemoteOptions};
+pub use metered::{Meter, Metered};
+pub use remote::{BUDGET, LEADER, Refused, Remote, RemoteOptions, RemoteStats};
+pub use roadstead_machine::{decode_nodes, encode_nodes};
 pub use roadstead_proto::metadata::v1::{Member, StatusResponse};
 pub use secrets::{KeptSecret, Secrets};
 

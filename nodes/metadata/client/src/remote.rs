@@ -4,11 +4,13 @@ mod calls;
 mod leader;
 mod present;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use roadstead_machine::{
     Command, NodeId, Nodes, Outcome, Segment, SessionId, Standing, Timestamp, decode_nodes,
     decode_outcome, decode_standing, encode_command,
@@ -35,6 +37,15 @@ pub struct RemoteOptions {
 /// Longer than an election with a lost vote, shorter than a client of the registry waits.
 pub const BUDGET: Duration = Duration::from_secs(10);
 
+/// Totals of a [`Remote`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RemoteStats {
+    /// Calls that were made again.
+    pub retries: u64,
+    /// How often another member than before was found to lead.
+    pub leader_changes: u64,
+}
+
 /// A metadata service of other processes.
 pub struct Remote {
     leaders: Leaders,
@@ -50,6 +61,11 @@ impl Remote {
             present: Present::new(elapsed),
             budget: options.budget,
         })
+    }
+
+    /// What its calls came to since it was built.
+    pub fn stats(&self) -> RemoteStats {
+        self.leaders.stats()
     }
 
     /// The leader's time now, asked for if it was never heard.
@@ -211,14 +227,31 @@ pub struct Refused(pub String);
 
 /// The group's administration, for operators.
 impl Remote {
-    /// What each configured member says of the group, or why it says nothing.
+    /// What each configured member says of the group, or why it says nothing; and then those that joined later, which
+    /// the first name.
     pub async fn status(&self) -> Vec<(String, Result<wire::StatusResponse, Refused>)> {
-        let mut all = Vec::new();
-        for addr in self.leaders.members() {
-            let answer = self.leaders.ask_status(&addr).await;
-            all.push((addr, answer.map_err(|status| refused(&status))));
-        }
+        let mut all = self.ask_each(self.leaders.members()).await;
+        let answers = all.iter().filter_map(|(_, answer)| answer.as_ref().ok());
+        let known = answers.flat_map(|status| status.members.iter().map(|member| &member.addr));
+        let asked: BTreeSet<&String> = all.iter().map(|(addr, _)| addr).collect();
+        let more: BTreeSet<String> = known
+            .filter(|addr| !asked.contains(addr))
+            .cloned()
+            .collect();
+        all.extend(self.ask_each(more).await);
         all
+    }
+
+    /// All at once: one that is gone is waited for.
+    async fn ask_each(
+        &self,
+        members: impl IntoIterator<Item = String>,
+    ) -> Vec<(String, Result<wire::StatusResponse, Refused>)> {
+        let asked = members.into_iter().map(async |addr| {
+            let answer = self.leaders.ask_status(&addr).await;
+            (addr, answer.map_err(|status| refused(&status)))
+        });
+        join_all(asked).await
     }
 
     /// Takes in a blank member that runs at `addr`.

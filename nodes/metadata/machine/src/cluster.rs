@@ -224,6 +224,10 @@ impl Cluster {
         }
     }
 
+    pub(crate) fn id(&self) -> Option<ClusterId> {
+        self.id
+    }
+
     pub(crate) fn nodes(&self) -> &BTreeMap<NodeId, Node> {
         &self.nodes
     }

@@ -100,6 +100,38 @@ pub enum CollectOutcome {
     Finished,
 }
 
+impl CollectCommand {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Begin { .. } => "begin_collection",
+            Self::Condemn { .. } => "condemn",
+            Self::Acknowledge { .. } => "acknowledge",
+            Self::Rescue { .. } => "rescue",
+            Self::Reap { .. } => "reap",
+            Self::Finish { .. } => "finish_collection",
+        }
+    }
+}
+
+impl CollectOutcome {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Began { .. } => "began",
+            Self::Busy => "busy",
+            Self::Fenced => "fenced",
+            Self::TooMany => "too_many",
+            Self::Condemned { .. } => "condemned",
+            Self::Acknowledged => "acknowledged",
+            Self::Rescued => "rescued",
+            Self::Gone { .. } => "gone",
+            Self::Stale => "stale",
+            Self::Early => "early",
+            Self::Reaping { .. } => "reaping",
+            Self::Finished => "finished",
+        }
+    }
+}
+
 /// What is condemned, and how far that went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {

@@ -116,12 +116,64 @@ pub enum Outcome {
 }
 
 impl Command {
+    /// What is asked for, for figures.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Append { .. } => "append",
+            Self::Seal { .. } => "seal",
+            Self::Finish { .. } => "finish",
+            Self::Cancel { .. } | Self::CancelOnce { .. } => "cancel",
+            Self::Purge { .. } => "purge",
+            Self::AdoptSecret { .. } => "adopt_secret",
+            Self::Open { .. } => "open",
+            Self::Abandon { .. } => "abandon",
+            Self::Renounce { .. } => "renounce",
+            Self::Cluster(command) => match command {
+                ClusterCommand::Join { .. } => "join",
+                ClusterCommand::Leave { .. } => "leave",
+                ClusterCommand::Drain { .. } => "drain",
+                ClusterCommand::RotateSecret { .. } => "rotate_secret",
+                ClusterCommand::Identify { .. } => "identify",
+            },
+            Self::Collect(command) => command.name(),
+        }
+    }
+
     /// The segment that a session gets by it.
     pub(crate) fn takes(&self) -> Option<&Segment> {
         match self {
             Self::Append { segment, .. } => Some(segment),
             Self::Seal { tail, .. } => tail.as_ref(),
             _ => None,
+        }
+    }
+}
+
+impl Outcome {
+    /// What it came to, for figures.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Appended { .. } => "appended",
+            Self::Sealed { .. } => "sealed",
+            Self::Completed { .. } => "completed",
+            Self::Conflict { .. } => "conflict",
+            Self::UnknownSession => "unknown_session",
+            Self::TooManySegments => "too_many_segments",
+            Self::Discarded { .. } => "discarded",
+            Self::Secret { .. } => "secret",
+            Self::Renounced => "renounced",
+            Self::Unheld { .. } => "unheld",
+            Self::Cluster(outcome) => match outcome {
+                ClusterOutcome::Joined { .. } => "joined",
+                ClusterOutcome::Refused { .. } => "refused",
+                ClusterOutcome::Full => "full",
+                ClusterOutcome::Left { .. } => "left",
+                ClusterOutcome::Told { .. } => "told",
+                ClusterOutcome::Rotated => "rotated",
+                ClusterOutcome::NoSecret => "no_secret",
+                ClusterOutcome::Identified { .. } => "identified",
+            },
+            Self::Collect(outcome) => outcome.name(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use roadstead_oci::{Digest, HashState};
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Cluster, Node, NodeId, Secret};
+use crate::cluster::{Cluster, ClusterId, Node, NodeId, Secret};
 use crate::collection::Collection;
 use crate::command::{Command, Entry, Outcome};
 use crate::renounced::Renounced;
@@ -184,6 +184,11 @@ impl Machine {
     /// When the newest of them became that.
     pub fn secret_since(&self) -> Timestamp {
         self.cluster.secret_since()
+    }
+
+    /// The cluster's name, once a node has asked for it.
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.cluster.id()
     }
 
     /// The nodes that hold a lease, as far as the log knows.

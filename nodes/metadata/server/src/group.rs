@@ -55,7 +55,10 @@ impl Group {
         self.must_lead()?;
         let found = Self::identify(&self.network, &addr).await;
         let found = found.map_err(|status| {
-            Status::not_found(format!("no member answers at {addr}: {}", status.message()))
+            let said = status.message();
+            Status::not_found(format!(
+                "no member answers at {addr}: {said}; start roadstead metadata there first, with the same secret"
+            ))
         })?;
         if found.id != id {
             let text = format!("at {addr} is member {}, not {id}", found.id);
@@ -92,10 +95,12 @@ impl Group {
         self.must_lead()?;
         let _turn = self.turn.lock().await;
         if self.member(id).is_none() {
-            return Err(Status::not_found(format!("{id} is no member")));
+            let text = format!("{id} is no member; there are {:?}", self.voters());
+            return Err(Status::not_found(text));
         }
         if self.voters() == BTreeSet::from([id]) {
-            return Err(Status::invalid_argument("it is the last member"));
+            let text = "it is the last member; to replace it, add another first";
+            return Err(Status::invalid_argument(text));
         }
         self.let_go(id).await
     }

@@ -14,8 +14,10 @@ mod server;
 mod services;
 mod status;
 mod store;
+mod telling;
 mod types;
 
 pub use server::{BuildError, Failed, Options, Server};
 pub use store::StoreError;
+pub use telling::Telling;
 pub use types::FormError;

@@ -19,6 +19,7 @@ use roadstead_metadata::transport::{Identity, channel};
 use roadstead_proto::PEER_MESSAGE_BYTES;
 use roadstead_proto::metadata::v1 as wire;
 use roadstead_proto::metadata::v1::peer_client::PeerClient;
+use roadstead_telemetry::metrics::MemberMetrics;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tonic::Status;
@@ -31,6 +32,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// Of a snapshot, in one message.
 const PIECE: usize = 1 << 20;
+
+/// Appends that are not answered in a row, before that is said: some seconds of heartbeats.
+const AWAY_AFTER: u32 = 20;
 
 type CallError = RPCError<u64, Member, RaftError<u64>>;
 
@@ -45,14 +49,53 @@ pub(crate) enum Lane {
 #[derive(Debug, Clone)]
 pub(crate) struct Network {
     identity: Identity,
+    metrics: MemberMetrics,
     channels: Arc<Mutex<HashMap<(String, Lane), Channel>>>,
+    silences: Arc<Mutex<HashMap<u64, Silence>>>,
+}
+
+/// How long a member has not answered.
+#[derive(Debug, Default)]
+struct Silence {
+    calls: u32,
+    error: String,
 }
 
 impl Network {
-    pub(crate) fn new(identity: Identity) -> Self {
+    pub(crate) fn new(identity: Identity, metrics: MemberMetrics) -> Self {
         Self {
             identity,
+            metrics,
             channels: Arc::default(),
+            silences: Arc::default(),
+        }
+    }
+
+    /// Counts a call that may stay without an answer, and says once that too many did.
+    fn asks(&self, id: u64, addr: &str) {
+        let mut silences = self.silences.lock().unwrap_or_else(PoisonError::into_inner);
+        let silence = silences.entry(id).or_default();
+        silence.calls = silence.calls.saturating_add(1);
+        if silence.calls == AWAY_AFTER {
+            let error = silence.error.as_str();
+            tracing::warn!(member = id, addr, error, "a member does not answer");
+        }
+    }
+
+    fn heard(&self, id: u64, addr: &str, failed: Option<&Status>) {
+        let mut silences = self.silences.lock().unwrap_or_else(PoisonError::into_inner);
+        match failed {
+            Some(status) => {
+                status
+                    .message()
+                    .clone_into(&mut silences.entry(id).or_default().error);
+            }
+            None => {
+                let silence = silences.remove(&id).unwrap_or_default();
+                if silence.calls >= AWAY_AFTER {
+                    tracing::info!(member = id, addr, "a member answers again");
+                }
+            }
         }
     }
 
@@ -137,7 +180,11 @@ impl RaftNetwork<TypeConfig> for Peer {
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, CallError> {
         let request = self.request(&rpc)?;
-        answer(self.client()?.append(request).await)
+        self.network.asks(self.to.id, &self.addr);
+        let called = self.client()?.append(request).await;
+        self.network
+            .heard(self.to.id, &self.addr, called.as_ref().err());
+        answer(called)
     }
 
     async fn vote(
@@ -199,6 +246,7 @@ impl Peer {
             })
         });
         let pieces = stream::iter(std::iter::once(first).chain(rest));
+        self.network.metrics.snapshot_sent();
         let mut client = self.network.peer(&self.addr, Lane::Snapshots)?;
         let response = client.snapshot(pieces).await?.into_inner().response;
         decode(&response).map_err(unfit)

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use openraft::error::{ClientWriteError, RaftError};
 use roadstead_machine::{Command, Entry, Outcome, Timestamp};
 use roadstead_metadata::Clock;
+use roadstead_telemetry::metrics::MemberMetrics;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::types::{Change, Member, Proposed, Raft};
@@ -53,9 +54,10 @@ pub(crate) struct Proposer {
 
 impl Proposer {
     /// Starts the task that batches.
-    pub(crate) fn start(raft: Raft, clock: Clock) -> Self {
+    pub(crate) fn start(raft: Raft, clock: Clock, metrics: MemberMetrics) -> Self {
         let (queue, proposals) = mpsc::channel(QUEUE);
-        tokio::spawn(batches(raft, clock, proposals));
+        let log = Log { raft, metrics };
+        tokio::spawn(batches(log, clock, proposals));
         Self {
             queue,
             is_closed: Arc::default(),
@@ -93,7 +95,14 @@ impl Proposer {
     }
 }
 
-async fn batches(raft: Raft, clock: Clock, mut proposals: mpsc::Receiver<Proposal>) {
+/// Where batches go.
+#[derive(Clone)]
+struct Log {
+    raft: Raft,
+    metrics: MemberMetrics,
+}
+
+async fn batches(log: Log, clock: Clock, mut proposals: mpsc::Receiver<Proposal>) {
     let seats = Arc::new(Semaphore::new(UNDER_WAY));
     while let Some(first) = proposals.recv().await {
         // Only what is still waiting once there is room: the longer that takes, the larger the batch.
@@ -109,11 +118,11 @@ async fn batches(raft: Raft, clock: Clock, mut proposals: mpsc::Receiver<Proposa
             batch.push(next);
         }
         batch.retain(|proposal| !proposal.answer.is_closed());
-        tokio::spawn(commit(raft.clone(), clock(), batch, seat));
+        tokio::spawn(commit(log.clone(), clock(), batch, seat));
     }
 }
 
-async fn commit(raft: Raft, at: Timestamp, batch: Vec<Proposal>, _seat: OwnedSemaphorePermit) {
+async fn commit(log: Log, at: Timestamp, batch: Vec<Proposal>, _seat: OwnedSemaphorePermit) {
     if batch.is_empty() {
         return;
     }
@@ -128,8 +137,10 @@ async fn commit(raft: Raft, at: Timestamp, batch: Vec<Proposal>, _seat: OwnedSem
             (Proposed { until, entry }, proposal.answer)
         })
         .unzip();
-    match raft.client_write(Change::Commands(commands)).await {
+    let proposals = commands.len();
+    match log.raft.client_write(Change::Commands(commands)).await {
         Ok(written) => {
+            log.metrics.batch(proposals);
             for (answer, outcome) in answers.into_iter().zip(written.data.0) {
                 let _proposer_gone = answer.send(Ok(outcome));
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use roadstead_metadata::transport::{Identity, incoming};
 use roadstead_metadata::{Clock, boot_time};
@@ -11,7 +12,9 @@ use roadstead_proto::metadata::v1::cluster_server::ClusterServer;
 use roadstead_proto::metadata::v1::metadata_server::MetadataServer;
 use roadstead_proto::metadata::v1::peer_server::PeerServer;
 use roadstead_proto::{MESSAGE_BYTES, PEER_MESSAGE_BYTES};
+use roadstead_telemetry::metrics::MemberMetrics;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::bootstrap::Bootstrap;
@@ -24,6 +27,7 @@ use crate::propose::Proposer;
 use crate::read::Reads;
 use crate::services::{ClusterService, MetadataService, PeerService};
 use crate::store::{Store, StoreError};
+use crate::telling::Telling;
 use crate::types::{Change, Raft};
 
 /// The file in a member's directory.
@@ -75,6 +79,8 @@ pub struct Server {
     store: Store,
     raft: Raft,
     network: Network,
+    metrics: MemberMetrics,
+    started: Instant,
 }
 
 impl fmt::Debug for Options {
@@ -106,7 +112,10 @@ impl Server {
         let path = options.dir.join(FILE);
         let store = Store::open(&path, options.id);
         let store = store.map_err(|source| BuildError::Store { path, source })?;
-        let network = Network::new(options.identity.clone());
+        let begun = SystemTime::from((options.clock)());
+        let metrics = MemberMetrics::new(env!("CARGO_PKG_VERSION"), begun);
+        store.measure(metrics.clone());
+        let network = Network::new(options.identity.clone(), metrics.clone());
         let (logs, states) = (store.logs(), store.states());
         let config = Arc::new(raft_config()?);
         let raft = Raft::new(options.id, config, network.clone(), logs, states).await?;
@@ -115,7 +124,14 @@ impl Server {
             store,
             raft,
             network,
+            metrics,
+            started: Instant::now(),
         })
+    }
+
+    /// What it tells of itself, also while it runs.
+    pub fn telling(&self) -> Telling {
+        Telling::new(self.raft.clone(), self.store.clone(), self.metrics.clone())
     }
 
     /// Takes part in the group on `listener`, until `drain` or until the disk fails.
@@ -123,7 +139,11 @@ impl Server {
         let stop = CancellationToken::new();
         let _stop_helpers = stop.clone().drop_guard();
         self.start_helpers(&stop);
-        let proposer = Proposer::start(self.raft.clone(), Arc::clone(&self.options.clock));
+        let proposer = Proposer::start(
+            self.raft.clone(),
+            Arc::clone(&self.options.clock),
+            self.metrics.clone(),
+        );
         let serving = tonic::transport::Server::builder()
             .add_service(self.peer_service())
             .add_service(self.metadata_service(proposer.clone(), &stop))
@@ -208,6 +228,8 @@ impl Server {
             raft: self.raft.clone(),
             store: self.store.clone(),
             group: Group::new(self.raft.clone(), self.network.clone(), configured),
+            started: self.started,
+            clock: Arc::clone(&self.options.clock),
         })
     }
 

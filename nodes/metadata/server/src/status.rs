@@ -1,11 +1,19 @@
 //! What a member says of itself and of the group.
 
+use roadstead_machine::{Machine, Timestamp, encode_nodes};
 use roadstead_proto::metadata::v1 as wire;
+use tokio::time::Instant;
 
 use crate::store::Store;
 use crate::types::Raft;
 
-pub(crate) fn status(raft: &Raft, store: &Store) -> wire::StatusResponse {
+/// A member that was begun at `started`; `clock` is the time of day.
+pub(crate) fn status(
+    raft: &Raft,
+    store: &Store,
+    started: Instant,
+    clock: Timestamp,
+) -> wire::StatusResponse {
     let metrics = raft.metrics().borrow().clone();
     let membership = metrics.membership_config.membership();
     let voters: Vec<u64> = membership.voter_ids().collect();
@@ -27,6 +35,7 @@ pub(crate) fn status(raft: &Raft, store: &Store) -> wire::StatusResponse {
         .as_ref()
         .err()
         .map(ToString::to_string);
+    let told = store.look(|machine| Told::of(machine, clock));
     wire::StatusResponse {
         id: metrics.id,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -36,8 +45,33 @@ pub(crate) fn status(raft: &Raft, store: &Store) -> wire::StatusResponse {
         applied: metrics.last_applied.map(|log_id| log_id.index),
         snapshot: metrics.snapshot.map(|log_id| log_id.index),
         members: members.collect(),
-        open_sessions: store.look(roadstead_machine::Machine::open_sessions) as u64,
+        open_sessions: told.open_sessions,
         failure: failed.or(stopped).unwrap_or_default(),
         blank: store.is_blank(),
+        nodes: told.nodes,
+        cluster: told.cluster,
+        up_seconds: started.elapsed().as_secs(),
+        present: told.present,
+    }
+}
+
+/// What the state says.
+struct Told {
+    open_sessions: u64,
+    nodes: Vec<u8>,
+    cluster: String,
+    present: u64,
+}
+
+impl Told {
+    fn of(machine: &Machine, clock: Timestamp) -> Self {
+        let cluster = machine.cluster();
+        Self {
+            open_sessions: machine.open_sessions() as u64,
+            // Nothing that this process holds fails to be encoded; none is what an operator can do with.
+            nodes: encode_nodes(machine.nodes()).unwrap_or_default(),
+            cluster: cluster.map(|id| id.to_string()).unwrap_or_default(),
+            present: machine.present(clock).0,
+        }
     }
 }

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::{Arc, RwLock};
 
 use roadstead_machine::{FormatError, Machine};
+use roadstead_telemetry::metrics::MemberMetrics;
 use tokio::sync::{Notify, watch};
 
 use crate::types::{FormError, Incarnation, LogEntry, LogId, Membership, SnapshotMeta, Vote};
@@ -127,6 +128,11 @@ impl Store {
     /// Why nothing is written any more, once that is so.
     pub(crate) fn failure(&self) -> watch::Receiver<Option<String>> {
         self.0.writer.failure()
+    }
+
+    /// Tells these metrics from now on how long writes take.
+    pub(crate) fn measure(&self, metrics: MemberMetrics) {
+        self.0.writer.measure(metrics);
     }
 
     /// Waits until a snapshot is due.

@@ -23,8 +23,12 @@ use crate::http::Http;
 const TRIES: u32 = 6;
 /// Before the second try; doubles with each, with jitter.
 const BACKOFF: Duration = Duration::from_millis(250);
-/// What carries little, and is answered from an index.
-const QUICK: Duration = Duration::from_secs(30);
+/// What carries little, and is answered from an index: each try, and all of them. Proxies wait for a minute, and a client
+/// is to be told that the store is gone by the registry.
+const QUICK: Duration = Duration::from_secs(10);
+const QUICK_IN_ALL: Duration = Duration::from_secs(20);
+/// Bytes that are little, even to a store that takes them at [`BULK_RATE`].
+const LITTLE: u64 = 1 << 20;
 /// What has the store move bytes: a copy, the end of a multipart upload.
 const PATIENT: Duration = Duration::from_mins(10);
 /// What carries a part: so long, and as long as it takes at this rate.
@@ -70,6 +74,24 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
+    /// For a request that carries so many bytes.
+    pub(crate) fn carrying(&self, bytes: usize) -> &Client {
+        if bytes as u64 <= LITTLE {
+            &self.quick
+        } else {
+            &self.bulk
+        }
+    }
+
+    /// For one that has the store move so many.
+    pub(crate) fn moving(&self, bytes: u64) -> &Client {
+        if bytes <= LITTLE {
+            &self.quick
+        } else {
+            &self.patient
+        }
+    }
+
     pub(crate) async fn new(options: &Options) -> Result<Self, ConnectError> {
         let secure = !options
             .endpoint
@@ -79,20 +101,22 @@ impl Clients {
         let agent = agent.map_err(|_invalid| ConnectError::UserAgent)?;
         let http = Http::new(tls(secure, options.skip_verify)?, agent);
         let config = config(options, &http).await;
-        let client = |attempt| {
-            let timeouts = TimeoutConfig::builder()
-                .operation_attempt_timeout(attempt)
-                .build();
-            Client::from_conf(config.clone().timeout_config(timeouts).build())
+        let client = |attempt, in_all| {
+            let mut timeouts = TimeoutConfig::builder().operation_attempt_timeout(attempt);
+            timeouts.set_operation_timeout(in_all);
+            Client::from_conf(config.clone().timeout_config(timeouts.build()).build())
         };
         let mut signer = config.clone();
         if let Some(endpoint) = &options.redirect_endpoint {
             signer = signer.endpoint_url(endpoint);
         }
         Ok(Self {
-            quick: client(QUICK),
-            bulk: client(BULK + Duration::from_secs(options.parts.chunk / BULK_RATE)),
-            patient: client(PATIENT),
+            quick: client(QUICK, Some(QUICK_IN_ALL)),
+            bulk: client(
+                BULK + Duration::from_secs(options.parts.chunk / BULK_RATE),
+                None,
+            ),
+            patient: client(PATIENT, None),
             signer: Client::from_conf(signer.build()),
             http,
         })

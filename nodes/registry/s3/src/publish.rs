@@ -52,7 +52,7 @@ pub(crate) async fn publish(
 }
 
 async fn copy(store: &Store, (from, head): &Source, key: &str) -> Result<(), Failure> {
-    let copy = store.clients.patient.copy_object();
+    let copy = store.clients.moving(head.size).copy_object();
     let copy = copy.bucket(&store.bucket).key(key);
     let copy = copy.copy_source(keys::source(&store.bucket, from));
     let copy = copy.set_copy_source_if_match(head.etag.clone());
@@ -72,7 +72,8 @@ async fn gather(store: &Store, sources: &[Source], key: &str) -> Result<(), Fail
         Some(part) => joined(store, sources, part).await?,
         None => Bytes::new(),
     };
-    store.put(&store.clients.bulk, key, all).await.map(drop)
+    let client = store.clients.carrying(all.len());
+    store.put(client, key, all).await.map(drop)
 }
 
 /// Parts that the store copies, and between two places one that is joined here.

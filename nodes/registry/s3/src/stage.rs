@@ -86,7 +86,7 @@ impl S3Stage {
         }
         let content = std::mem::take(&mut self.tail).freeze();
         let _room = self.store.room(content.len() as u64).await?;
-        let client = &self.store.clients.bulk;
+        let client = self.store.clients.carrying(content.len());
         self.store.put(client, &self.key, content).await
     }
 }

@@ -134,11 +134,26 @@ impl Registry {
             .await
             .is_some()
         {
+            wait = purging.interval;
+            if !self.is_to_purge().await {
+                continue;
+            }
             match self.purge_uploads(purging.age).await {
                 Ok(ended) => tracing::info!(ended, "purged uploads that nobody went on with"),
                 Err(error) => tracing::error!(%error, "uploads cannot be purged"),
             }
-            wait = purging.interval;
+        }
+    }
+
+    /// One of several nodes is enough: the one that has been there for longest. Two that take themselves for it for a
+    /// moment do the work twice, and no harm.
+    async fn is_to_purge(&self) -> bool {
+        if self.lease.is_unlimited() {
+            return true;
+        }
+        match (self.lease.epoch(), self.metadata.nodes().await) {
+            (Some(mine), Ok(nodes)) => nodes.values().all(|node| node.epoch >= mine),
+            _without_a_lease => false,
         }
     }
 }
@@ -148,7 +163,9 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use roadstead_metadata::{Clock, Home, Local};
+    use roadstead_metadata::{
+        Clock, Fingerprint, Home, Joining, Local, Membership, NodeId, boot_time, system_clock,
+    };
     use roadstead_oci::Algorithm;
     use roadstead_storage::{Driver as _, Memory, Put};
 
@@ -216,6 +233,40 @@ mod tests {
             bench.store.put(vec![link]).await.unwrap();
             assert_eq!(bench.registry.unserved().await.as_deref(), found);
         }
+    }
+
+    #[tokio::test]
+    async fn of_several_nodes_the_first_purges() {
+        let metadata = Arc::new(Local::open(Home::Memory, system_clock()).unwrap());
+        let node = async |n: u8| {
+            let joining = Joining {
+                address: format!("{n}:5000"),
+                version: "1".to_owned(),
+                fingerprint: Fingerprint {
+                    store: "s".to_owned(),
+                    secret: None,
+                    authentication: "none".to_owned(),
+                    redis: None,
+                },
+            };
+            let service = Arc::<Local>::clone(&metadata);
+            let member = Membership::join(service, NodeId([n; 16]), joining, boot_time(), None);
+            let member = member.await.unwrap();
+            let service = Arc::<Local>::clone(&metadata);
+            let store = Arc::new(Memory::new());
+            let registry = Registry::build(store, service, Options::default());
+            (registry.await.unwrap().with_lease(member.lease()), member)
+        };
+        let (first, first_member) = node(1).await;
+        let (second, _second_member) = node(2).await;
+        assert!(first.is_to_purge().await);
+        assert!(!second.is_to_purge().await);
+        let ended = CancellationToken::new();
+        ended.cancel();
+        first_member.keep(ended).await;
+        assert!(!first.is_to_purge().await, "it has left");
+        assert!(second.is_to_purge().await);
+        assert!(Bench::new().await.registry.is_to_purge().await, "alone");
     }
 
     fn name() -> Name {

@@ -78,10 +78,11 @@ impl Registry {
         };
         tags.sort_unstable();
         tags.dedup();
+        let epoch = self.lease.epoch();
         self.check_children(name, &manifest).await?;
         let ticket = self.cache.begin();
-        self.store_tagged(name, &digest, &tags, bytes.clone())
-            .await?;
+        let tagged = self.store_tagged(name, &digest, &tags, bytes.clone(), epoch);
+        tagged.await?;
         self.cache.keep_manifest(&digest, &bytes);
         let known = Known {
             size: bytes.len() as u64,
@@ -96,18 +97,23 @@ impl Registry {
         })
     }
 
-    /// The manifest, and then its tags, with no deletion between the two.
+    /// The manifest, and then its tags, with no deletion between the two. Not by a node that was paused since `epoch` for
+    /// so long that its client may have tagged something newer at another: what is left is a pause within the last write.
     async fn store_tagged(
         &self,
         name: &Name,
         digest: &Digest,
         tags: &[Tag],
         bytes: Bytes,
+        epoch: Option<u64>,
     ) -> Result<(), Error> {
         let _no_deletion = self.deletions.held_off(name).await;
         for _attempt in 0..ATTEMPTS {
             self.store_manifest(name, digest, tags, bytes.clone())
                 .await?;
+            if epoch.is_none() || self.lease.epoch() != epoch {
+                return Err(Unavailable::because("the node lost its lease meanwhile").into());
+            }
             let current = tags
                 .iter()
                 .map(|tag| link_to(layout::tag_current(name, tag), digest));
@@ -256,3 +262,7 @@ fn check_urls(layer: &Descriptor, rules: &ManifestRules) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "manifest_put_tests.rs"]
+mod tests;

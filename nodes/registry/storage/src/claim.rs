@@ -1,4 +1,4 @@
-//! One server for one store, where no file lock says so: a bucket.
+//! One server for one store, where no file lock says so: a bucket, or a directory that machines share.
 //!
 //! A server writes its name to `/roadstead/server` and writes it anew every [`BEAT`]. Another that finds a name waits until it is
 //! certain that nobody writes it any more: seen to change, the other is alive; older than [`DEAD_AFTER`] by the store's
@@ -27,6 +27,8 @@ use crate::{Driver, Error, Put, StorePath};
 const BEAT: Duration = Duration::from_secs(10);
 /// A beat that failed is tried again this soon.
 const AGAIN: Duration = Duration::from_secs(2);
+/// A beat that is not answered for so long has failed: several fit into [`HELD_FOR`].
+const ANSWERED_WITHIN: Duration = Duration::from_secs(7);
 /// A claim counts for its owner from when its beat was begun.
 const HELD_FOR: Duration = Duration::from_secs(30);
 /// A claim counts for others: longer, since clocks run at different rates and stores tell whole seconds.
@@ -85,6 +87,11 @@ impl Lease {
 }
 
 impl Claim {
+    /// Whether anybody has claimed the store and not given it up; whether they are alive is another question.
+    pub async fn is_made(store: &dyn Driver) -> Result<bool, ClaimError> {
+        Ok(record::read(store).await?.is_some())
+    }
+
     /// Takes the store, as soon as nobody has it. Waits for that where another may have died.
     pub async fn take(store: Arc<dyn Driver>, claimant: Claimant) -> Result<Self, ClaimError> {
         let Claimant {
@@ -126,23 +133,26 @@ impl Claim {
 
     /// Keeps the claim for as long as it is polled. Ends when another has the store, which is always an error.
     pub async fn keep(&self) -> ClaimError {
-        let (mut beat, mut wait) = (self.record.beat, BEAT);
+        let (mut beat, mut wait, mut failing) = (self.record.beat, BEAT, false);
         loop {
             tokio::time::sleep(wait).await;
             let begun = Instant::now();
-            match self.beat(beat + 1).await {
+            let beaten = tokio::time::timeout(ANSWERED_WITHIN, self.beat(beat + 1)).await;
+            match beaten.unwrap_or_else(|_elapsed| Err(no_answer())) {
                 Ok(()) => {
-                    if wait == AGAIN {
+                    if failing {
                         tracing::info!("the claim on the storage is renewed again");
                     }
                     self.lease.set(Some(begun));
-                    (beat, wait) = (beat + 1, BEAT);
+                    // It counts from when it was begun, and so does the time until the next.
+                    let left = BEAT.saturating_sub(begun.elapsed());
+                    (beat, wait, failing) = (beat + 1, left, false);
                 }
                 Err(ClaimError::Store(error)) => {
-                    if wait == BEAT {
+                    if !failing {
                         tracing::warn!(%error, "the claim on the storage cannot be renewed");
                     }
-                    wait = AGAIN;
+                    (wait, failing) = (AGAIN, true);
                 }
                 Err(lost) => {
                     self.lease.set(None);
@@ -180,6 +190,12 @@ impl Claim {
             _ => Ok(()),
         }
     }
+}
+
+fn no_answer() -> ClaimError {
+    let source = std::io::ErrorKind::TimedOut.into();
+    let what = "renewing the claim".to_owned();
+    ClaimError::Store(Error::Io { what, source })
 }
 
 /// Waits until it is certain that `other` is gone, or alive.

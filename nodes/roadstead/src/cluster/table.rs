@@ -1,127 +1,181 @@
-//! What members say, for people and for programs.
+//! What was seen of a cluster, for people and for programs.
 
-use roadstead_metadata::{Member, Node, Nodes, Refused, StatusResponse};
+use roadstead_metadata::{Refused, StatusResponse};
 use serde_json::{Value, json};
 
-type Told = [(String, Result<StatusResponse, Refused>)];
+use super::seen::{Seen, Verdict, state};
 
-/// Who knows best: the leader, else whoever has the latest term.
-fn best(told: &Told) -> Option<&StatusResponse> {
-    let answers = told.iter().filter_map(|(_, status)| status.as_ref().ok());
-    answers.max_by_key(|status| (status.leader == Some(status.id), status.term))
-}
+/// Between two columns.
+const GAP: &str = "  ";
 
-fn status_of(told: &Told, id: u64) -> Option<&StatusResponse> {
-    let answers = told.iter().filter_map(|(_, status)| status.as_ref().ok());
-    answers.into_iter().find(|status| status.id == id)
-}
-
-fn role(member: &Member, leader: Option<u64>) -> &'static str {
-    match (member.voter, leader == Some(member.id)) {
-        (_, true) => "leader",
-        (true, false) => "voter",
-        (false, false) => "learner",
+pub(super) fn readable(seen: &Seen) -> String {
+    let mut parts = vec![head(seen)];
+    if !seen.members().is_empty() {
+        parts.push(members(seen));
     }
+    if seen.nodes().next().is_some() {
+        parts.push(nodes(seen));
+    }
+    let remarks = remarks(seen);
+    if !remarks.is_empty() {
+        parts.push(remarks.join("\n"));
+    }
+    parts.join("\n\n")
 }
 
-pub(super) fn readable(told: &Told, nodes: &Nodes) -> String {
-    let mut lines = Vec::new();
-    match best(told) {
-        Some(best) => {
-            let leader = best.leader.map_or_else(
-                || "nobody leads".to_owned(),
-                |id| format!("member {id} leads"),
-            );
-            lines.push(format!(
-                "{leader}, term {}, log {}, {} uploads open",
-                best.term,
-                number(best.last_log),
-                best.open_sessions
-            ));
-            let head = ["id", "address", "role", "behind", "applied", "version"];
-            lines.push(row(head.map(str::to_owned)));
-            for member in &best.members {
-                lines.push(member_row(told, best, member));
-            }
+/// Whether it works, in one line, and what that means.
+fn head(seen: &Seen) -> String {
+    let verdict = match seen.verdict() {
+        Verdict::Leads(leader) => format!("member {leader} leads"),
+        Verdict::NoQuorum(there, all) => format!(
+            "NO QUORUM: {there} of {all} voting members answer, {} are needed.\n\
+             Pulls go on; pushes are answered with 503 until they are back.",
+            all / 2 + 1
+        ),
+        Verdict::NoLeader(there, all) => format!(
+            "NO LEADER: {there} of {all} voting members answer, and none leads with the others behind it.\n\
+             An election takes a second or two: ask again. If it stays so, they do not reach each other."
+        ),
+        Verdict::Blank => "NO GROUP YET: it begins when all of metadata.peers answer".to_owned(),
+        Verdict::Silent => {
+            return "NO MEMBER ANSWERS: are they running, is cluster.metadata right, and the secret?"
+                .to_owned();
         }
-        None => lines.push("no member answers".to_owned()),
-    }
-    if !nodes.is_empty() {
-        let head = ["address", "lease", "state", "version"];
-        lines.push(String::new());
-        lines.push(node_row(head.map(str::to_owned)));
-    }
-    for node in nodes.values() {
-        lines.push(node_row([
-            node.address.clone(),
-            node.epoch.to_string(),
-            state(node).to_owned(),
-            node.version.clone(),
-        ]));
-    }
-    for (addr, status) in told {
-        match status {
-            Err(error) => lines.push(format!("{addr}: {error}")),
-            Ok(status) if status.blank => {
-                lines.push(format!(
-                    "{addr}: member {} is blank, of no group yet",
-                    status.id
-                ));
-            }
-            Ok(status) if !status.failure.is_empty() => {
-                lines.push(format!(
-                    "{addr}: member {} has failed: {}",
-                    status.id, status.failure
-                ));
-            }
-            Ok(_well) => {}
+    };
+    let mut lines = vec![verdict];
+    if let Some(best) = seen.best() {
+        lines.push(format!(
+            "cluster {}, term {}, log entry {}, open uploads: {}",
+            seen.cluster().unwrap_or("(no node has joined yet)"),
+            best.term,
+            number(best.last_log),
+            best.open_sessions
+        ));
+        if !seen.has_quorum && !best.blank {
+            lines.push(format!(
+                "As member {} knows it; it may be out of date.",
+                best.id
+            ));
         }
     }
     lines.join("\n")
 }
 
-fn member_row(told: &Told, best: &StatusResponse, member: &Member) -> String {
-    let own = status_of(told, member.id);
-    let behind = best
-        .last_log
-        .zip(member.matched)
-        .map(|(last, has)| last.saturating_sub(has));
-    row([
-        member.id.to_string(),
-        member.addr.clone(),
-        role(member, best.leader).to_owned(),
-        number(behind),
-        number(own.and_then(|own| own.applied)),
-        own.map_or_else(|| "-".to_owned(), |own| own.version.clone()),
-    ])
+fn members(seen: &Seen) -> String {
+    let names = [
+        "MEMBER", "ADDRESS", "ROLE", "BEHIND", "APPLIED", "UP", "VERSION",
+    ];
+    let mut rows = vec![names.map(str::to_owned)];
+    rows.extend(seen.members().iter().map(|member| {
+        let own = seen.of(member.id);
+        let of_own = |text: fn(&StatusResponse) -> String| own.map_or_else(dash, text);
+        [
+            member.id.to_string(),
+            member.addr.clone(),
+            seen.role(member).to_owned(),
+            number(seen.behind(member)),
+            of_own(|own| number(own.applied)),
+            of_own(|own| period(own.up_seconds)),
+            own.map_or_else(|| "no answer".to_owned(), |own| own.version.clone()),
+        ]
+    }));
+    columns(&rows, [true, false, false, true, true, true, false])
 }
 
-fn row([id, addr, role, behind, applied, version]: [String; 6]) -> String {
-    format!("{id:>4}  {addr:<28} {role:<8} {behind:>8} {applied:>10}  {version}")
+fn nodes(seen: &Seen) -> String {
+    let names = ["NODE", "STATE", "LEASE", "SINCE", "VERSION"];
+    let mut rows = vec![names.map(str::to_owned)];
+    rows.extend(seen.nodes().map(|(_, node)| {
+        [
+            node.address.clone(),
+            state(node).to_owned(),
+            node.epoch.to_string(),
+            period(seen.joined_for(node)),
+            node.version.clone(),
+        ]
+    }));
+    rows[1..].sort();
+    columns(&rows, [false, false, true, true, false])
 }
 
-fn node_row([addr, lease, state, version]: [String; 4]) -> String {
-    format!("node  {addr:<28} {state:<8} {lease:>8}  {version}")
+/// What somebody should look at.
+fn remarks(seen: &Seen) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let versions = seen.versions();
+    if versions.len() > 1 {
+        remarks.push("versions differ:".to_owned());
+        let each = versions.iter();
+        remarks.extend(each.map(|(version, who)| format!("  {version}: {}", who.join(", "))));
+    }
+    for (addr, told) in seen.told() {
+        match told {
+            Err(error) => remarks.push(format!("{addr}: {error}")),
+            Ok(status) if status.blank => {
+                let id = status.id;
+                remarks.push(format!("{addr}: member {id} is blank, of no group yet"));
+            }
+            Ok(status) if !status.failure.is_empty() => remarks.push(format!(
+                "{addr}: member {} has failed: {}",
+                status.id, status.failure
+            )),
+            Ok(_well) => {}
+        }
+    }
+    remarks
 }
 
-fn state(node: &Node) -> &'static str {
-    if node.draining { "draining" } else { "serving" }
+/// Rows with each column as wide as its widest cell; numbers stand at the right.
+fn columns<const N: usize>(rows: &[[String; N]], right: [bool; N]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths).zip(right);
+        let cells = cells.map(|((cell, width), right)| {
+            if right {
+                format!("{cell:>width$}")
+            } else {
+                format!("{cell:<width$}")
+            }
+        });
+        cells.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Two units, the larger first.
+fn period(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{}h{:02}m", seconds / 3_600, seconds / 60 % 60),
+        _ => format!("{}d{:02}h", seconds / 86_400, seconds / 3_600 % 24),
+    }
+}
+
+fn dash() -> String {
+    "-".to_owned()
 }
 
 fn number(number: Option<u64>) -> String {
-    number.map_or_else(|| "-".to_owned(), |number| number.to_string())
+    number.map_or_else(dash, |number| number.to_string())
 }
 
-pub(super) fn json(told: &Told, nodes: &Nodes) -> String {
-    let group = best(told).map(|best| {
-        let members = best.members.iter().map(|member| {
-            let own = status_of(told, member.id);
+pub(super) fn json(seen: &Seen) -> String {
+    let group = seen.best().map(|best| {
+        let members = seen.members().iter().map(|member| {
+            let own = seen.of(member.id);
             json!({
                 "id": member.id,
                 "addr": member.addr,
-                "role": role(member, best.leader),
-                "behind": best.last_log.zip(member.matched).map(|(last, has)| last.saturating_sub(has)),
+                "role": seen.role(member),
+                "answers": own.is_some(),
+                "behind": seen.behind(member),
                 "applied": own.and_then(|own| own.applied),
+                "up_seconds": own.map(|own| own.up_seconds),
                 "version": own.map(|own| own.version.clone()),
             })
         });
@@ -133,18 +187,27 @@ pub(super) fn json(told: &Told, nodes: &Nodes) -> String {
             "members": members.collect::<Vec<_>>(),
         })
     });
-    let nodes = nodes.iter().map(|(id, node)| {
+    let nodes = seen.nodes().map(|(id, node)| {
         json!({
             "id": id.to_string(),
             "addr": node.address,
             "lease": node.epoch,
             "state": state(node),
+            "joined_seconds": seen.joined_for(node),
             "version": node.version,
         })
     });
     let nodes: Vec<Value> = nodes.collect();
-    let asked = told.iter().map(|(addr, status)| answer(addr, status));
-    json!({ "group": group, "nodes": nodes, "asked": asked.collect::<Vec<_>>() }).to_string()
+    let asked = seen.told().iter().map(|(addr, told)| answer(addr, told));
+    json!({
+        "cluster": seen.cluster(),
+        "quorum": seen.has_quorum,
+        "group": group,
+        "nodes": nodes,
+        "versions": seen.versions(),
+        "asked": asked.collect::<Vec<_>>(),
+    })
+    .to_string()
 }
 
 fn answer(addr: &str, status: &Result<StatusResponse, Refused>) -> Value {
@@ -161,3 +224,6 @@ fn answer(addr: &str, status: &Result<StatusResponse, Refused>) -> Value {
         Err(error) => json!({ "addr": addr, "error": error.to_string() }),
     }
 }
+
+#[cfg(test)]
+mod tests;

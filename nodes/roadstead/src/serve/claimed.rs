@@ -1,4 +1,4 @@
-//! The claim on a bucket, while the process serves.
+//! The claim on a store, while the process serves.
 
 use std::process::ExitCode;
 
@@ -38,13 +38,22 @@ impl Claimed {
 
     /// When nothing is written any more. Fails when the claim had been lost.
     pub(super) async fn release(self) -> ExitCode {
-        self.enough.cancel();
-        if self.keeping.await.unwrap_or(true) {
-            return ExitCode::FAILURE;
-        }
-        if let Err(error) = self.claim.release().await {
+        let claim = self.claim.clone();
+        let code = self.leave().await;
+        if code == ExitCode::SUCCESS
+            && let Err(error) = claim.release().await
+        {
             tracing::warn!(%error, "the storage was not given up: the next start may wait for it");
         }
-        ExitCode::SUCCESS
+        code
+    }
+
+    /// As [`Self::release`], of a claim that the other nodes of the cluster have as well, and keep.
+    pub(super) async fn leave(self) -> ExitCode {
+        self.enough.cancel();
+        match self.keeping.await {
+            Ok(false) => ExitCode::SUCCESS,
+            Ok(true) | Err(_) => ExitCode::FAILURE,
+        }
     }
 }

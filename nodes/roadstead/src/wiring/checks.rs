@@ -41,22 +41,7 @@ pub(crate) fn of(health: &Health, store: Arc<dyn Driver>) -> Vec<Check> {
 
 /// Whether a URL answers HEAD with the right status (`health.http`). Redirects are not followed: a status is asked for.
 fn http(asked: &HttpCheck) -> Look {
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let tls = TlsConfig::builder()
-        .unversioned_rustls_crypto_provider(Arc::new(provider))
-        .root_certs(RootCerts::PlatformVerifier)
-        .build();
-    let agent = ureq::Agent::config_builder()
-        .tls_config(tls)
-        // The environment is the configuration's to read.
-        .proxy(None)
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .timeout_global(Some(asked.timeout))
-        .user_agent(concat!("roadstead/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .new_agent();
+    let agent = agent(asked.timeout);
     let asked = Arc::new(asked.clone());
     Box::new(move || {
         let (agent, asked) = (agent.clone(), Arc::clone(&asked));
@@ -67,6 +52,26 @@ fn http(asked: &HttpCheck) -> Look {
             looked.unwrap_or_else(|error| Err(error.to_string()))
         })
     })
+}
+
+/// Asks for a status within a time. Redirects are not followed.
+pub(crate) fn agent(timeout: Duration) -> ureq::Agent {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let tls = TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(Arc::new(provider))
+        .root_certs(RootCerts::PlatformVerifier)
+        .build();
+    ureq::Agent::config_builder()
+        .tls_config(tls)
+        // The environment is the configuration's to read.
+        .proxy(None)
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .timeout_global(Some(timeout))
+        .user_agent(concat!("roadstead/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .new_agent()
 }
 
 fn head(agent: &ureq::Agent, asked: &HttpCheck) -> Result<(), String> {

@@ -9,14 +9,16 @@ use roadstead_config::{Auth, Config, DriverKind};
 use roadstead_listen::Listener;
 use roadstead_metadata::{
     BUDGET, ClusterCommand, ClusterId, ClusterOutcome, Command, Fingerprint, Hears, JoinError,
-    Joining, Membership, Metadata, NodeId, Outcome, Remote, RemoteOptions, boot_time,
+    Joining, Lease, Membership, Metadata, NodeId, Outcome, Remote, RemoteOptions, boot_time,
 };
 use roadstead_registry::Registry;
 use roadstead_storage::claim::{Claim, Claimant, Held};
 use roadstead_storage::{Driver, Error as StoreError, Put, StorePath};
+use roadstead_telemetry::metrics::Place;
 use uuid::Uuid;
 
-use super::store::{self, Store};
+use super::store::{self, Shared, Store};
+use crate::debug::TellPlace;
 use crate::metadata;
 
 /// An object that tells one store from another: beside the claim, out of the reference's layout.
@@ -33,6 +35,8 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Node {
     metadata: Arc<dyn Metadata>,
+    /// The same, for its figures.
+    remote: Arc<Remote>,
     cluster: ClusterId,
     /// The driver, and what the mark in its store says.
     store: String,
@@ -40,6 +44,9 @@ pub(crate) struct Node {
 
 /// Opens the store that the nodes share. Waits for the metadata service as long as it takes.
 pub(crate) async fn open(config: &Config) -> Result<Store> {
+    if matches!(config.storage.driver, DriverKind::Unnamed) {
+        bail!(store::UNNAMED);
+    }
     let remote = Remote::build(
         RemoteOptions {
             members: metadata::members(config)?,
@@ -48,9 +55,14 @@ pub(crate) async fn open(config: &Config) -> Result<Store> {
         },
         boot_time(),
     )?;
-    let metadata: Arc<dyn Metadata> = Arc::new(remote);
+    let remote = Arc::new(remote);
+    let metadata: Arc<dyn Metadata> = Arc::<Remote>::clone(&remote);
     let cluster = identify(&*metadata).await?;
-    let (driver, events) = store::shared(config).await?;
+    let Shared {
+        driver,
+        lock,
+        events,
+    } = store::shared(config).await?;
     let name = cluster.to_string();
     // All nodes claim it under the cluster's name, and each renews the claim.
     let claimant = Claimant {
@@ -63,7 +75,9 @@ pub(crate) async fn open(config: &Config) -> Result<Store> {
         DriverKind::Filesystem { root, .. } => {
             format!("storage.filesystem.rootdirectory: {}", root.display())
         }
-        DriverKind::S3(_) | DriverKind::InMemory => "storage.s3.rootdirectory".to_owned(),
+        DriverKind::S3(_) | DriverKind::InMemory | DriverKind::Unnamed => {
+            "storage.s3.rootdirectory".to_owned()
+        }
     })?;
     let mark = mark(&*driver).await.context("the store cannot be marked")?;
     let store = format!("{} {mark}", driver.name());
@@ -72,9 +86,11 @@ pub(crate) async fn open(config: &Config) -> Result<Store> {
         metadata: Arc::clone(&metadata),
         own: None,
         claim: Some(claim),
+        lock,
         events,
         node: Some(Node {
             metadata,
+            remote,
             cluster,
             store,
         }),
@@ -114,10 +130,26 @@ async fn mark(store: &dyn Driver) -> Result<String, StoreError> {
 }
 
 impl Node {
+    /// Where the node stands, by its lease, when somebody asks.
+    pub(crate) fn place(&self, lease: Lease) -> TellPlace {
+        let remote = Arc::clone(&self.remote);
+        Box::new(move || {
+            let (stats, last) = (remote.stats(), lease.last());
+            Place {
+                is_held: lease.is_held(),
+                epoch: last.map_or(0, |(epoch, _)| epoch),
+                renewed: last.map(|(_, since)| since),
+                is_draining: lease.is_draining(),
+                retries: stats.retries,
+                leader_changes: stats.leader_changes,
+            }
+        })
+    }
+
     /// Becomes a member. Waits for the service as long as it takes; a node that is configured otherwise than the others
     /// is told so.
     pub(crate) async fn join(
-        self,
+        &self,
         registry: &Registry,
         config: &Config,
         listeners: &[Listener],

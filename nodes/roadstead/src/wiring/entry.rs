@@ -20,10 +20,13 @@ pub(crate) async fn listeners(http: &Http, inherited: Option<Inherited>) -> Resu
     Ok(bind(options).await?)
 }
 
-/// Binds `http.debug.addr`.
-pub(crate) async fn debug_listeners(addr: &ListenAddr) -> Result<Vec<Listener>> {
+/// Binds `http.debug.addr`, or whichever setting it is.
+pub(crate) async fn debug_listeners(
+    setting: &'static str,
+    addr: &ListenAddr,
+) -> Result<Vec<Listener>> {
     let options = Options {
-        setting: "http.debug.addr",
+        setting,
         address: tcp(addr),
         inherited: None,
     };

@@ -11,6 +11,9 @@ use roadstead_storage::claim::{Claim, ClaimError, Claimant, Held};
 use roadstead_storage::{Driver, Filesystem, Memory};
 
 use super::cluster::Node;
+use lock::RootLock;
+
+mod lock;
 
 /// The log of upload sessions in the storage root, beside what the reference keeps there.
 const IN_ROOT: &str = "roadstead/sessions.redb";
@@ -20,6 +23,9 @@ const SESSIONS: &str = "sessions.redb";
 const EVENTS: &str = "events.redb";
 /// Says whose directory it is. Whoever holds the log beside it is that server.
 const OWNER: &str = "owner";
+
+/// What somebody is told who stores, with a file that says nowhere where.
+pub(crate) const UNNAMED: &str = "storage: is missing from the configuration; this needs one: name a driver, for example storage: filesystem";
 
 /// What a server stores in, all to itself.
 #[derive(Debug)]
@@ -32,6 +38,8 @@ pub(crate) struct Store {
     pub(crate) node: Option<Node>,
     /// Where other servers cannot be kept out by a lock: to be kept while it serves, and released after that.
     pub(crate) claim: Option<Claim>,
+    /// Where they can: to be held for as long.
+    pub(crate) lock: Option<RootLock>,
     /// Where events wait; `None` where they cannot be kept.
     pub(crate) events: Option<PathBuf>,
 }
@@ -44,8 +52,9 @@ pub(crate) async fn open(config: &Config, instance: &str) -> Result<Store> {
         DriverKind::Filesystem { root, .. } if storage.read_only => {
             Ok(unkept(Arc::new(Filesystem::open_read_only(root)?))?)
         }
-        DriverKind::Filesystem { root, .. } => in_directory(root),
+        DriverKind::Filesystem { root, .. } => in_directory(root, instance).await,
         DriverKind::S3(settings) => in_bucket(config, settings, instance).await,
+        DriverKind::Unnamed => bail!(UNNAMED),
     }
 }
 
@@ -59,13 +68,22 @@ impl Store {
             own: Some(own),
             node: None,
             claim: None,
+            lock: None,
             events,
         }
     }
 }
 
-/// A store that several nodes share, and where events of this one wait.
-pub(crate) async fn shared(config: &Config) -> Result<(Arc<dyn Driver>, Option<PathBuf>)> {
+/// A store that several nodes share.
+pub(crate) struct Shared {
+    pub(crate) driver: Arc<dyn Driver>,
+    pub(crate) lock: Option<RootLock>,
+    /// Where events of this node wait.
+    pub(crate) events: Option<PathBuf>,
+}
+
+pub(crate) async fn shared(config: &Config) -> Result<Shared> {
+    let mut lock = None;
     let driver: Arc<dyn Driver> = match &config.storage.driver {
         DriverKind::InMemory => {
             bail!(
@@ -73,14 +91,19 @@ pub(crate) async fn shared(config: &Config) -> Result<(Arc<dyn Driver>, Option<P
             )
         }
         DriverKind::Filesystem { root, .. } => {
-            // A registry that runs on its own has its log open.
-            drop(in_directory(root)?);
-            Arc::new(Filesystem::open(root)?)
+            let driver = Filesystem::open(root)?;
+            lock = Some(RootLock::shared(root)?);
+            Arc::new(driver)
         }
         DriverKind::S3(settings) => bucket(settings).await?,
+        DriverKind::Unnamed => bail!(UNNAMED),
     };
     let home = Directory::open(config.metadata_dir.as_deref())?;
-    Ok((driver, home.map(|home| home.path.join(EVENTS))))
+    Ok(Shared {
+        driver,
+        lock,
+        events: home.map(|home| home.path.join(EVENTS)),
+    })
 }
 
 async fn bucket(settings: &Settings) -> Result<Arc<dyn Driver>> {
@@ -95,8 +118,9 @@ fn unkept(driver: Arc<dyn Driver>) -> Result<Store> {
     Ok(Store::own(driver, metadata, None))
 }
 
-fn in_directory(root: &Path) -> Result<Store> {
-    let driver = Filesystem::open(root)?;
+async fn in_directory(root: &Path, instance: &str) -> Result<Store> {
+    let driver: Arc<dyn Driver> = Arc::new(Filesystem::open(root)?);
+    let lock = RootLock::alone(root)?;
     let metadata = match Local::open(Home::File(root.join(IN_ROOT)), system_clock()) {
         Ok(metadata) => metadata,
         Err(error) if error.is_in_use() => bail!(
@@ -105,8 +129,36 @@ fn in_directory(root: &Path) -> Result<Store> {
         ),
         Err(error) => return Err(error.into()),
     };
+    let claim = succeed_cluster(&driver, instance).await;
+    let claim =
+        claim.with_context(|| format!("storage.filesystem.rootdirectory: {}", root.display()))?;
+    let driver = match &claim {
+        Some(claim) => Arc::new(Held::new(driver, claim.lease())),
+        None => driver,
+    };
     let events = root.join("roadstead").join(EVENTS);
-    Ok(Store::own(Arc::new(driver), metadata, Some(events)))
+    Ok(Store {
+        claim,
+        lock: Some(lock),
+        ..Store::own(driver, metadata, Some(events))
+    })
+}
+
+/// Nodes of a cluster may be where the lock is not seen, but they renew a claim. It is waited out, and then taken: a node
+/// that was only paused finds that the root is another's, and ends.
+async fn succeed_cluster(
+    driver: &Arc<dyn Driver>,
+    instance: &str,
+) -> Result<Option<Claim>, ClaimError> {
+    if !Claim::is_made(&**driver).await? {
+        return Ok(None);
+    }
+    let claimant = Claimant {
+        owner: None,
+        instance: instance.to_owned(),
+        host: super::host(),
+    };
+    Claim::take(Arc::clone(driver), claimant).await.map(Some)
 }
 
 async fn in_bucket(config: &Config, settings: &Settings, instance: &str) -> Result<Store> {

@@ -64,7 +64,8 @@ fn number(value: u64) -> f64 {
 }
 
 /// One metric without labels.
-fn write(
+/// One figure that is read when it is asked for.
+pub(crate) fn write(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,

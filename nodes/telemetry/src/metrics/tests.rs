@@ -36,6 +36,15 @@ fn all_observed() -> Metrics {
     metrics.proxy_pulled(Proxied::Blob, 10);
     metrics.proxy_pushed(Proxied::Blob, 10, true);
     metrics.upload_sessions(2);
+    metrics.proposed("append", "appended", Duration::from_millis(3));
+    metrics.stands(Place {
+        is_held: true,
+        epoch: 7,
+        renewed: Some(Duration::from_millis(1500)),
+        is_draining: false,
+        retries: 2,
+        leader_changes: 1,
+    });
     metrics.certificate_expires("/certs/a.pem", UNIX_EPOCH + Duration::from_secs(4));
     metrics.watch_access_log(&AccessLog::to_standard_output().unwrap());
     metrics
@@ -205,6 +214,17 @@ const FAMILIES: &[(&str, &str, &str)] = &[
         "gauge",
         "certificate",
     ),
+    ("roadstead_lease_age_seconds", "gauge", ""),
+    ("roadstead_lease_draining", "gauge", ""),
+    ("roadstead_lease_epoch", "gauge", ""),
+    ("roadstead_lease_held", "gauge", ""),
+    ("roadstead_metadata_leader_changes_total", "counter", ""),
+    (
+        "roadstead_metadata_proposal_seconds",
+        "histogram",
+        "command outcome",
+    ),
+    ("roadstead_metadata_retries_total", "counter", ""),
     ("roadstead_open_connections", "gauge", ""),
     ("roadstead_upload_sessions", "gauge", ""),
 ];

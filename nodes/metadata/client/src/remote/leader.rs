@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use super::Refused;
+use super::{Refused, RemoteStats};
 use crate::Unavailable;
 use crate::transport::{Identity, NotAnAddress, channel};
 
@@ -54,6 +54,9 @@ pub(super) struct Leaders {
 struct Known {
     channels: HashMap<String, Channel>,
     leader: Option<String>,
+    /// Who led last, as an answer showed.
+    led: Option<String>,
+    stats: RemoteStats,
     /// Those that did not answer, and until when they are not expected to.
     suspects: HashMap<String, Instant>,
     /// Where to look next when nobody is known to lead.
@@ -81,6 +84,10 @@ impl Leaders {
             this.channel(addr)?;
         }
         Ok(this)
+    }
+
+    pub(super) fn stats(&self) -> RemoteStats {
+        self.known().stats
     }
 
     pub(super) fn members(&self) -> Vec<String> {
@@ -151,7 +158,7 @@ impl Leaders {
             let tried = timeout(patience.min(left), ask(channel)).await;
             let status = match tried {
                 Ok(Ok(answer)) => {
-                    self.known().leader = Some(addr);
+                    self.known().answered(addr);
                     return Ok(answer);
                 }
                 Ok(Err(status)) => status,
@@ -164,6 +171,7 @@ impl Leaders {
             if matches!(remedy, Remedy::Suspect(SUSPECT_FOR)) {
                 patience = (patience * 3 / 2).min(LONGEST_TRY.max(first));
             }
+            self.known().stats.retries += 1;
             if self.learn(&addr, remedy) && followed < FOLLOWED_AT_ONCE {
                 followed += 1;
             } else {
@@ -230,6 +238,16 @@ impl Leaders {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn answered(&mut self, addr: String) {
+        let before = self.led.replace(addr.clone());
+        if before.is_some_and(|before| before != addr) {
+            self.stats.leader_changes += 1;
+        }
+        self.leader = Some(addr);
     }
 }
 

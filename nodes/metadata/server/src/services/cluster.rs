@@ -1,7 +1,9 @@
 //! The group's administration.
 
+use roadstead_metadata::Clock;
 use roadstead_proto::metadata::v1 as wire;
 use roadstead_proto::metadata::v1::cluster_server::Cluster;
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::group::{Group, incarnation};
@@ -14,6 +16,8 @@ pub(crate) struct ClusterService {
     pub(crate) raft: Raft,
     pub(crate) store: Store,
     pub(crate) group: Group,
+    pub(crate) started: Instant,
+    pub(crate) clock: Clock,
 }
 
 #[async_trait::async_trait]
@@ -22,7 +26,12 @@ impl Cluster for ClusterService {
         &self,
         _request: Request<wire::StatusRequest>,
     ) -> Result<Response<wire::StatusResponse>, Status> {
-        Ok(Response::new(status(&self.raft, &self.store)))
+        Ok(Response::new(status(
+            &self.raft,
+            &self.store,
+            self.started,
+            (self.clock)(),
+        )))
     }
 
     /// The change goes on when its caller is gone: half a change helps nobody.

@@ -1,11 +1,13 @@
 //! The thread that writes: what waits together is made durable together.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 
 use openraft::storage::LogFlushed;
 use redb::WriteTransaction;
+use roadstead_telemetry::metrics::MemberMetrics;
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use super::StoreError;
 use super::disk::{Disk, LOG, META};
@@ -39,20 +41,28 @@ pub(super) struct Writer {
     orders: Mutex<Option<mpsc::Sender<Order>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     failed: watch::Receiver<Option<String>>,
+    metrics: Arc<OnceLock<MemberMetrics>>,
 }
 
 impl Writer {
     pub(super) fn start(disk: Arc<Disk>) -> io::Result<Self> {
         let (orders, queue) = mpsc::channel();
         let (failed, failure) = watch::channel(None);
+        let metrics = Arc::<OnceLock<_>>::default();
+        let told = Arc::clone(&metrics);
         let thread = std::thread::Builder::new()
             .name("raft-log".to_owned())
-            .spawn(move || run(&disk, &queue, &failed))?;
+            .spawn(move || run(&disk, &queue, &failed, &told))?;
         Ok(Self {
             orders: Mutex::new(Some(orders)),
             thread: Mutex::new(Some(thread)),
             failed: failure,
+            metrics,
         })
+    }
+
+    pub(super) fn measure(&self, metrics: MemberMetrics) {
+        let _others_measure = self.metrics.set(metrics);
     }
 
     pub(super) fn failure(&self) -> watch::Receiver<Option<String>> {
@@ -110,11 +120,17 @@ impl Waiting {
     }
 }
 
-fn run(disk: &Disk, queue: &mpsc::Receiver<Order>, failed: &watch::Sender<Option<String>>) {
+fn run(
+    disk: &Disk,
+    queue: &mpsc::Receiver<Order>,
+    failed: &watch::Sender<Option<String>>,
+    metrics: &OnceLock<MemberMetrics>,
+) {
     let mut failure = None;
     while let Ok(first) = queue.recv() {
         let more = std::iter::from_fn(|| queue.try_recv().ok()).take(BATCH - 1);
         let (tasks, waiting): (Vec<Task>, Vec<_>) = std::iter::once(first).chain(more).unzip();
+        let begun = Instant::now();
         if failure.is_none()
             && let Err(error) = commit(disk, &tasks)
         {
@@ -122,6 +138,10 @@ fn run(disk: &Disk, queue: &mpsc::Receiver<Order>, failed: &watch::Sender<Option
             tracing::error!(error = %reason, "the raft log cannot be written: this member ends");
             failed.send_replace(Some(reason.clone()));
             failure = Some(reason);
+        } else if failure.is_none()
+            && let Some(metrics) = metrics.get()
+        {
+            metrics.synced(begun.elapsed());
         }
         for waiting in waiting.into_iter().flatten() {
             let failure = failure.clone().map(io::Error::other);

@@ -58,6 +58,49 @@ pub fn debug_router(debug: Debug) -> axum::Router {
         .with_state(debug)
 }
 
+/// What a process tells that is no registry.
+#[derive(Clone)]
+pub struct Watched {
+    /// The text of `/metrics`.
+    pub metrics: Text,
+    /// Why it serves nobody now, if that is so: `/readyz`.
+    pub trouble: Trouble,
+}
+
+/// Says what is wrong when somebody asks.
+pub type Trouble = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched").finish_non_exhaustive()
+    }
+}
+
+/// `/metrics`, `/livez` and `/readyz` of a process that is no registry.
+pub fn watched_router(watched: Watched) -> axum::Router {
+    axum::Router::new()
+        .route("/livez", get(|| async { Response::new(Body::empty()) }))
+        .route("/readyz", get(ready))
+        .route(
+            "/metrics",
+            get(|State(watched): State<Watched>| async move { exposition((watched.metrics)()) }),
+        )
+        .fallback(|| async { page_not_found() })
+        .with_state(watched)
+}
+
+async fn ready(State(watched): State<Watched>) -> Response<Body> {
+    let trouble = (watched.trouble)();
+    let mut response = json_answer(&match &trouble {
+        Some(trouble) => json!({ "metadata": trouble }),
+        None => json!({}),
+    });
+    if trouble.is_some() {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
+}
+
 /// At whatever path the configuration says.
 async fn metrics(State(debug): State<Debug>, request: Request) -> Response<Body> {
     match &debug.metrics {

@@ -1,0 +1,109 @@
+//! Members of the metadata service, and Redis: their loss costs latency, and that of the quorum costs pushes.
+
+use roadstead_tests::wait_until;
+use tokio::time::Instant;
+
+use super::asking::Kind;
+use super::drill::{Cost, Drill};
+use super::fleet::{DEADLINE, MEMBERS, Store};
+
+/// Longer than a proposal is tried: what nodes wait for, clients wait for.
+const PATIENCE: u32 = 30;
+
+#[test]
+fn a_member_lost_costs_latency() {
+    let mut drill = Drill::start(Store::Filesystem, PATIENCE, 1);
+    for _ in 0..super::soak() {
+        let lost = drill.fleet.follower();
+        drill.fault("a follower killed", Cost::Latency, |drill| {
+            drill.fleet.member(lost).kill();
+            drill.goes_on("a follower was killed");
+            drill.fleet.member(lost).start();
+        });
+        let lost = drill.fleet.leader(None);
+        drill.fault("the leader killed", Cost::Latency, |drill| {
+            drill.fleet.member(lost).kill();
+            drill.goes_on("the leader was killed");
+            drill.fleet.member(lost).start();
+        });
+        let lost = drill.fleet.leader(None);
+        drill.fault("the leader paused", Cost::Latency, |drill| {
+            drill.fleet.member(lost).pause();
+            drill.fleet.leader(Some(lost));
+            drill.goes_on("the leader was paused");
+            drill.fleet.member(lost).resume();
+        });
+        let lost = drill.fleet.leader(None);
+        drill.fault(
+            "the leader cut off from the others",
+            Cost::Latency,
+            |drill| {
+                let other = |id: &&u64| **id != lost;
+                for id in MEMBERS.iter().filter(other) {
+                    let members = &drill.fleet.members;
+                    members[&lost].place.cut(&members[id].place);
+                }
+                drill.goes_on("the leader was cut off from the others");
+                for id in MEMBERS.iter().filter(other) {
+                    let members = &drill.fleet.members;
+                    members[&lost].place.mend(&members[id].place);
+                }
+            },
+        );
+    }
+    drill.check();
+}
+
+#[test]
+fn the_quorum_lost_costs_pushes_and_redis_lost_costs_latency() {
+    let mut drill = Drill::start(Store::Filesystem, PATIENCE, 2);
+    for _ in 0..super::soak() {
+        drill.fault("redis killed", Cost::Latency, |drill| {
+            drill.fleet.redis.kill();
+            drill.goes_on("redis was killed");
+            drill.fleet.redis.restart();
+        });
+        drill.fault("redis paused", Cost::Latency, |drill| {
+            drill.fleet.redis.pause();
+            drill.goes_on("redis was paused");
+            drill.fleet.redis.resume();
+        });
+        drill.fault("a node cut off from the members", Cost::Pushes, |drill| {
+            for id in MEMBERS {
+                let fleet = &drill.fleet;
+                fleet.nodes[2].place.cut(&fleet.members[&id].place);
+            }
+            wait_until("its lease has run out", DEADLINE, || {
+                drill.fleet.nodes[2].said("takes no pushes")
+            });
+            drill.goes_on("a node was cut off");
+            for id in MEMBERS {
+                let fleet = &drill.fleet;
+                fleet.nodes[2].place.mend(&fleet.members[&id].place);
+            }
+        });
+        drill.fault("the quorum killed", Cost::Pushes, |drill| {
+            let since = Instant::now();
+            for id in [1, 2] {
+                drill.fleet.member(id).kill();
+            }
+            drill.refuses_pushes(since);
+            drill.goes_on_with(Kind::Pull, "the quorum was killed");
+            for id in [1, 2] {
+                drill.fleet.member(id).start();
+            }
+        });
+        drill.fault("all members paused", Cost::Pushes, |drill| {
+            let since = Instant::now();
+            for id in MEMBERS {
+                drill.fleet.member(id).pause();
+            }
+            drill.refuses_pushes(since);
+            drill.goes_on_with(Kind::Pull, "all members were paused");
+            for id in MEMBERS {
+                drill.fleet.member(id).resume();
+            }
+        });
+    }
+    drill.check();
+}

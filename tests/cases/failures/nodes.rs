@@ -1,0 +1,60 @@
+//! Registry nodes behind a balancer that knows nothing: connections to one that is lost break, and nothing else.
+
+use super::drill::{Cost, Drill};
+use super::fleet::{DEADLINE, NODES, Store};
+
+/// Shorter than a lease: clients go on at other nodes while one is away.
+const PATIENCE: u32 = 3;
+
+#[test]
+fn a_node_lost_costs_connections() {
+    let mut drill = Drill::start(Store::Filesystem, PATIENCE, 3);
+    for _ in 0..super::soak() {
+        drill.fault("a node killed", Cost::Connections, |drill| {
+            drill.fleet.nodes[0].kill();
+            drill.goes_on("a node was killed");
+            drill.fleet.nodes[0].start();
+        });
+        drill.fault(
+            "a node paused for longer than its lease",
+            Cost::All,
+            |drill| {
+                drill.fleet.waits_for_leases(NODES);
+                drill.fleet.nodes[1].pause();
+                drill.fleet.waits_for_leases(NODES - 1);
+                drill.goes_on("a node was paused");
+                drill.fleet.nodes[1].resume();
+            },
+        );
+        drill.fault("a node restarted", Cost::Connections, |drill| {
+            let stopped = drill.fleet.nodes[2].process().stop(DEADLINE);
+            assert!(stopped.success(), "{stopped}");
+            drill.fleet.nodes[2].start();
+        });
+        drill.fault("everything killed", Cost::All, everything_killed);
+    }
+    drill.check();
+}
+
+/// At once, and all of it started again.
+pub(super) fn everything_killed(drill: &mut Drill) {
+    let fleet = &mut drill.fleet;
+    for node in &mut fleet.nodes {
+        node.kill();
+    }
+    for member in fleet.members.values_mut() {
+        member.kill();
+    }
+    fleet.redis.kill();
+    if let Some(seaweed) = &mut fleet.seaweed {
+        seaweed.process().kill();
+        seaweed.restart();
+    }
+    fleet.redis.restart();
+    for member in fleet.members.values_mut() {
+        member.start();
+    }
+    for node in &mut fleet.nodes {
+        node.start();
+    }
+}

@@ -1,0 +1,111 @@
+//! The compose file of a whole cluster, on an engine: images go there and back, also when containers are killed.
+
+use roadstead_tests::Machine;
+
+use super::image::{composed, deployed};
+use super::pushed_and_pulled_back;
+
+const HERE: &str = "cd ~/cluster";
+
+#[test]
+fn a_composed_cluster_bears_the_loss_of_containers() {
+    let machine = Machine::with_registry(&["roadstead:latest"]);
+    machine.add_nginx(&["nginx"]);
+    machine.add_redis(&["redis:7"]);
+    machine.add_image("app");
+    it_is_composed(&machine);
+    machine.run("docker tag app hub.local/app");
+    pushed_and_pulled_back(&machine, "hub.local/app");
+    it_tells_what_it_is(&machine);
+    a_node_is_killed(&machine);
+    the_leader_is_killed(&machine);
+}
+
+fn it_is_composed(machine: &Machine) {
+    machine.write("/root/cluster/docker-compose.yml", composed("cluster.yml"));
+    for (file, sample) in [
+        ("cluster-member.yml", "cluster-member.yml"),
+        ("cluster-node.yml", "cluster-node.yml"),
+        ("nginx/registry.conf", "cluster-nginx.conf"),
+    ] {
+        let text = deployed(&format!("samples/{sample}"));
+        machine.write(&format!("/root/cluster/{file}"), text);
+    }
+    machine.run(&format!(
+        "{HERE}
+         (umask 077; echo \"REGISTRY_CLUSTER_SECRET=$(openssl rand -base64 32)\" > cluster.env)
+         openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=unused -addext subjectAltName=DNS:hub.local \
+           -keyout nginx/domain.key -out nginx/domain.crt
+         echo '192.168.1.177 hub.local' >> /etc/hosts
+         mkdir -p /etc/docker/certs.d/hub.local; cp nginx/domain.crt /etc/docker/certs.d/hub.local/ca.crt
+         docker-compose up -d"
+    ));
+    healthy(machine, 5);
+    answers(machine);
+}
+
+fn answers(machine: &Machine) {
+    machine.until(
+        "a node answered behind nginx",
+        "curl -sf --cacert cluster/nginx/domain.crt https://hub.local/v2/",
+    );
+}
+
+/// So many containers pass their health checks.
+fn healthy(machine: &Machine, count: usize) {
+    machine.until(
+        &format!("{count} containers are healthy"),
+        &format!("docker ps --quiet --filter health=healthy | wc -l | grep -x {count}"),
+    );
+}
+
+fn it_tells_what_it_is(machine: &Machine) {
+    let status = machine.run(&format!(
+        "{HERE}; docker-compose exec -T meta-2 roadstead cluster status --config /etc/roadstead/member.yml"
+    ));
+    let table = status.text();
+    for words in [
+        "leads",
+        "meta-1:7000",
+        "meta-3:7000",
+        "node-1:5000",
+        "node-2:5000",
+    ] {
+        assert!(table.contains(words), "{words}: {table}");
+    }
+    let secret = machine
+        .run("docker inspect cluster_redis_1 cluster_nginx_1")
+        .text();
+    assert!(
+        !secret.contains("REGISTRY_CLUSTER_SECRET"),
+        "who needs no secret has none"
+    );
+}
+
+/// Killed and not started again.
+fn a_node_is_killed(machine: &Machine) {
+    machine.run("docker kill cluster_node-1_1");
+    answers(machine);
+    machine.run("docker tag app hub.local/again");
+    pushed_and_pulled_back(machine, "hub.local/again");
+    machine.run("docker start cluster_node-1_1");
+    healthy(machine, 5);
+    // What the other took is there for the one that was away.
+    machine.run("docker stop cluster_node-2_1; docker image rm hub.local/again");
+    machine.run("docker pull hub.local/again");
+    machine.run("docker start cluster_node-2_1");
+    healthy(machine, 5);
+}
+
+fn the_leader_is_killed(machine: &Machine) {
+    let leader = machine.run(&format!(
+        "{HERE}; docker-compose exec -T meta-1 roadstead cluster status --json --config /etc/roadstead/member.yml"
+    ));
+    let leader = leader.json()["group"]["leader"].as_u64().expect("a leader");
+    machine.run(&format!("docker kill cluster_meta-{leader}_1"));
+    machine.run("docker tag app hub.local/without");
+    pushed_and_pulled_back(machine, "hub.local/without");
+    machine.run(&format!("docker start cluster_meta-{leader}_1"));
+    healthy(machine, 5);
+    machine.run(&format!("{HERE}; docker-compose down --volumes"));
+}
