@@ -77,6 +77,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("roadstead-powercut", &[]),
+    ("roadstead-models", &["roadstead-machine", "roadstead-oci"]),
     (
         "roadstead-tests",
         &["roadstead-metadata", "roadstead-oci", "roadstead-powercut"],
@@ -174,6 +175,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("opentelemetry_sdk", &["roadstead-telemetry"]),
     ("tracing-subscriber", &["roadstead-telemetry"]),
     ("saphyr-parser", &["roadstead-config"]),
+    ("stateright", &["roadstead-models"]),
     ("clap", &["roadstead"]),
     ("anyhow", &["roadstead"]),
 ];

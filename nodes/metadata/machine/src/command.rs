@@ -6,6 +6,7 @@ use roadstead_oci::{Digest, HashState};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{ClusterCommand, ClusterOutcome};
+use crate::collection::{CollectCommand, CollectOutcome};
 use crate::session::{Origin, Segment, SessionId};
 use crate::time::Timestamp;
 
@@ -68,6 +69,8 @@ pub enum Command {
         origin: Origin,
         proposal: [u8; 16],
     },
+    /// About the garbage collection.
+    Collect(CollectCommand),
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +112,7 @@ pub enum Outcome {
         places: Vec<String>,
     },
     Cluster(ClusterOutcome),
+    Collect(CollectOutcome),
 }
 
 impl Command {
@@ -131,6 +135,7 @@ impl Command {
                 ClusterCommand::RotateSecret { .. } => "rotate_secret",
                 ClusterCommand::Identify { .. } => "identify",
             },
+            Self::Collect(command) => command.name(),
         }
     }
 
@@ -168,6 +173,7 @@ impl Outcome {
                 ClusterOutcome::NoSecret => "no_secret",
                 ClusterOutcome::Identified { .. } => "identified",
             },
+            Self::Collect(outcome) => outcome.name(),
         }
     }
 }
@@ -197,6 +203,7 @@ impl fmt::Debug for Command {
             Self::Open { origin, .. } => write!(f, "Open({origin:?})"),
             Self::Renounce { places } => write!(f, "Renounce({places:?})"),
             Self::Cluster(command) => write!(f, "{command:?}"),
+            Self::Collect(command) => write!(f, "{command:?}"),
         }
     }
 }
@@ -217,6 +224,7 @@ impl fmt::Debug for Outcome {
             Self::Renounced => f.write_str("Renounced"),
             Self::Unheld { places } => write!(f, "Unheld({places:?})"),
             Self::Cluster(outcome) => write!(f, "{outcome:?}"),
+            Self::Collect(outcome) => write!(f, "{outcome:?}"),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! same entries in the same order are equal. There is no I/O here, no clock and no randomness: time is the log's.
 
 mod cluster;
+mod collection;
 mod command;
 mod machine;
 mod renounced;
@@ -14,6 +15,9 @@ mod time;
 pub use cluster::{
     ClusterCommand, ClusterId, ClusterOutcome, Fingerprint, MAX_NODES, Node, NodeId, Nodes,
     SECRET_OVERLAP, Secret,
+};
+pub use collection::{
+    ALONE, CollectCommand, CollectOutcome, Collection, MAX_CONDEMNED, MAX_UNITS, Run, Unit,
 };
 pub use command::{Command, Entry, Outcome};
 pub use machine::{FRESH_FOR, MAX_SEGMENTS, Machine, REMEMBER_FOR};

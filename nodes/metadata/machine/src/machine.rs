@@ -8,6 +8,7 @@ use roadstead_oci::{Digest, HashState};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Cluster, ClusterId, Node, NodeId, Secret};
+use crate::collection::Collection;
 use crate::command::{Command, Entry, Outcome};
 use crate::renounced::Renounced;
 use crate::session::{Origin, Receiving, Segment, Session, SessionId};
@@ -37,6 +38,7 @@ pub struct Machine {
     secret: Option<Vec<u8>>,
     cluster: Cluster,
     renounced: Renounced,
+    collection: Collection,
 }
 
 /// As version 1 stored it.
@@ -62,6 +64,39 @@ impl From<MachineV1> for Machine {
             forget,
             secret,
             ..Self::default()
+        }
+    }
+}
+
+/// As version 2 stored it.
+#[derive(Deserialize)]
+pub(crate) struct MachineV2 {
+    now: Timestamp,
+    sessions: BTreeMap<SessionId, Session>,
+    forget: BTreeSet<(Timestamp, SessionId)>,
+    secret: Option<Vec<u8>>,
+    cluster: Cluster,
+    renounced: Renounced,
+}
+
+impl From<MachineV2> for Machine {
+    fn from(v2: MachineV2) -> Self {
+        let MachineV2 {
+            now,
+            sessions,
+            forget,
+            secret,
+            cluster,
+            renounced,
+        } = v2;
+        Self {
+            now,
+            sessions,
+            forget,
+            secret,
+            cluster,
+            renounced,
+            collection: Collection::default(),
         }
     }
 }
@@ -102,7 +137,13 @@ impl Machine {
             },
             Command::Renounce { places } => self.renounce(places),
             Command::Cluster(command) => {
-                Outcome::Cluster(self.cluster.apply(command, self.now, &mut self.secret))
+                let outcome = self.cluster.apply(command, self.now, &mut self.secret);
+                self.collection.follow(self.cluster.nodes(), self.now);
+                Outcome::Cluster(outcome)
+            }
+            Command::Collect(command) => {
+                let nodes = self.cluster.nodes();
+                Outcome::Collect(self.collection.apply(command, self.now, nodes))
             }
         }
     }
@@ -153,6 +194,11 @@ impl Machine {
     /// The nodes that hold a lease, as far as the log knows.
     pub fn nodes(&self) -> &BTreeMap<NodeId, Node> {
         self.cluster.nodes()
+    }
+
+    /// What is agreed on about collecting.
+    pub fn collection(&self) -> &Collection {
+        &self.collection
     }
 
     /// Every place that a session holds: whatever else lies among them is garbage.

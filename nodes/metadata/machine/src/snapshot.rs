@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use crate::cluster::Nodes;
 use crate::command::{Command, Entry, Outcome};
-use crate::machine::{Machine, MachineV1};
+use crate::machine::{Machine, MachineV1, MachineV2};
 use crate::session::Standing;
 
 /// The newest form of each.
-const ENTRY: u8 = 2;
-const MACHINE: u8 = 2;
+const ENTRY: u8 = 3;
+const MACHINE: u8 = 3;
 /// Of what travels between processes.
 const WIRE: u8 = 1;
 
@@ -29,14 +29,15 @@ pub enum FormatError {
 /// An entry in the oldest form that has its command, so that a version that knows the command can read it.
 pub fn encode_entry(entry: &Entry) -> Result<Vec<u8>, FormatError> {
     let version = match entry.command {
-        Command::Renounce { .. } | Command::Cluster(_) | Command::CancelOnce { .. } => ENTRY,
+        Command::Collect(_) => ENTRY,
+        Command::Renounce { .. } | Command::Cluster(_) | Command::CancelOnce { .. } => 2,
         _ => 1,
     };
     encode(version, entry)
 }
 
 pub fn decode_entry(bytes: &[u8]) -> Result<Entry, FormatError> {
-    // The second version has more commands, at the end.
+    // Later versions have more commands, at the end.
     let (_version, rest) = split(bytes, ENTRY)?;
     Ok(postcard::from_bytes(rest)?)
 }
@@ -71,6 +72,7 @@ impl Machine {
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         match split(bytes, MACHINE)? {
             (1, rest) => Ok(postcard::from_bytes::<MachineV1>(rest)?.into()),
+            (2, rest) => Ok(postcard::from_bytes::<MachineV2>(rest)?.into()),
             (_, rest) => Ok(postcard::from_bytes(rest)?),
         }
     }
@@ -96,6 +98,7 @@ fn split(bytes: &[u8], known: u8) -> Result<(u8, &[u8]), FormatError> {
 mod tests {
     use super::*;
     use crate::cluster::{ClusterCommand, ClusterId, Fingerprint, NodeId};
+    use crate::collection::{CollectCommand, CollectOutcome, Unit};
     use crate::session::{Origin, Segment, SessionId};
     use crate::time::Timestamp;
     use roadstead_oci::{Algorithm, Digest, Hasher};
@@ -230,10 +233,115 @@ mod tests {
             lines.push(hex(&bytes));
             machine.apply(entry);
         }
+        let golden = include_str!("../tests/golden/v2.txt").trim_end();
+        let (entries, state) = golden.rsplit_once('\n').unwrap();
+        assert_eq!(lines.join("\n"), entries);
+        assert_eq!(Machine::decode(&unhex(state)).unwrap(), machine);
+    }
+
+    /// Two nodes; one coordinates, one has acknowledged, and some of it is being reaped.
+    fn history_of_a_collection() -> Vec<Entry> {
+        let repository: roadstead_oci::Name = "a/b".parse().unwrap();
+        let digest = Digest::of(Algorithm::Sha256, b"abc");
+        let revision = Unit::Revision {
+            repository: repository.clone(),
+            digest: digest.clone(),
+        };
+        let layer = Unit::Layer {
+            repository,
+            digest: digest.clone(),
+        };
+        let data = Unit::Data { digest };
+        let acknowledge = |epoch, vetoes| CollectCommand::Acknowledge {
+            epoch,
+            version: 1,
+            vetoes,
+        };
+        let commands = [
+            CollectCommand::Begin { epoch: 1 },
+            CollectCommand::Condemn {
+                term: 1,
+                after: 0,
+                units: vec![revision, layer.clone(), data.clone()],
+                wait: std::time::Duration::from_millis(1500),
+            },
+            acknowledge(1, vec![layer]),
+            acknowledge(2, Vec::new()),
+            CollectCommand::Rescue {
+                version: 1,
+                units: Vec::new(),
+            },
+            CollectCommand::Reap {
+                term: 1,
+                version: 1,
+                units: vec![data],
+            },
+        ];
+        let joins = history_of_a_cluster().into_iter().skip(1).take(2);
+        let at = |(command, at)| Entry {
+            at: Timestamp(at),
+            command: Command::Collect(command),
+        };
+        let collects = commands.into_iter().zip((2000..).step_by(1000)).map(at);
+        joins.chain(collects).collect()
+    }
+
+    /// `tests/golden/v3.txt`, in the same way: the entries, the state after them, and the entry that ends it.
+    #[test]
+    fn what_the_third_version_brought_is_frozen() {
+        let mut machine = Machine::default();
+        let mut lines = Vec::new();
+        for entry in history_of_a_collection() {
+            let bytes = encode_entry(&entry).unwrap();
+            assert_eq!(decode_entry(&bytes).unwrap(), entry);
+            lines.push(hex(&bytes));
+            machine.apply(entry);
+        }
+        let run = machine.collection().run().unwrap();
+        assert_eq!((run.condemned().len(), run.reaping().len()), (1, 1));
         let bytes = machine.encode().unwrap();
         assert_eq!(Machine::decode(&bytes).unwrap(), machine);
         lines.push(hex(&bytes));
-        let golden = include_str!("../tests/golden/v2.txt");
+        let finish = Entry {
+            at: Timestamp(9000),
+            command: Command::Collect(CollectCommand::Finish {
+                term: 1,
+                version: 1,
+            }),
+        };
+        lines.push(hex(&encode_entry(&finish).unwrap()));
+        let golden = include_str!("../tests/golden/v3.txt");
+        assert_eq!(lines.join("\n"), golden.trim_end());
+    }
+
+    /// `tests/golden/v3-answers.txt`: what travels, one line each.
+    #[test]
+    fn answers_about_a_collection_are_frozen() {
+        let units = || {
+            let digest = Digest::of(Algorithm::Sha256, b"abc");
+            vec![Unit::Data { digest }]
+        };
+        let outcomes = [
+            CollectOutcome::Began { term: 3 },
+            CollectOutcome::Busy,
+            CollectOutcome::Fenced,
+            CollectOutcome::TooMany,
+            CollectOutcome::Condemned { version: 2 },
+            CollectOutcome::Acknowledged,
+            CollectOutcome::Rescued,
+            CollectOutcome::Gone { units: units() },
+            CollectOutcome::Stale,
+            CollectOutcome::Early,
+            CollectOutcome::Reaping { units: units() },
+            CollectOutcome::Finished,
+        ];
+        let mut lines = Vec::new();
+        for outcome in outcomes.map(Outcome::Collect) {
+            let bytes = encode_outcome(&outcome).unwrap();
+            assert_eq!(decode_outcome(&bytes).unwrap(), outcome);
+            lines.push(hex(&bytes));
+        }
+        let golden = include_str!("../tests/golden/v3-answers.txt");
         assert_eq!(lines.join("\n"), golden.trim_end());
     }
 
@@ -297,10 +405,10 @@ mod tests {
         assert_eq!(decode_entry(&bytes).unwrap(), entry);
         let mut machine = Machine::default();
         machine.apply(entry);
-        let state = machine.encode().unwrap();
-        assert_eq!(Machine::decode(&state).unwrap(), machine);
-        let golden = include_str!("../tests/golden/v2-cancel-once.txt");
-        assert_eq!([hex(&bytes), hex(&state)].join("\n"), golden.trim_end());
+        let golden = include_str!("../tests/golden/v2-cancel-once.txt").trim_end();
+        let (logged, state) = golden.rsplit_once('\n').unwrap();
+        assert_eq!(hex(&bytes), logged);
+        assert_eq!(Machine::decode(&unhex(state)).unwrap(), machine);
     }
 
     /// `tests/golden/v1-answers.txt`: what travels, one line each.
@@ -362,7 +470,7 @@ mod tests {
     fn what_a_newer_version_wrote_is_refused_by_name() {
         assert!(matches!(
             Machine::decode(&[9, 0]),
-            Err(FormatError::Newer { found: 9, known: 2 })
+            Err(FormatError::Newer { found: 9, known: 3 })
         ));
         assert!(matches!(decode_entry(&[]), Err(FormatError::Empty)));
     }
