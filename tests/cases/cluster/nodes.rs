@@ -78,8 +78,9 @@ impl Cluster {
         self.nodes.push(node);
     }
 
-    /// One more node, with these keys, over the cluster's directory or another.
-    pub(super) fn add_with(&mut self, keys: &str, root: Option<&Path>) {
+    /// One more node, with these keys, over the cluster's directory or another. Its `cluster` may go on in their first
+    /// lines.
+    pub(crate) fn add_with(&mut self, keys: &str, root: Option<&Path>) {
         let config = self.node_with(keys, root);
         let node = self.launch(&config, self.nodes.len());
         self.nodes.push(node);
@@ -97,12 +98,6 @@ impl Cluster {
     /// One node more.
     pub(crate) fn add(&mut self) {
         let node = self.launch(&self.node_with(ORDINARY, None), self.nodes.len());
-        self.nodes.push(node);
-    }
-
-    /// One more, with these keys; its `cluster` may go on in their first lines.
-    pub(crate) fn add_with(&mut self, keys: &str) {
-        let node = self.launch(&self.node_with(keys, None), self.nodes.len());
         self.nodes.push(node);
     }
 
@@ -204,19 +199,13 @@ impl Cluster {
     }
 
     /// Ends it as an operator would.
-    pub(super) fn stop(&mut self, n: usize) {
+    pub(crate) fn stop(&mut self, n: usize) {
         let ended = self.nodes[n].process.stop(DEADLINE);
         assert_eq!(ended.code(), Some(0), "{}", self.nodes[n].process.log());
     }
 
     pub(crate) fn kill(&mut self, n: usize) {
         self.nodes[n].process.kill();
-    }
-
-    /// SIGTERM, and its end.
-    pub(crate) fn stop(&mut self, n: usize) {
-        let ended = self.nodes[n].process.stop(DEADLINE);
-        assert_eq!(ended.code(), Some(0));
     }
 
     pub(crate) fn restart(&mut self, n: usize) {

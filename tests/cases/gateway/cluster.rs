@@ -21,7 +21,7 @@ fn start(nodes: usize) -> (Cluster, Vec<SocketAddr>, Gateway) {
     let mut cluster = Cluster::start(0);
     let addrs: Vec<SocketAddr> = (0..nodes).map(|_| own_address()).collect();
     for addr in &addrs {
-        cluster.add_with(&keys(*addr));
+        cluster.add_with(&keys(*addr), None);
     }
     let gateway = Gateway::start(&[], BELOW, &cluster.found_by());
     for addr in &addrs {

@@ -83,18 +83,14 @@ impl Network {
 
     fn heard(&self, id: u64, addr: &str, failed: Option<&Status>) {
         let mut silences = self.silences.lock().unwrap_or_else(PoisonError::into_inner);
-        match failed {
-            Some(status) => {
-                status
-                    .message()
-                    .clone_into(&mut silences.entry(id).or_default().error);
-            }
-            None => {
-                let silence = silences.remove(&id).unwrap_or_default();
-                if silence.calls >= AWAY_AFTER {
-                    tracing::info!(member = id, addr, "a member answers again");
-                }
-            }
+        if let Some(status) = failed {
+            let silence = silences.entry(id).or_default();
+            status.message().clone_into(&mut silence.error);
+            return;
+        }
+        let silence = silences.remove(&id).unwrap_or_default();
+        if silence.calls >= AWAY_AFTER {
+            tracing::info!(member = id, addr, "a member answers again");
         }
     }
 
