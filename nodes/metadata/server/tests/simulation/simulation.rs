@@ -26,7 +26,7 @@ pub(crate) use truth::applied;
 use world::World;
 
 /// Seeds in the test command, of each of the [`PARTS`].
-const SEEDS: u64 = 50;
+const SEEDS: u64 = 40;
 const PARTS: u64 = 4;
 
 /// How long things go wrong, and within which time all must be well again.
@@ -53,8 +53,6 @@ pub(crate) enum Mutant {
     AnyDisk,
     /// Reads are answered, and leases renewed, by whoever takes itself for the leader.
     ReadsUnconfirmed,
-    /// Who led when it crashed goes on as if nothing had happened.
-    ResumesLead,
 }
 
 thread_local! {
@@ -269,11 +267,6 @@ fn a_disk_that_answers_under_the_name_of_another_is_found() {
 #[test]
 fn reads_without_a_quorum_are_found() {
     finds(Mutant::ReadsUnconfirmed);
-}
-
-#[test]
-fn a_leader_that_goes_on_after_a_crash_is_found() {
-    finds(Mutant::ResumesLead);
 }
 
 #[test]

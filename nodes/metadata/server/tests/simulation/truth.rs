@@ -273,9 +273,7 @@ impl Truth {
     pub(super) fn proposed(&mut self, command: &Command) {
         let is_once = matches!(
             command,
-            Command::Append { .. }
-                | Command::AdoptSecret { .. }
-                | Command::Cluster(ClusterCommand::RotateSecret { .. })
+            Command::Append { .. } | Command::Cluster(ClusterCommand::RotateSecret { .. })
         );
         if is_once {
             let now = self.now();
