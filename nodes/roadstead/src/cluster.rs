@@ -113,14 +113,20 @@ pub(crate) fn run(options: Options, command: Command) -> Result<ExitCode> {
             Command::Status { json } => status(&remote, json).await,
             Command::Add { id, addr, json } => {
                 must_decide(&remote).await?;
-                remote.add(id, &addr).await.map_err(advised)?;
+                remote
+                    .add(id, &addr)
+                    .await
+                    .map_err(|refused| advised(&refused))?;
                 say(json, id, "added", &format!("member {id} at {addr} votes"))
             }
             Command::Drain { addr, undo } => drain(&remote, addr, !undo).await,
             Command::RotateSecret => rotate::secret(&remote).await,
             Command::Remove { id, json } => {
                 must_decide(&remote).await?;
-                remote.remove(id).await.map_err(advised)?;
+                remote
+                    .remove(id)
+                    .await
+                    .map_err(|refused| advised(&refused))?;
                 let text = format!("member {id} is removed: stop it now");
                 say(json, id, "removed", &text)
             }
@@ -138,7 +144,7 @@ async fn must_decide(remote: &Remote) -> Result<()> {
     }
 }
 
-fn advised(refused: Refused) -> anyhow::Error {
+fn advised(refused: &Refused) -> anyhow::Error {
     anyhow!(
         "{refused} (roadstead cluster status shows what is there now; asking again is harmless)"
     )
