@@ -26,7 +26,7 @@ pub(crate) use truth::applied;
 use world::World;
 
 /// Seeds in the test command, of each of the [`PARTS`].
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 75;
 const PARTS: u64 = 4;
 
 /// How long things go wrong, and within which time all must be well again.
