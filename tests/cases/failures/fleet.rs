@@ -172,6 +172,13 @@ impl Fleet {
     pub(super) fn serves(&mut self, after: &str) {
         for n in 0..NODES {
             let repository = self.node(n).repository("probe");
+            // It may still take pushes on a claim that is about to lapse, and says when it has renewed it.
+            wait_until("its claim on the store is renewed", DEADLINE, || {
+                let log = self.nodes[n].process().log();
+                let said = |words: &str| log.matches(words).count();
+                said("claim on the storage is renewed again")
+                    >= said("claim on the storage cannot be renewed")
+            });
             let sentence = format!("node {n} takes pushes after {after}");
             let mut at = 0;
             wait_until(&sentence, DEADLINE, || {
