@@ -49,6 +49,21 @@ fn indices(store: &Store) -> Vec<u64> {
     store.0.log().entries.keys().copied().collect()
 }
 
+/// A leader that crashed stands again before it leads: its log may have gone on without it.
+#[tokio::test]
+async fn a_leader_does_not_go_on_in_its_term_when_it_is_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("raft.redb");
+    for (leader, read) in [(1, Vote::new(2, 1)), (3, Vote::new_committed(2, 3))] {
+        let store = Store::open(&path, 1).unwrap();
+        let confirmed = Vote::new_committed(2, leader);
+        store.logs().save_vote(&confirmed).await.unwrap();
+        drop(store);
+        let store = Store::open(&path, 1).unwrap();
+        assert_eq!(store.logs().read_vote().await.unwrap(), Some(read));
+    }
+}
+
 #[tokio::test]
 async fn what_was_acknowledged_is_there_when_it_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
