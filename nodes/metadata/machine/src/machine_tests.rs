@@ -1,9 +1,10 @@
 //! The rules of upload sessions, one by one and at random.
 
 use proptest::prelude::*;
-use roadstead_oci::{Algorithm, Digest, Hasher, Name};
+use roadstead_oci::{Algorithm, Digest, HashState, Hasher, Name};
 
 use super::*;
+use crate::session::{Origin, Segment};
 
 fn origin(n: u8, opened: u64) -> Origin {
     Origin {
