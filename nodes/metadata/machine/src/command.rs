@@ -129,10 +129,12 @@ impl Command {
             Self::Abandon { .. } => "abandon",
             Self::Renounce { .. } => "renounce",
             Self::Cluster(command) => match command {
-                ClusterCommand::Join { .. } => "join",
+                ClusterCommand::Join { .. } | ClusterCommand::JoinOver { .. } => "join",
                 ClusterCommand::Leave { .. } => "leave",
                 ClusterCommand::Drain { .. } => "drain",
-                ClusterCommand::RotateSecret { .. } => "rotate_secret",
+                ClusterCommand::RotateSecret { .. } | ClusterCommand::ReplaceSecret { .. } => {
+                    "rotate_secret"
+                }
                 ClusterCommand::Identify { .. } => "identify",
             },
             Self::Collect(command) => command.name(),
@@ -171,6 +173,7 @@ impl Outcome {
                 ClusterOutcome::Told { .. } => "told",
                 ClusterOutcome::Rotated => "rotated",
                 ClusterOutcome::NoSecret => "no_secret",
+                ClusterOutcome::Overtaken => "overtaken",
                 ClusterOutcome::Identified { .. } => "identified",
             },
             Self::Collect(outcome) => outcome.name(),
