@@ -104,6 +104,28 @@ async fn who_was_paused_writes_nothing_before_it_has_asked() {
     held.put(put("after")).await.unwrap();
 }
 
+/// The store was away for longer than a claim counts: whoever wants to write when it is back does not wait for a try that is
+/// seconds away.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_refused_wakes_the_beat() {
+    // It takes no writes while this is over.
+    let there = Lease::begun(Instant::now());
+    let store: Arc<dyn Driver> = Arc::new(Held::new(store(), there.clone()));
+    let claim = take(&store, Some("a"), "1").await.unwrap();
+    let held = Held::new(Arc::clone(&store), claim.lease());
+    let kept = tokio::spawn(async move { claim.keep().await });
+    there.set(None);
+    tokio::time::sleep(HELD_FOR + AGAIN / 2).await;
+    held.put(put("nobody has it")).await.unwrap_err();
+    there.set(Some(Instant::now()));
+    let back = Instant::now();
+    while held.put(put("again")).await.is_err() {
+        tokio::time::sleep(SOON / 10).await;
+    }
+    assert!(back.elapsed() <= SOON * 2, "{:?}", back.elapsed());
+    kept.abort();
+}
+
 /// Of two that found nobody, the one whose name stays.
 #[tokio::test(start_paused = true)]
 async fn of_two_at_once_one_stays() {
@@ -150,7 +172,7 @@ async fn what_nobody_understands_is_left_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_driver_that_is_held_keeps_the_contract() {
     let make = || {
-        let lease = Lease(Arc::new(Mutex::new(Some(Instant::now()))));
+        let lease = Lease::begun(Instant::now());
         Box::new(Held::new(store(), lease)) as Box<dyn Driver>
     };
     crate::contract::check(&make).await;
