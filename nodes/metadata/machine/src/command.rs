@@ -181,6 +181,17 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// How many upload sessions moved or ended by it.
+    pub fn sessions(&self) -> usize {
+        match self {
+            Self::Appended { .. } | Self::Sealed { again: false, .. } => 1,
+            Self::Discarded { sessions, .. } => *sessions,
+            _ => 0,
+        }
+    }
+}
+
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
