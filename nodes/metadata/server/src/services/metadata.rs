@@ -174,6 +174,7 @@ impl Metadata for MetadataService {
             draining: renewal.unwrap_or_default(),
             present: self.present(),
             secret_since: secret_since.0,
+            members: self.store.members(),
         }))
     }
 
@@ -205,6 +206,7 @@ impl Metadata for MetadataService {
         Ok(Response::new(wire::NodesResponse {
             nodes,
             present: self.present(),
+            members: self.store.members(),
         }))
     }
 
