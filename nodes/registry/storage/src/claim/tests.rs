@@ -90,7 +90,7 @@ async fn who_was_paused_writes_nothing_before_it_has_asked() {
     let claim = take(&store, Some("a"), "1").await.unwrap();
     let held = Held::new(Arc::clone(&store), claim.lease());
     held.put(put("before")).await.unwrap();
-    tokio::time::sleep(HELD_FOR).await;
+    sleep(HELD_FOR).await;
     let refused = held.put(put("late")).await.unwrap_err();
     assert!(refused.to_string().contains("has lapsed"), "{refused}");
     assert!(held.stage("x").await.is_err());
@@ -99,7 +99,7 @@ async fn who_was_paused_writes_nothing_before_it_has_asked() {
     assert!(held.discard(&[]).await.is_err());
     let path = "/x".parse().unwrap();
     assert_eq!(held.get(&path, 10).await.unwrap(), "before", "reads go on");
-    let kept = tokio::time::timeout(BEAT * 2, claim.keep()).await;
+    let kept = timeout(BEAT * 2, claim.keep()).await;
     assert!(kept.is_err(), "it has asked, and nobody had come");
     held.put(put("after")).await.unwrap();
 }
@@ -115,12 +115,12 @@ async fn a_write_that_is_refused_wakes_the_beat() {
     let held = Held::new(Arc::clone(&store), claim.lease());
     let kept = tokio::spawn(async move { claim.keep().await });
     there.set(None);
-    tokio::time::sleep(HELD_FOR + AGAIN / 2).await;
+    sleep(HELD_FOR + AGAIN / 2).await;
     held.put(put("nobody has it")).await.unwrap_err();
     there.set(Some(Instant::now()));
     let back = Instant::now();
     while held.put(put("again")).await.is_err() {
-        tokio::time::sleep(SOON / 10).await;
+        sleep(SOON / 10).await;
     }
     assert!(back.elapsed() <= SOON * 2, "{:?}", back.elapsed());
     kept.abort();
@@ -137,7 +137,7 @@ async fn of_two_at_once_one_stays() {
         beat: 0,
     };
     let overwrite = async {
-        tokio::time::sleep(SETTLE / 2).await;
+        sleep(SETTLE / 2).await;
         record::write(&*store, &other).await.unwrap();
     };
     let (one, ()) = tokio::join!(take(&store, Some("a"), "1"), overwrite);
@@ -152,7 +152,7 @@ async fn a_claim_that_an_operator_removed_is_written_again() {
     let store = store();
     let claim = take(&store, None, "1").await.unwrap();
     store.remove(&record::path()).await.unwrap();
-    let kept = tokio::time::timeout(BEAT * 2, claim.keep()).await;
+    let kept = timeout(BEAT * 2, claim.keep()).await;
     assert!(kept.is_err());
     assert!(record::read(&*store).await.unwrap().is_some());
 }
