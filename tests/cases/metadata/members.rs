@@ -131,7 +131,7 @@ async fn a_client_learns_who_replaced_all_that_it_was_configured_with() {
     group.start(2, &[]);
     let addr = group.peers[&2].clone();
     group.cluster(1, &["add", "2", &addr]).ok();
-    remote.nodes().await.expect("the nodes");
+    remote.fleet().await.expect("the nodes");
     group.cluster(1, &["remove", "1"]).ok();
     group.kill(1);
     group.leader(2, Some(1));

@@ -182,7 +182,7 @@ impl Membership {
 
     /// The epoch of the lease that is known at an address, 0 for none.
     async fn latest_at(&self, address: &str) -> Result<u64, Unavailable> {
-        let nodes = self.metadata.nodes().await?;
+        let nodes = self.metadata.fleet().await?.nodes;
         let there = nodes.values().filter(|node| node.address == address);
         Ok(there.map(|node| node.epoch).max().unwrap_or(0))
     }
