@@ -1,6 +1,8 @@
 //! Several nodes as one registry: any request may reach any of them, and any of them may end at any time.
 
 mod alone;
+mod balanced;
+mod bucket;
 mod figures;
 mod first;
 pub(crate) mod nodes;

@@ -26,14 +26,14 @@ const STREAMING: &str = "
     proxy_set_header Host upstream.internal;
     proxy_set_header Forwarded \"for=$remote_addr;proto=$scheme;host=\\\"$http_host\\\"\";";
 
-fn through(proxy: &Proxy, args: &[&str]) -> Curled {
+pub(crate) fn through(proxy: &Proxy, args: &[&str]) -> Curled {
     let trusted = proxy.certificate();
     let trusted = trusted.to_str().expect("text");
     curl(&[&["--cacert", trusted], args].concat())
 }
 
 /// An upload step by step, each at the `Location` that the step before gave, and what came of it.
-fn assert_pushes_and_pulls(proxy: &Proxy, more: &[&str]) {
+pub(crate) fn assert_pushes_and_pulls(proxy: &Proxy, more: &[&str]) {
     let bytes = noise(1, 300_000);
     let digest = Digest::of(Algorithm::Sha256, &bytes);
     let dir = scratch();
@@ -78,7 +78,7 @@ fn assert_pushes_and_pulls(proxy: &Proxy, more: &[&str]) {
     assert_eq!(whole, blob);
 }
 
-fn assert_skopeo_pushes_and_pulls(addr: SocketAddr) {
+pub(crate) fn assert_skopeo_pushes_and_pulls(addr: SocketAddr) {
     let image = Image::new(77).layers(3).build();
     let (from, to) = (scratch(), scratch());
     layout::write(from.path(), "v1", &image);

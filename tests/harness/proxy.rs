@@ -102,17 +102,34 @@ impl Proxy {
     #[track_caller]
     pub fn haproxy(upstream: SocketAddr, backend: &str) -> Self {
         let configuration = |home: &Path, port: u16| {
-            let dir = home.display();
-            // Certificate and key in one file, as haproxy wants them.
-            let both = ["certificate.pem", "key.pem"]
-                .map(|file| std::fs::read_to_string(home.join(file)).expect("a file"));
-            std::fs::write(home.join("both.pem"), both.concat()).expect("a file");
+            let both = both(home).display().to_string();
             format!(
                 "global\n  maxconn 256\n\
                  defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
-                 frontend f\n  bind 127.0.0.1:{port} ssl crt {dir}/both.pem alpn h2,http/1.1\n  default_backend b\n\
+                 frontend f\n  bind 127.0.0.1:{port} ssl crt {both} alpn h2,http/1.1\n  default_backend b\n\
                  backend b\n  {backend}\n  server s {upstream}\n"
             )
+        };
+        Self::start("haproxy", "https", configuration)
+    }
+
+    /// haproxy with a sample of this tree: in place of its port another, in place of `node-1:5000` and so on these nodes.
+    #[track_caller]
+    pub fn haproxy_as_shipped(sample: &str, nodes: &[SocketAddr]) -> Self {
+        let configuration = |home: &Path, port: u16| {
+            let both = both(home);
+            let instead = |text: String, old: &str, new: &str| {
+                assert_eq!(text.matches(old).count(), 1, "{old} in {text}");
+                text.replace(old, new)
+            };
+            let text = instead(
+                sample.to_owned(),
+                "bind :443 ssl crt /etc/haproxy/registry.pem ",
+                &format!("bind 127.0.0.1:{port} ssl crt {} ", both.display()),
+            );
+            nodes.iter().zip(1..).fold(text, |text, (node, n)| {
+                instead(text, &format!(" node-{n}:5000"), &format!(" {node}"))
+            })
         };
         Self::start("haproxy", "https", configuration)
     }
@@ -212,6 +229,15 @@ impl Drop for Proxy {
         self.process.signal(Signal::TERM);
         let _ended = poll(ENDS_WITHIN, || self.process.ended());
     }
+}
+
+/// Certificate and key in one file, as haproxy wants them.
+fn both(home: &Path) -> PathBuf {
+    let both = ["certificate.pem", "key.pem"]
+        .map(|file| std::fs::read_to_string(home.join(file)).expect("a file"));
+    let path = home.join("both.pem");
+    std::fs::write(&path, both.concat()).expect("a file");
+    path
 }
 
 /// A certificate for 127.0.0.1 that signs itself, made as an operator would make it: `certificate.pem` and `key.pem`.

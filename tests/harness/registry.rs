@@ -53,6 +53,7 @@ pub struct Options {
     yaml: String,
     env: Vec<(String, String)>,
     open_files: Option<u32>,
+    starts_within: Option<Duration>,
 }
 
 impl Options {
@@ -82,6 +83,13 @@ impl Options {
     #[must_use]
     pub fn open_files(mut self, limit: u32) -> Self {
         self.open_files = Some(limit);
+        self
+    }
+
+    /// Gives it more time to listen, where it has to wait for something.
+    #[must_use]
+    pub fn starts_within(mut self, deadline: Duration) -> Self {
+        self.starts_within = Some(deadline);
         self
     }
 
@@ -140,7 +148,8 @@ impl Registry {
         let config = configuration(&storage, &options.yaml);
         std::fs::write(home.path().join("config.yml"), config).expect("a configuration file");
         let open_files = options.open_files;
-        let (process, addr) = launch(kind, home.path(), &options.env, open_files);
+        let within = options.starts_within.unwrap_or(STARTS_WITHIN);
+        let (process, addr) = launch(kind, home.path(), &options.env, open_files, within);
         Self {
             process,
             kind,
@@ -216,7 +225,8 @@ impl Registry {
         if self.process.ended().is_none() {
             self.stop();
         }
-        (self.process, self.addr) = launch(self.kind, self.home.path(), &self.env, self.open_files);
+        let (home, limit) = (self.home.path(), self.open_files);
+        (self.process, self.addr) = launch(self.kind, home, &self.env, limit, STARTS_WITHIN);
     }
 
     /// The process, for signals and its log.
@@ -243,6 +253,7 @@ fn launch(
     home: &Path,
     env: &[(String, String)],
     open_files: Option<u32>,
+    within: Duration,
 ) -> (Process, SocketAddr) {
     let mut command = match open_files {
         None => Command::new(kind.program()),
@@ -261,7 +272,7 @@ fn launch(
         .env("RUST_BACKTRACE", "1")
         .envs(env.iter().map(|(name, value)| (name, value)));
     let mut process = Process::start(command, &home.join("log"));
-    let addr = process.wait_for_log("it listened", STARTS_WITHIN, announced);
+    let addr = process.wait_for_log("it listened", within, announced);
     (process, addr)
 }
 

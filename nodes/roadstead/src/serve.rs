@@ -11,7 +11,7 @@ use roadstead_config::{
     Auth, Config, DriverKind, Loaded, Storage, UploadPurging, Warning, socket_activation,
 };
 use roadstead_listen::{Inherited, Listener, Tls};
-use roadstead_metadata::{Local, Metadata};
+use roadstead_metadata::{Decision, Local, Metadata};
 use roadstead_registry::health::Health;
 use roadstead_registry::http::Telling;
 use roadstead_registry::{Purging, Registry, http};
@@ -269,7 +269,10 @@ impl Told {
     /// What decides about uploads, measured.
     fn decided(&self, metadata: Arc<dyn Metadata>) -> Arc<dyn Metadata> {
         let metrics = self.metrics.clone();
-        let meter = move |command, outcome, took| metrics.proposed(command, outcome, took);
+        let meter = move |decision: Decision| {
+            metrics.proposed(decision.command, decision.outcome, decision.took);
+            metrics.decided(decision.command, decision.sessions);
+        };
         Arc::new(roadstead_metadata::Metered::new(metadata, Arc::new(meter)))
     }
 

@@ -155,6 +155,11 @@ impl Metrics {
         Counted::new(self.0.connections.clone())
     }
 
+    /// So many upload sessions moved or ended by a command.
+    pub fn decided(&self, command: &'static str, sessions: usize) {
+        self.0.cluster.decided(command, sessions);
+    }
+
     /// Something was proposed to the metadata service, under the names of the command and of what it came to.
     pub fn proposed(&self, command: &'static str, outcome: &'static str, took: Duration) {
         self.0.cluster.proposed(command, outcome, took);

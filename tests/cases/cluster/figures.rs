@@ -48,6 +48,10 @@ fn nodes_and_members_tell_how_they_stand() {
         let series = format!("roadstead_metadata_proposal_seconds_count{{command=\"{series}\"}}");
         reads(&node, &series, |count| count >= 1.0);
     }
+    for command in ["append", "seal", "finish"] {
+        let series = format!("roadstead_upload_sessions_decided_total{{command=\"{command}\"}}");
+        reads(&node, &series, |count| count >= 1.0);
+    }
     reads(&node, "roadstead_lease_held", |held| held > 0.5);
     reads(&node, "roadstead_lease_epoch", |epoch| epoch >= 1.0);
     reads(&node, "roadstead_lease_age_seconds", |age| age < 8.0);

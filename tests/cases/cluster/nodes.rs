@@ -32,6 +32,10 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     pub(crate) fn client(&self) -> Client {
         Client::new(&format!("http://{}", self.addr))
     }
@@ -141,9 +145,23 @@ impl Cluster {
         self.nodes.push(node);
     }
 
+    /// One more node, with this `storage`.
+    pub(super) fn add_on(&mut self, storage: &str) {
+        let node = self.launch(&self.node_on(storage, ORDINARY), self.nodes.len());
+        self.nodes.push(node);
+    }
+
     /// A configuration with these keys, over the cluster's directory or another.
     pub(crate) fn node_with(&self, keys: &str, root: Option<&Path>) -> PathBuf {
         let shared = self.root();
+        let storage = format!(
+            "  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\n",
+            root.unwrap_or(&shared).display()
+        );
+        self.node_on(&storage, keys)
+    }
+
+    fn node_on(&self, storage: &str, keys: &str) -> PathBuf {
         let members: Vec<String> = self
             .group
             .peers

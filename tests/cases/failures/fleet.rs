@@ -83,6 +83,11 @@ impl Machine {
     #[track_caller]
     pub(super) fn start(&mut self) {
         self.launch();
+        self.listens();
+    }
+
+    #[track_caller]
+    pub(super) fn listens(&mut self) {
         self.process().wait_for_log("it listens", DEADLINE, |log| {
             log.contains("listening on").then_some(())
         });
@@ -298,6 +303,11 @@ impl Fleet {
         let leader = self.leader(None);
         let found = MEMBERS.into_iter().find(|id| *id != leader);
         found.expect("there are three")
+    }
+
+    /// All members, and all nodes.
+    pub(super) fn machines(&mut self) -> impl Iterator<Item = &mut Machine> {
+        self.members.values_mut().chain(&mut self.nodes)
     }
 
     pub(super) fn member(&mut self, id: u64) -> &mut Machine {

@@ -1,7 +1,7 @@
 //! Registry nodes behind a balancer that knows nothing: connections to one that is lost break, and nothing else.
 
 use super::drill::{Cost, Drill};
-use super::fleet::{DEADLINE, Front, NODES, Store};
+use super::fleet::{DEADLINE, Front, Machine, NODES, Store};
 
 /// Shorter than a lease: clients go on at other nodes while one is away.
 const FRONT: Front = Front::Dumb(3);
@@ -51,10 +51,6 @@ pub(super) fn everything_killed(drill: &mut Drill) {
         seaweed.restart();
     }
     fleet.redis.restart();
-    for member in fleet.members.values_mut() {
-        member.start();
-    }
-    for node in &mut fleet.nodes {
-        node.start();
-    }
+    fleet.machines().for_each(Machine::launch);
+    fleet.machines().for_each(Machine::listens);
 }

@@ -117,3 +117,25 @@ async fn a_stand_alone_registrys_state_begins_a_group() {
     assert!(adopted == Outcome::Secret { secret }, "another secret");
     assert_eq!(remote.segments(SESSION).await.expect("segments").len(), 1);
 }
+
+/// It was configured with one member, and that one is replaced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_client_learns_who_replaced_all_that_it_was_configured_with() {
+    let mut group = Group::new(1..=3);
+    let all = group.peers.clone();
+    group.peers.retain(|id, _| *id == 1);
+    group.start_all();
+    let remote = group.remote();
+    present(&remote).await;
+    group.peers = all;
+    group.start(2, &[]);
+    let addr = group.peers[&2].clone();
+    group.cluster(1, &["add", "2", &addr]).ok();
+    remote.fleet().await.expect("the nodes");
+    group.cluster(1, &["remove", "1"]).ok();
+    group.kill(1);
+    group.leader(2, Some(1));
+    let secret = vec![5; 32];
+    let adopted = remote.propose(Command::AdoptSecret { secret }).await;
+    assert!(adopted.is_ok(), "{:?}", adopted.err());
+}

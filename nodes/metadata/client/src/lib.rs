@@ -25,7 +25,7 @@ pub use elapsed::{Elapsed, boot_time};
 pub use lease::Lease;
 pub use local::{Clock, Home, Local, OpenError, read_state, system_clock};
 pub use membership::{Hears, JoinError, Joining, LEASE, LEASE_MARGIN, Membership, Renewal};
-pub use metered::{Meter, Metered};
+pub use metered::{Decision, Meter, Metered};
 pub use remote::{BUDGET, LEADER, Refused, Remote, RemoteOptions, RemoteStats};
 pub use roadstead_machine::{decode_nodes, encode_nodes};
 pub use roadstead_proto::metadata::v1::{Member, StatusResponse};

@@ -180,6 +180,13 @@ impl Membership {
         Ok(())
     }
 
+    /// The epoch of the lease that is known at an address, 0 for none.
+    async fn latest_at(&self, address: &str) -> Result<u64, Unavailable> {
+        let nodes = self.metadata.fleet().await?.nodes;
+        let there = nodes.values().filter(|node| node.address == address);
+        Ok(there.map(|node| node.epoch).max().unwrap_or(0))
+    }
+
     /// Begins an epoch. Answers with the settings that should be the same and are not.
     async fn enter(&mut self) -> Result<Vec<String>, JoinError> {
         let Joining {
@@ -187,12 +194,15 @@ impl Membership {
             version,
             fingerprint,
         } = self.joining.clone();
+        // A proposal that is carried out when this process is long gone must not end the lease of the one after it.
+        let over = self.latest_at(&address).await?;
         let asked = (self.elapsed)();
-        let join = Command::Cluster(ClusterCommand::Join {
+        let join = Command::Cluster(ClusterCommand::JoinOver {
             node: self.node,
             address,
             version,
             fingerprint,
+            over,
         });
         match self.metadata.propose(join).await? {
             Outcome::Cluster(ClusterOutcome::Joined { epoch, remarks }) => {
@@ -207,6 +217,9 @@ impl Membership {
                 Err(JoinError::Differs { settings })
             }
             Outcome::Cluster(ClusterOutcome::Full) => Err(JoinError::Full),
+            Outcome::Cluster(ClusterOutcome::Overtaken) => {
+                Err(Unavailable::because("another process joined at this address meanwhile").into())
+            }
             other => Err(Unavailable::because(format!("it answered {other:?}")).into()),
         }
     }

@@ -15,7 +15,7 @@ struct Service {
     local: Local,
     is_away: AtomicBool,
     renewals: AtomicU64,
-    left: Mutex<Vec<Command>>,
+    proposed: Mutex<Vec<Command>>,
 }
 
 impl Service {
@@ -24,7 +24,7 @@ impl Service {
             local: Local::open(Home::Memory, system_clock()).unwrap(),
             is_away: AtomicBool::new(false),
             renewals: AtomicU64::new(0),
-            left: Mutex::default(),
+            proposed: Mutex::default(),
         })
     }
 
@@ -45,9 +45,7 @@ impl Service {
 #[async_trait]
 impl Metadata for Service {
     async fn propose(&self, command: Command) -> Result<Outcome, Unavailable> {
-        if matches!(command, Command::Cluster(ClusterCommand::Leave { .. })) {
-            self.left.lock().unwrap().push(command.clone());
-        }
+        self.proposed.lock().unwrap().push(command.clone());
         self.there()?.propose(command).await
     }
     async fn session(&self, id: SessionId) -> Result<Option<Standing>, Unavailable> {
@@ -193,4 +191,31 @@ async fn a_node_that_differs_is_told_where() {
     let refused = Membership::join(metadata, NodeId([2; 16]), other, elapsed(), None).await;
     let told = refused.unwrap_err().to_string();
     assert!(told.contains(": storage must be the same"), "{told}");
+}
+
+/// The proposal of a process that was killed is carried out when the next one has joined at its address.
+#[tokio::test(start_paused = true)]
+async fn who_was_killed_while_it_joined_takes_no_lease_away() {
+    let service = Service::new();
+    let before = service.proposed.lock().unwrap().len();
+    drop(joined(&service).await);
+    let joins = service.proposed.lock().unwrap().split_off(before);
+    let metadata: Arc<dyn Metadata> = Arc::<Service>::clone(&service);
+    let node = NodeId([2; 16]);
+    let next = Membership::join(metadata, node, joining("s"), elapsed(), None).await;
+    let (lease, ended) = (next.as_ref().unwrap().lease(), CancellationToken::new());
+    let kept = tokio::spawn(next.unwrap().keep(ended.clone()));
+    assert_eq!(joins.len(), 1, "{joins:?}");
+    for late in joins {
+        service.local.propose(late).await.unwrap();
+    }
+    let renewed = service.renewals.load(Ordering::Relaxed);
+    until("it asked again", || {
+        service.renewals.load(Ordering::Relaxed) > renewed + 1
+    })
+    .await;
+    assert_eq!(lease.epoch(), Some(2));
+    assert_eq!(service.epochs().await, [2]);
+    ended.cancel();
+    kept.await.unwrap();
 }

@@ -10,8 +10,18 @@ use tokio::time::Instant;
 
 use crate::{Fleet, Metadata, Renewal, Secrets, Unavailable};
 
-/// Told the name of a command, of its outcome, and the time from one to the other.
-pub type Meter = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sync>;
+/// What was proposed, and what it came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    pub command: &'static str,
+    pub outcome: &'static str,
+    /// Upload sessions that moved or ended by it.
+    pub sessions: usize,
+    pub took: Duration,
+}
+
+/// Is told of each.
+pub type Meter = Arc<dyn Fn(Decision) + Send + Sync>;
 
 /// The outcome of what was not decided.
 const UNAVAILABLE: &str = "unavailable";
@@ -38,8 +48,12 @@ impl Metadata for Metered {
     async fn propose(&self, command: Command) -> Result<Outcome, Unavailable> {
         let (name, begun) = (command.name(), Instant::now());
         let outcome = self.metadata.propose(command).await;
-        let came_to = outcome.as_ref().map_or(UNAVAILABLE, Outcome::name);
-        (self.meter)(name, came_to, begun.elapsed());
+        (self.meter)(Decision {
+            command: name,
+            outcome: outcome.as_ref().map_or(UNAVAILABLE, Outcome::name),
+            sessions: outcome.as_ref().map_or(0, Outcome::sessions),
+            took: begun.elapsed(),
+        });
         outcome
     }
 
@@ -85,16 +99,15 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::{Home, Local, system_clock};
+    use crate::{Home, Local, Origin, system_clock};
+    use roadstead_oci::{Algorithm, Hasher};
 
     #[tokio::test]
     async fn what_is_proposed_is_told_with_its_outcome() {
         let local = Local::open(Home::Memory, system_clock()).unwrap();
         let told = Arc::new(Mutex::new(Vec::new()));
         let telling = Arc::clone(&told);
-        let meter: Meter = Arc::new(move |command, outcome, _took| {
-            telling.lock().unwrap().push((command, outcome));
-        });
+        let meter: Meter = Arc::new(move |decision| telling.lock().unwrap().push(decision));
         let metered = Metered::new(Arc::new(local), meter);
         let secret = vec![1; 32];
         let adopted = metered.propose(Command::AdoptSecret { secret }).await;
@@ -102,8 +115,23 @@ mod tests {
         let session = SessionId([1; 16]);
         metered.propose(Command::Finish { session }).await.unwrap();
         assert_eq!(metered.open_sessions().await.unwrap(), 0);
+        let origin = Origin {
+            session,
+            repository: "a/b".parse().unwrap(),
+            opened: metered.now().await.unwrap(),
+        };
+        let state = Hasher::new(Algorithm::Sha256).save();
+        let open = Command::Open { origin, state };
+        let idle_since = Timestamp(u64::MAX);
+        for command in [open, Command::Purge { idle_since }] {
+            metered.propose(command).await.unwrap();
+        }
         let told = told.lock().unwrap();
-        assert_eq!(told[0], ("adopt_secret", "secret"));
-        assert_eq!((told[1].0, told.len()), ("finish", 2));
+        let words = |at: usize| (told[at].command, told[at].outcome, told[at].sessions);
+        assert_eq!(words(0), ("adopt_secret", "secret", 0));
+        assert_eq!(words(1), ("finish", "unknown_session", 0));
+        assert_eq!(words(2), ("open", "appended", 1));
+        assert_eq!(words(3), ("purge", "discarded", 1));
+        assert_eq!(told.len(), 4);
     }
 }

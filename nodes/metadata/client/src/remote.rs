@@ -27,7 +27,8 @@ use crate::{Fleet, KeptSecret, Metadata, Renewal, Secrets, Unavailable};
 /// How the metadata service is reached.
 #[derive(Debug, Clone)]
 pub struct RemoteOptions {
-    /// `host:port` of its members; those that join later are found through them.
+    /// `host:port` of its members, of which one at least is there when the first call is made. Those that the group has later
+    /// are learned from it.
     pub members: Vec<String>,
     pub identity: Identity,
     /// How long a call may be tried. An election takes less.
@@ -187,6 +188,7 @@ impl Metadata for Remote {
         };
         let answer = self.leaders.call(self.budget, ask).await?;
         self.present.hear(answer.present);
+        self.leaders.hear(answer.members);
         Ok(if answer.held {
             Renewal::Held {
                 is_draining: answer.draining,
@@ -203,6 +205,7 @@ impl Metadata for Remote {
         };
         let answer = self.leaders.call(self.budget, ask).await?;
         self.present.hear(answer.present);
+        self.leaders.hear(answer.members);
         Ok(Fleet {
             nodes: decode_nodes(&answer.nodes).map_err(Unavailable::because)?,
             authentication: answer.authentication,

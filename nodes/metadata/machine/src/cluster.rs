@@ -98,7 +98,8 @@ pub type Nodes = BTreeMap<NodeId, Node>;
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClusterCommand {
-    /// Becomes a member, or begins a new epoch. Whoever was known at the same address is not there any more.
+    /// Becomes a member, or begins a new epoch. Whoever was known at the same address is not there any more. As nodes of an
+    /// earlier version say it: one that comes late takes the lease of the process that came after it.
     Join {
         node: NodeId,
         address: String,
@@ -109,10 +110,21 @@ pub enum ClusterCommand {
     Leave { node: NodeId, epoch: u64 },
     /// Tells the nodes at an address to take no new work, or to take it again.
     Drain { address: String, on: bool },
-    /// Signs with another secret from now on. The one before it is still good for a while.
+    /// Signs with another secret from now on. The one before it is still good for a while. As operators of an earlier version
+    /// say it: one that is repeated late brings an older secret back.
     RotateSecret { secret: Vec<u8> },
     /// Proposes the cluster's name; the first one proposed stays.
     Identify { id: ClusterId },
+    /// As `Join`, by a process that saw no lease at its address later than the epoch `over`, 0 for none at all.
+    JoinOver {
+        node: NodeId,
+        address: String,
+        version: String,
+        fingerprint: Fingerprint,
+        over: u64,
+    },
+    /// As `RotateSecret`, if the newest secret is still the one that became that at `since`.
+    ReplaceSecret { since: Timestamp, secret: Vec<u8> },
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +155,8 @@ pub enum ClusterOutcome {
     },
     /// No node has left its secret to the cluster, so there is none to replace.
     NoSecret,
+    /// What it was to replace is not there any more, but something later: whoever asks has to look again.
+    Overtaken,
 }
 
 /// A secret that was replaced.
@@ -195,16 +209,22 @@ impl Cluster {
                 address,
                 version,
                 fingerprint,
-            } => {
-                let joining = Node {
-                    address,
-                    version,
-                    epoch: 0,
-                    joined: now,
-                    draining: false,
-                };
-                self.join(node, joining, fingerprint)
-            }
+            } => self.join(node, joining(address, version, now), fingerprint),
+            ClusterCommand::JoinOver {
+                node,
+                address,
+                version,
+                fingerprint,
+                over,
+            } => match self.later(&address, over) {
+                None => self.join(node, joining(address, version, now), fingerprint),
+                // Asked again by one who missed the answer.
+                Some((id, epoch)) if id == node => ClusterOutcome::Joined {
+                    epoch,
+                    remarks: Vec::new(),
+                },
+                Some(_successor) => ClusterOutcome::Overtaken,
+            },
             ClusterCommand::Leave { node, epoch } => {
                 let was_member = self.nodes.get(&node).is_some_and(|at| at.epoch == epoch);
                 if was_member {
@@ -218,6 +238,14 @@ impl Cluster {
                 ClusterOutcome::Told { nodes }
             }
             ClusterCommand::RotateSecret { secret: new } => self.rotate(secret, new, now),
+            ClusterCommand::ReplaceSecret { since, secret: new } => {
+                // Asked again by one who missed the answer.
+                let is_done = secret.as_ref() == Some(&new);
+                if secret.is_some() && since != self.secret_since() && !is_done {
+                    return ClusterOutcome::Overtaken;
+                }
+                self.rotate(secret, new, now)
+            }
             ClusterCommand::Identify { id } => ClusterOutcome::Identified {
                 id: *self.id.get_or_insert(id),
             },
@@ -268,6 +296,14 @@ impl Cluster {
             good_until: None,
         }));
         all
+    }
+
+    /// The lease at an address that began after the epoch `over`.
+    fn later(&self, address: &str, over: u64) -> Option<(NodeId, u64)> {
+        let is_later = |node: &Node| node.address == address && node.epoch > over;
+        let mut nodes = self.nodes.iter();
+        let (id, node) = nodes.find(|(_, node)| is_later(node))?;
+        Some((*id, node.epoch))
     }
 
     fn join(&mut self, id: NodeId, mut node: Node, fingerprint: Fingerprint) -> ClusterOutcome {
@@ -331,6 +367,16 @@ impl Cluster {
     }
 }
 
+fn joining(address: String, version: String, now: Timestamp) -> Node {
+    Node {
+        address,
+        version,
+        epoch: 0,
+        joined: now,
+        draining: false,
+    }
+}
+
 impl fmt::Debug for ClusterCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -339,6 +385,13 @@ impl fmt::Debug for ClusterCommand {
             Self::Drain { address, on } => write!(f, "Drain({address}: {on})"),
             Self::RotateSecret { .. } => f.write_str("RotateSecret"),
             Self::Identify { id } => write!(f, "Identify({id})"),
+            Self::JoinOver {
+                node,
+                address,
+                over,
+                ..
+            } => write!(f, "JoinOver({node} at {address}, over {over})"),
+            Self::ReplaceSecret { since, .. } => write!(f, "ReplaceSecret({since:?})"),
         }
     }
 }
@@ -354,6 +407,7 @@ impl fmt::Debug for ClusterOutcome {
             Self::Rotated => f.write_str("Rotated"),
             Self::Identified { id } => write!(f, "Identified({id})"),
             Self::NoSecret => f.write_str("NoSecret"),
+            Self::Overtaken => f.write_str("Overtaken"),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Joining, leaving, and what nodes must share.
 
 use super::*;
-use crate::{Command, Entry, Machine, Outcome};
+use crate::{
+    Command, Entry, Machine, Outcome, decode_entry, decode_outcome, encode_entry, encode_outcome,
+};
 
 fn fingerprint() -> Fingerprint {
     Fingerprint {
@@ -49,6 +51,16 @@ impl Log {
         })
     }
 
+    fn join_over(&mut self, n: u8, address: &str, over: u64) -> ClusterOutcome {
+        self.cluster(ClusterCommand::JoinOver {
+            node: id(n),
+            address: address.to_owned(),
+            version: "1".to_owned(),
+            fingerprint: fingerprint(),
+            over,
+        })
+    }
+
     fn leave(&mut self, n: u8, epoch: u64) -> ClusterOutcome {
         self.cluster(ClusterCommand::Leave { node: id(n), epoch })
     }
@@ -90,6 +102,20 @@ fn a_node_that_was_started_again_takes_its_address_over() {
     log.join_at(2, "b:5000", fingerprint());
     assert_eq!(log.join_at(3, "a:5000", fingerprint()), joined(3));
     assert_eq!(log.members(), [(id(2), 2), (id(3), 3)]);
+}
+
+#[test]
+fn a_late_join_takes_no_lease_from_the_process_that_came_after() {
+    let mut log = Log::default();
+    log.join_at(1, "b:5000", fingerprint());
+    assert_eq!(log.join_over(2, "a:5000", 0), joined(2));
+    assert_eq!(log.join_over(2, "a:5000", 0), joined(2), "asked again");
+    assert_eq!(log.join_over(3, "a:5000", 2), joined(3), "started again");
+    let late = log.join_over(2, "a:5000", 0);
+    assert_eq!(late, ClusterOutcome::Overtaken);
+    assert_eq!(log.join_over(2, "a:5000", 2), ClusterOutcome::Overtaken);
+    assert_eq!(log.members(), [(id(1), 1), (id(3), 3)]);
+    assert_eq!(log.join_over(3, "a:5000", 3), joined(4), "interrupted");
 }
 
 #[test]
@@ -193,6 +219,28 @@ fn a_secret_that_was_replaced_is_good_for_a_while() {
 }
 
 #[test]
+fn a_secret_replaces_the_one_that_it_names_and_no_later_one() {
+    let mut log = Log::default();
+    let replace = |since, n: u8| ClusterCommand::ReplaceSecret {
+        since: Timestamp(since),
+        secret: vec![n],
+    };
+    assert_eq!(log.cluster(replace(0, 2)), ClusterOutcome::NoSecret);
+    log.apply(Command::AdoptSecret { secret: vec![1] });
+    log.now = 1000;
+    assert_eq!(log.cluster(replace(0, 2)), ClusterOutcome::Rotated);
+    assert_eq!(log.cluster(replace(0, 2)), ClusterOutcome::Rotated, "again");
+    assert_eq!(log.machine.secret_since(), Timestamp(1000), "once");
+    assert_eq!(log.cluster(replace(1000, 3)), ClusterOutcome::Rotated);
+    let newest = log.machine.secret_since();
+    for late in [replace(0, 2), replace(1000, 4)] {
+        assert_eq!(log.cluster(late), ClusterOutcome::Overtaken);
+    }
+    assert_eq!(log.machine.secret(), Some(&[3][..]));
+    assert_eq!(log.machine.secret_since(), newest);
+}
+
+#[test]
 fn secrets_are_told_apart_while_time_stands_still() {
     let mut log = Log::default();
     log.apply(Command::AdoptSecret { secret: vec![1] });
@@ -227,4 +275,46 @@ fn a_cluster_has_one_name() {
     let id = ClusterId([1; 16]);
     assert_eq!(log.cluster(identify(1)), ClusterOutcome::Identified { id });
     assert_eq!(log.cluster(identify(2)), ClusterOutcome::Identified { id });
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+    digits.collect()
+}
+
+/// `tests/golden/v4-cluster.txt`: the entries, and then the answer that came with them. The state has its form of before.
+#[test]
+fn commands_that_compare_are_frozen() {
+    let commands = [
+        ClusterCommand::JoinOver {
+            node: id(1),
+            address: "a:5000".to_owned(),
+            version: "1.2.3".to_owned(),
+            fingerprint: Fingerprint {
+                store: "filesystem 07".to_owned(),
+                secret: None,
+                authentication: "htpasswd".to_owned(),
+                redis: None,
+            },
+            over: 7,
+        },
+        ClusterCommand::ReplaceSecret {
+            since: Timestamp(1000),
+            secret: vec![8; 32],
+        },
+    ];
+    let mut lines = Vec::new();
+    for command in commands.map(Command::Cluster) {
+        let at = Timestamp(1001);
+        let entry = Entry { at, command };
+        let bytes = encode_entry(&entry).unwrap();
+        assert_eq!(decode_entry(&bytes).unwrap(), entry);
+        lines.push(hex(&bytes));
+    }
+    let outcome = Outcome::Cluster(ClusterOutcome::Overtaken);
+    let bytes = encode_outcome(&outcome).unwrap();
+    assert_eq!(decode_outcome(&bytes).unwrap(), outcome);
+    lines.push(hex(&bytes));
+    let golden = include_str!("../tests/golden/v4-cluster.txt");
+    assert_eq!(lines.join("\n"), golden.trim_end());
 }

@@ -129,10 +129,12 @@ impl Command {
             Self::Abandon { .. } => "abandon",
             Self::Renounce { .. } => "renounce",
             Self::Cluster(command) => match command {
-                ClusterCommand::Join { .. } => "join",
+                ClusterCommand::Join { .. } | ClusterCommand::JoinOver { .. } => "join",
                 ClusterCommand::Leave { .. } => "leave",
                 ClusterCommand::Drain { .. } => "drain",
-                ClusterCommand::RotateSecret { .. } => "rotate_secret",
+                ClusterCommand::RotateSecret { .. } | ClusterCommand::ReplaceSecret { .. } => {
+                    "rotate_secret"
+                }
                 ClusterCommand::Identify { .. } => "identify",
             },
             Self::Collect(command) => command.name(),
@@ -171,9 +173,21 @@ impl Outcome {
                 ClusterOutcome::Told { .. } => "told",
                 ClusterOutcome::Rotated => "rotated",
                 ClusterOutcome::NoSecret => "no_secret",
+                ClusterOutcome::Overtaken => "overtaken",
                 ClusterOutcome::Identified { .. } => "identified",
             },
             Self::Collect(outcome) => outcome.name(),
+        }
+    }
+}
+
+impl Outcome {
+    /// How many upload sessions moved or ended by it.
+    pub fn sessions(&self) -> usize {
+        match self {
+            Self::Appended { .. } | Self::Sealed { again: false, .. } => 1,
+            Self::Discarded { sessions, .. } => *sessions,
+            _ => 0,
         }
     }
 }

@@ -4,13 +4,13 @@
 
 use serde::Serialize;
 
-use crate::cluster::Nodes;
+use crate::cluster::{ClusterCommand, Nodes};
 use crate::command::{Command, Entry, Outcome};
 use crate::machine::{Machine, MachineV1, MachineV2};
 use crate::session::Standing;
 
 /// The newest form of each.
-const ENTRY: u8 = 3;
+const ENTRY: u8 = 4;
 const MACHINE: u8 = 3;
 /// Of what travels between processes.
 const WIRE: u8 = 1;
@@ -29,7 +29,10 @@ pub enum FormatError {
 /// An entry in the oldest form that has its command, so that a version that knows the command can read it.
 pub fn encode_entry(entry: &Entry) -> Result<Vec<u8>, FormatError> {
     let version = match entry.command {
-        Command::Collect(_) => ENTRY,
+        Command::Cluster(
+            ClusterCommand::JoinOver { .. } | ClusterCommand::ReplaceSecret { .. },
+        ) => 4,
+        Command::Collect(_) => 3,
         Command::Renounce { .. } | Command::Cluster(_) | Command::CancelOnce { .. } => 2,
         _ => 1,
     };
@@ -97,7 +100,7 @@ fn split(bytes: &[u8], known: u8) -> Result<(u8, &[u8]), FormatError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{ClusterCommand, ClusterId, Fingerprint, NodeId};
+    use crate::cluster::{ClusterId, Fingerprint, NodeId};
     use crate::collection::{CollectCommand, CollectOutcome, Unit};
     use crate::session::{Origin, Segment, SessionId};
     use crate::time::Timestamp;

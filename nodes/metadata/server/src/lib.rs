@@ -18,6 +18,7 @@ mod services;
 mod simulation;
 mod status;
 mod store;
+mod tasks;
 mod telling;
 mod types;
 

@@ -26,6 +26,7 @@ use crate::read::Reads;
 use crate::server::{BuildError, Failed};
 use crate::services::{ClusterService, MetadataService, PeerService};
 use crate::store::Store;
+use crate::tasks::spawn;
 use crate::telling::Telling;
 use crate::types::{Change, Raft};
 
@@ -86,7 +87,7 @@ impl Participant {
             network: self.network.clone(),
         };
         let until = stop.clone();
-        tokio::spawn(async move { until.run_until_cancelled(bootstrap.run()).await });
+        spawn(async move { until.run_until_cancelled(bootstrap.run()).await });
         let (raft, store, until) = (self.raft.clone(), self.store.clone(), stop.clone());
         let snapshots = async move {
             loop {
@@ -96,18 +97,16 @@ impl Participant {
                 }
             }
         };
-        tokio::spawn(async move { until.run_until_cancelled(snapshots).await });
+        spawn(async move { until.run_until_cancelled(snapshots).await });
         let (raft, until) = (self.raft.clone(), stop.clone());
-        tokio::spawn(async move { until.run_until_cancelled(tell_roles(raft)).await });
+        spawn(async move { until.run_until_cancelled(tell_roles(raft)).await });
         if !self.store.is_blank() {
             let (raft, until) = (self.raft.clone(), stop.clone());
-            tokio::spawn(async move { until.run_until_cancelled(stand_alone(raft)).await });
+            spawn(async move { until.run_until_cancelled(stand_alone(raft)).await });
         }
         if let Some(state) = self.setting.import.clone() {
             let (raft, store, until) = (self.raft.clone(), self.store.clone(), stop.clone());
-            tokio::spawn(
-                async move { until.run_until_cancelled(import(raft, store, state)).await },
-            );
+            spawn(async move { until.run_until_cancelled(import(raft, store, state)).await });
         }
         let clock = Arc::clone(&self.setting.clock);
         Proposer::start(self.raft.clone(), clock, self.metrics.clone())
@@ -140,7 +139,7 @@ impl Participant {
             .clone()
             .keep(self.raft.clone(), self.store.clone(), proposer.clone());
         let until = stop.clone();
-        tokio::spawn(async move { until.run_until_cancelled(keeping).await });
+        spawn(async move { until.run_until_cancelled(keeping).await });
         MetadataServer::new(MetadataService {
             store: self.store.clone(),
             proposer,

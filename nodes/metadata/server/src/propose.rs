@@ -9,6 +9,7 @@ use roadstead_metadata::Clock;
 use roadstead_telemetry::metrics::MemberMetrics;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use crate::tasks::spawn;
 use crate::types::{Change, Member, Proposed, Raft};
 
 /// Proposals that wait at most; beyond that, proposers wait to get in.
@@ -57,7 +58,7 @@ impl Proposer {
     pub(crate) fn start(raft: Raft, clock: Clock, metrics: MemberMetrics) -> Self {
         let (queue, proposals) = mpsc::channel(QUEUE);
         let log = Log { raft, metrics };
-        tokio::spawn(batches(log, clock, proposals));
+        spawn(batches(log, clock, proposals));
         Self {
             queue,
             is_closed: Arc::default(),
@@ -118,7 +119,7 @@ async fn batches(log: Log, clock: Clock, mut proposals: mpsc::Receiver<Proposal>
             batch.push(next);
         }
         batch.retain(|proposal| !proposal.answer.is_closed());
-        tokio::spawn(commit(log.clone(), clock(), batch, seat));
+        spawn(commit(log.clone(), clock(), batch, seat));
     }
 }
 

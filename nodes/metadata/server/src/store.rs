@@ -150,6 +150,13 @@ impl Store {
         look(&self.0.state().machine)
     }
 
+    /// Where the group's members are, as of the entries applied so far.
+    pub(crate) fn members(&self) -> Vec<String> {
+        let state = self.0.state();
+        let members = state.membership.membership().nodes();
+        members.map(|(_, member)| member.addr.clone()).collect()
+    }
+
     /// As [`Self::look`], for what takes long.
     pub(crate) async fn look_long<T: Send + 'static>(
         &self,

@@ -16,7 +16,8 @@ mod record;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
 
 pub use held::Held;
 use record::Record;
@@ -27,6 +28,8 @@ use crate::{Driver, Error, Put, StorePath};
 const BEAT: Duration = Duration::from_secs(10);
 /// A beat that failed is tried again this soon.
 const AGAIN: Duration = Duration::from_secs(2);
+/// Or this soon, while somebody wants to write: the store may be back.
+const SOON: Duration = Duration::from_millis(200);
 /// A beat that is not answered for so long has failed: several fit into [`HELD_FOR`].
 const ANSWERED_WITHIN: Duration = Duration::from_secs(7);
 /// A claim counts for its owner from when its beat was begun.
@@ -72,17 +75,52 @@ pub struct Claim {
 
 /// Until when a claim counts.
 #[derive(Debug, Clone)]
-pub struct Lease(Arc<Mutex<Option<Instant>>>);
+pub struct Lease(Arc<Standing>);
+
+#[derive(Debug)]
+struct Standing {
+    /// When the last beat that went through was begun.
+    renewed: Mutex<Option<Instant>>,
+    /// A write was refused.
+    wanted: Notify,
+}
 
 impl Lease {
+    fn begun(renewed: Instant) -> Self {
+        Self(Arc::new(Standing {
+            renewed: Mutex::new(Some(renewed)),
+            wanted: Notify::new(),
+        }))
+    }
+
     /// Whether a beat that was begun lately went through.
     pub fn is_held(&self) -> bool {
-        let renewed = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let renewed = *self
+            .0
+            .renewed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         renewed.is_some_and(|renewed| renewed.elapsed() < HELD_FOR)
     }
 
     fn set(&self, renewed: Option<Instant>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = renewed;
+        *self
+            .0
+            .renewed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = renewed;
+    }
+
+    /// Somebody is refused for want of it: the next beat is not put off.
+    fn want(&self) {
+        self.0.wanted.notify_one();
+    }
+
+    /// Until the next beat.
+    async fn rest(&self, wait: Duration) {
+        let soon = SOON.min(wait);
+        sleep(soon).await;
+        let _time_or_want = timeout(wait - soon, self.0.wanted.notified()).await;
     }
 }
 
@@ -112,7 +150,7 @@ impl Claim {
         };
         let begun = Instant::now();
         record::write(&*store, &record).await?;
-        tokio::time::sleep(SETTLE).await;
+        sleep(SETTLE).await;
         match record::read(&*store).await? {
             Some(found) if found.instance == record.instance => {}
             Some(other) => return Err(ClaimError::InUse { host: other.host }),
@@ -122,7 +160,7 @@ impl Claim {
         Ok(Self {
             store,
             record,
-            lease: Lease(Arc::new(Mutex::new(Some(begun)))),
+            lease: Lease::begun(begun),
         })
     }
 
@@ -135,9 +173,9 @@ impl Claim {
     pub async fn keep(&self) -> ClaimError {
         let (mut beat, mut wait, mut failing) = (self.record.beat, BEAT, false);
         loop {
-            tokio::time::sleep(wait).await;
+            self.lease.rest(wait).await;
             let begun = Instant::now();
-            let beaten = tokio::time::timeout(ANSWERED_WITHIN, self.beat(beat + 1)).await;
+            let beaten = timeout(ANSWERED_WITHIN, self.beat(beat + 1)).await;
             match beaten.unwrap_or_else(|_elapsed| Err(no_answer())) {
                 Ok(()) => {
                     if failing {
@@ -209,7 +247,7 @@ async fn wait_out(store: &dyn Driver, other: &Record) -> Result<(), ClaimError> 
         );
     }
     while began.elapsed() < left {
-        tokio::time::sleep(LOOK).await;
+        sleep(LOOK).await;
         match record::read(store).await? {
             None => return Ok(()),
             Some(found) if found == *other => {}

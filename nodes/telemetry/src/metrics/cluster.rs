@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::http::Histograms;
-use super::labels::ProposalLabels;
+use super::labels::{CommandLabels, ProposalLabels};
 use super::process::write;
 
 /// Seconds: from a sync on a good disk to the budget of a proposal.
@@ -45,6 +46,7 @@ type Known = Arc<Mutex<Option<Place>>>;
 #[derive(Debug)]
 pub(crate) struct Cluster {
     proposals: Histograms<ProposalLabels>,
+    sessions: Family<CommandLabels, Counter>,
     place: Known,
 }
 
@@ -52,12 +54,18 @@ impl Cluster {
     pub(crate) fn new(registry: &mut Registry) -> Self {
         let cluster = Self {
             proposals: Histograms::new_with_constructor(durations),
+            sessions: Family::default(),
             place: Known::default(),
         };
         registry.register(
             "roadstead_metadata_proposal_seconds",
             "Seconds until a decision about uploads or the cluster was made, retries included",
             cluster.proposals.clone(),
+        );
+        registry.register(
+            "roadstead_upload_sessions_decided",
+            "Upload sessions that a decision of this process moved or ended",
+            cluster.sessions.clone(),
         );
         registry.register_collector(Box::new(Told(Arc::clone(&cluster.place))));
         cluster
@@ -67,6 +75,14 @@ impl Cluster {
         self.proposals
             .get_or_create(&ProposalLabels { command, outcome })
             .observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn decided(&self, command: &'static str, sessions: usize) {
+        if sessions > 0 {
+            self.sessions
+                .get_or_create(&CommandLabels { command })
+                .inc_by(sessions as u64);
+        }
     }
 
     pub(crate) fn stands(&self, place: Place) {

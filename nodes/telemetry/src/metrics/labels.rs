@@ -219,6 +219,11 @@ pub(crate) struct ProposalLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct CommandLabels {
+    pub(crate) command: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct RoleLabels {
     pub(crate) role: &'static str,
 }

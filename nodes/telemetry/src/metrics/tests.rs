@@ -37,6 +37,8 @@ fn all_observed() -> Metrics {
     metrics.proxy_pushed(Proxied::Blob, 10, true);
     metrics.upload_sessions(2);
     metrics.proposed("append", "appended", Duration::from_millis(3));
+    metrics.decided("purge", 2);
+    metrics.decided("append", 0);
     metrics.stands(Place {
         is_held: true,
         epoch: 7,
@@ -227,6 +229,11 @@ const FAMILIES: &[(&str, &str, &str)] = &[
     ("roadstead_metadata_retries_total", "counter", ""),
     ("roadstead_open_connections", "gauge", ""),
     ("roadstead_upload_sessions", "gauge", ""),
+    (
+        "roadstead_upload_sessions_decided_total",
+        "counter",
+        "command",
+    ),
 ];
 
 #[test]

@@ -52,6 +52,8 @@ pub(super) struct Leaders {
 #[derive(Default)]
 struct Known {
     links: HashMap<String, Link>,
+    /// Where the group's members are, as its leader told last; none before it did.
+    told: Vec<String>,
     leader: Option<String>,
     /// Who led last, as an answer showed.
     led: Option<String>,
@@ -188,17 +190,31 @@ impl Leaders {
             return leader.clone();
         }
         known.next = known.next.wrapping_add(1);
-        let in_turn = || {
-            let all = self.configured.iter().cycle();
-            all.skip(known.next % self.configured.len().max(1))
-                .take(self.configured.len())
-        };
+        // Those that are configured may have been replaced; those that were told may be of a group that was lost since.
+        let known = &*known;
+        let told = |addr: &&String| known.told.contains(addr);
+        let configured = self.configured.iter().filter(|addr| !told(addr));
+        let all: Vec<&String> = known.told.iter().chain(configured).collect();
+        let (before, after) = all.split_at(known.next % all.len().max(1));
+        let in_turn = || after.iter().chain(before);
         // One that did not answer a moment ago costs a whole patience, and is asked when there is nobody else.
-        let lively = in_turn().find(|addr| !known.suspects.contains_key(*addr));
-        lively
-            .or_else(|| in_turn().next())
-            .cloned()
-            .unwrap_or_default()
+        let lively = in_turn().find(|addr| !known.suspects.contains_key(**addr));
+        let next = lively.or_else(|| in_turn().next());
+        next.map(|addr| (*addr).clone()).unwrap_or_default()
+    }
+
+    /// Where the members are, says the one that leads.
+    pub(super) fn hear(&self, members: Vec<String>) {
+        // One of an earlier version says nothing.
+        if members.is_empty() {
+            return;
+        }
+        let mut known = self.known();
+        if known.told != members {
+            let kept = |addr: &String| members.contains(addr) || self.configured.contains(addr);
+            known.links.retain(|addr, _| kept(addr));
+            known.told = members;
+        }
     }
 
     /// Whether it is worth trying again at once.
@@ -214,9 +230,8 @@ impl Leaders {
             Remedy::Suspect(period) => {
                 known.suspects.insert(asked.to_owned(), now + period);
                 known.leader = None;
-                self.configured
-                    .iter()
-                    .any(|addr| !known.suspects.contains_key(addr))
+                let mut all = known.told.iter().chain(&self.configured);
+                all.any(|addr| !known.suspects.contains_key(addr))
             }
             Remedy::Follow(_) | Remedy::AskAnother | Remedy::GiveUp => {
                 known.leader = None;

@@ -174,6 +174,7 @@ impl Metadata for MetadataService {
             draining: renewal.unwrap_or_default(),
             present: self.present(),
             secret_since: secret_since.0,
+            members: self.store.members(),
         }))
     }
 
@@ -210,6 +211,7 @@ impl Metadata for MetadataService {
             nodes,
             present: self.present(),
             authentication,
+            members: self.store.members(),
         }))
     }
 

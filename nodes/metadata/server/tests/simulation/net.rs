@@ -19,6 +19,7 @@ use tonic::service::Routes;
 use tower::{BoxError, ServiceExt as _};
 
 use super::chance;
+use super::pause::Pause;
 
 /// How long it takes until a connection is given up on which nothing is heard.
 const GIVEN_UP: Range<u64> = 1_000..4_000;
@@ -30,6 +31,7 @@ type Answer = Result<Response<Body>, BoxError>;
 pub(super) struct Process {
     pub(super) name: String,
     pub(super) crashed: CancellationToken,
+    pub(super) pause: Pause,
 }
 
 impl Process {
@@ -37,6 +39,7 @@ impl Process {
         Self {
             name: name.to_owned(),
             crashed: CancellationToken::new(),
+            pause: Pause::default(),
         }
     }
 }
@@ -146,6 +149,7 @@ impl Net {
             let body = body.collect().await?;
             Ok(Response::from_parts(parts, Body::new(body)))
         };
+        let answered = process.pause.over(answered);
         let Some(answer) = process.crashed.run_until_cancelled(answered).await else {
             return Err(lost());
         };

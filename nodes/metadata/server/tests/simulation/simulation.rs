@@ -9,6 +9,8 @@ mod disk;
 mod member;
 mod net;
 mod node;
+mod operator;
+mod pause;
 mod runtime;
 mod truth;
 mod work;
@@ -21,6 +23,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+pub(crate) use pause::of_this_process;
 pub(crate) use runtime::Runtime;
 pub(crate) use truth::applied;
 use world::World;
@@ -53,6 +56,8 @@ pub(crate) enum Mutant {
     AnyDisk,
     /// Reads are answered, and leases renewed, by whoever takes itself for the leader.
     ReadsUnconfirmed,
+    /// Who led when it crashed goes on as if nothing had happened.
+    ResumesLead,
 }
 
 thread_local! {
@@ -163,6 +168,7 @@ async fn settles(world: &mut World) {
 async fn until(world: &mut World, trouble: impl Fn(&World) -> Option<String>) {
     let deadline = Instant::now() + SETTLES_WITHIN;
     while let Some(trouble) = trouble(world) {
+        world.catch_up().await;
         if is_over() {
             return;
         }
@@ -267,6 +273,11 @@ fn a_disk_that_answers_under_the_name_of_another_is_found() {
 #[test]
 fn reads_without_a_quorum_are_found() {
     finds(Mutant::ReadsUnconfirmed);
+}
+
+#[test]
+fn a_leader_that_goes_on_after_a_crash_is_found() {
+    finds(Mutant::ResumesLead);
 }
 
 #[test]

@@ -27,6 +27,7 @@ impl Held {
         if self.lease.is_held() {
             return Ok(());
         }
+        self.lease.want();
         let source = io::Error::new(
             io::ErrorKind::TimedOut,
             "another server may have taken over; nothing is written before that is known",

@@ -90,7 +90,7 @@ async fn who_was_paused_writes_nothing_before_it_has_asked() {
     let claim = take(&store, Some("a"), "1").await.unwrap();
     let held = Held::new(Arc::clone(&store), claim.lease());
     held.put(put("before")).await.unwrap();
-    tokio::time::sleep(HELD_FOR).await;
+    sleep(HELD_FOR).await;
     let refused = held.put(put("late")).await.unwrap_err();
     assert!(refused.to_string().contains("has lapsed"), "{refused}");
     assert!(held.stage("x").await.is_err());
@@ -99,9 +99,31 @@ async fn who_was_paused_writes_nothing_before_it_has_asked() {
     assert!(held.discard(&[]).await.is_err());
     let path = "/x".parse().unwrap();
     assert_eq!(held.get(&path, 10).await.unwrap(), "before", "reads go on");
-    let kept = tokio::time::timeout(BEAT * 2, claim.keep()).await;
+    let kept = timeout(BEAT * 2, claim.keep()).await;
     assert!(kept.is_err(), "it has asked, and nobody had come");
     held.put(put("after")).await.unwrap();
+}
+
+/// The store was away for longer than a claim counts: whoever wants to write when it is back does not wait for a try that is
+/// seconds away.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_refused_wakes_the_beat() {
+    // It takes no writes while this is over.
+    let there = Lease::begun(Instant::now());
+    let store: Arc<dyn Driver> = Arc::new(Held::new(store(), there.clone()));
+    let claim = take(&store, Some("a"), "1").await.unwrap();
+    let held = Held::new(Arc::clone(&store), claim.lease());
+    let kept = tokio::spawn(async move { claim.keep().await });
+    there.set(None);
+    sleep(HELD_FOR + AGAIN / 2).await;
+    held.put(put("nobody has it")).await.unwrap_err();
+    there.set(Some(Instant::now()));
+    let back = Instant::now();
+    while held.put(put("again")).await.is_err() {
+        sleep(SOON / 10).await;
+    }
+    assert!(back.elapsed() <= SOON * 2, "{:?}", back.elapsed());
+    kept.abort();
 }
 
 /// Of two that found nobody, the one whose name stays.
@@ -115,7 +137,7 @@ async fn of_two_at_once_one_stays() {
         beat: 0,
     };
     let overwrite = async {
-        tokio::time::sleep(SETTLE / 2).await;
+        sleep(SETTLE / 2).await;
         record::write(&*store, &other).await.unwrap();
     };
     let (one, ()) = tokio::join!(take(&store, Some("a"), "1"), overwrite);
@@ -130,7 +152,7 @@ async fn a_claim_that_an_operator_removed_is_written_again() {
     let store = store();
     let claim = take(&store, None, "1").await.unwrap();
     store.remove(&record::path()).await.unwrap();
-    let kept = tokio::time::timeout(BEAT * 2, claim.keep()).await;
+    let kept = timeout(BEAT * 2, claim.keep()).await;
     assert!(kept.is_err());
     assert!(record::read(&*store).await.unwrap().is_some());
 }
@@ -150,7 +172,7 @@ async fn what_nobody_understands_is_left_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_driver_that_is_held_keeps_the_contract() {
     let make = || {
-        let lease = Lease(Arc::new(Mutex::new(Some(Instant::now()))));
+        let lease = Lease::begun(Instant::now());
         Box::new(Held::new(store(), lease)) as Box<dyn Driver>
     };
     crate::contract::check(&make).await;
