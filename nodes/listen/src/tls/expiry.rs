@@ -18,11 +18,12 @@ pub(super) enum Expiry {
 }
 
 impl Expiry {
-    pub(super) fn of(not_after: SystemTime, now: SystemTime) -> Self {
-        match not_after.duration_since(now) {
-            Err(_is_past) => Self::Expired,
-            Ok(left) if left < SOON => Self::Soon,
-            Ok(_left) => Self::Later,
+    /// What is not there yet does not expire soon.
+    pub(super) fn of(not_after: Option<SystemTime>, now: SystemTime) -> Self {
+        match not_after.map(|not_after| not_after.duration_since(now)) {
+            Some(Err(_is_past)) => Self::Expired,
+            Some(Ok(left)) if left < SOON => Self::Soon,
+            Some(Ok(_)) | None => Self::Later,
         }
     }
 
@@ -49,9 +50,9 @@ mod tests {
     fn two_weeks_are_soon() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30);
         let second = Duration::from_secs(1);
-        assert_eq!(Expiry::of(now + SOON, now), Expiry::Later);
-        assert_eq!(Expiry::of(now + SOON - second, now), Expiry::Soon);
-        assert_eq!(Expiry::of(now, now), Expiry::Soon);
-        assert_eq!(Expiry::of(now - second, now), Expiry::Expired);
+        assert_eq!(Expiry::of(Some(now + SOON), now), Expiry::Later);
+        assert_eq!(Expiry::of(Some(now + SOON - second), now), Expiry::Soon);
+        assert_eq!(Expiry::of(Some(now), now), Expiry::Soon);
+        assert_eq!(Expiry::of(Some(now - second), now), Expiry::Expired);
     }
 }

@@ -49,7 +49,9 @@ impl Seen {
         let files = Files::read(options)?;
         let loaded = Loaded::new(&files, options)?;
         let expiry = Expiry::of(loaded.not_after, now());
-        expiry.warn(&options.certificate, loaded.not_after);
+        if let Some(not_after) = loaded.not_after {
+            expiry.warn(&options.certificate, not_after);
+        }
         let seen = Self {
             tried: Ok(Arc::new(files)),
             unsettled: None,
@@ -72,10 +74,12 @@ impl Seen {
     fn say_when_it_expires(&mut self, tls: &Tls) {
         let not_after = tls.not_after();
         let expiry = Expiry::of(not_after, now());
-        if expiry != self.expiry {
+        if let Some(not_after) = not_after
+            && expiry != self.expiry
+        {
             expiry.warn(&tls.0.options.certificate, not_after);
-            self.expiry = expiry;
         }
+        self.expiry = expiry;
     }
 }
 
