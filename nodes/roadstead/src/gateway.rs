@@ -15,7 +15,6 @@ use roadstead_telemetry::access::AccessLog;
 use roadstead_telemetry::log::Log;
 use roadstead_telemetry::metrics::GatewayMetrics;
 use roadstead_telemetry::startup;
-use tokio_util::sync::CancellationToken;
 
 use crate::log::{LAST_LINES_WITHIN, Logging};
 use crate::serve::keep_tls;

@@ -9,6 +9,7 @@ use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ClientHello;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 /// The protocol of a validation: nothing is said after the handshake.
 pub(super) const ACME: &[u8] = b"acme-tls/1";
@@ -80,10 +81,13 @@ fn config(
         certificate,
         key,
     } = validation;
+    // The certificate is not parsed: its one critical extension is known to authorities alone.
+    let key = provider.key_provider.load_private_key(key)?;
+    let shown = SingleCertAndKey::from(CertifiedKey::new(vec![certificate], key));
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)?;
+        .with_cert_resolver(Arc::new(shown));
     config.alpn_protocols = vec![ACME.to_vec()];
     Ok(config)
 }

@@ -1,5 +1,6 @@
 //! A certificate that does not come from files, and what authorities look for.
 
+use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair};
 use roadstead_listen::{AcceptError, Supplied, Tls, TlsOptions, Validation};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -19,6 +20,19 @@ fn without_certificate(files: &Files, asks: bool) -> (Tls, Supplied) {
         ..TlsOptions::default()
     };
     (Tls::load(options).unwrap(), supplied)
+}
+
+/// What an authority looks for: signed by itself, with an extension that nobody else understands.
+fn proof() -> Pair {
+    let mut params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "proof");
+    params.custom_extensions = vec![CustomExtension::new_acme_identifier(&[7; 32])];
+    let key = KeyPair::generate().unwrap();
+    Pair {
+        chain: params.self_signed(&key).unwrap().pem(),
+        key: key.serialize_pem(),
+    }
 }
 
 fn validation(host: &str, proof: &Pair) -> Validation {
@@ -56,7 +70,7 @@ async fn nobody_is_served_before_there_is_a_certificate_and_everybody_after() {
 #[tokio::test]
 async fn an_authority_finds_its_challenge_and_nothing_else() {
     let ca = Ca::new("root");
-    let (own, proof) = (ca.server(2040), Ca::new("proof").server(2040));
+    let (own, proof) = (ca.server(2040), proof());
     let files = Files::new(&own);
     let trusted = files.put("ca.crt", ca.root());
     let (tls, supplied) = without_certificate(&files, true);
@@ -85,7 +99,7 @@ async fn an_authority_finds_its_challenge_and_nothing_else() {
 
 #[tokio::test]
 async fn a_validation_is_no_connection() {
-    let proof = Ca::new("proof").server(2040);
+    let proof = proof();
     let files = Files::new(&proof);
     let (tls, supplied) = without_certificate(&files, false);
     supplied
