@@ -9,6 +9,7 @@ mod cost;
 mod dice;
 mod drill;
 mod fleet;
+mod gateways;
 mod history;
 mod members;
 mod nodes;
