@@ -120,8 +120,11 @@ impl Pebble {
     pub fn leads(&self, name: &str, to: &[SocketAddr]) {
         let addresses: Vec<_> = to.iter().map(|addr| addr.ip().to_string()).collect();
         let told = json!({"host": name, "addresses": addresses}).to_string();
-        let url = format!("http://{}:{TOLD_PORT}/add-a", self.host);
-        curl(&["-d", &told, &url]).answer.expect_status(200);
+        // It adds to what it was told before.
+        for what in ["clear-a", "add-a"] {
+            let url = format!("http://{}:{TOLD_PORT}/{what}", self.host);
+            curl(&["-d", &told, &url]).answer.expect_status(200);
+        }
     }
 
     /// How many orders it was asked for since it was started.

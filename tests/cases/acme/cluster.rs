@@ -50,20 +50,20 @@ impl Fleet {
         fleet
     }
 
+    /// How its processes find the metadata service.
+    fn keys(&self) -> String {
+        let members = self.group.peers.values().map(|at| format!("'{at}'"));
+        let members = members.collect::<Vec<_>>().join(", ");
+        format!("cluster: {{secret: {SECRET}, metadata: [{members}]}}\n")
+    }
+
     fn launch(&self, home: &Path, addr: SocketAddr, http: bool) -> Process {
-        let members: Vec<_> = self
-            .group
-            .peers
-            .values()
-            .map(|at| format!("'{at}'"))
-            .collect();
         let challenge = if http { ", challenge: http-01" } else { "" };
         let config = format!(
             "version: 0.1\nlog: {{accesslog: {{disabled: true}}}}\n\
-             cluster: {{secret: {SECRET}, metadata: [{}]}}\n\
-             gateway:\n  addr: '{addr}'\n  redirect: {{addr: '{}:{HTTP_PORT}'}}\n  \
+             {}gateway:\n  addr: '{addr}'\n  redirect: {{addr: '{}:{HTTP_PORT}'}}\n  \
              tls: {{letsencrypt: {}}}\n",
-            members.join(", "),
+            self.keys(),
             addr.ip(),
             by(&self.pebble, challenge)
         );
@@ -144,6 +144,25 @@ fn two_gateways_behind_one_name_order_once_and_the_service_holds_no_key_in_the_o
     let process = fleet.launch(home, addr, false);
     fleet.gateways[0].process = process;
     assert_eq!(shown(&fleet.pebble, addr, NAME), Some(serial.clone()));
+    assert_eq!(fleet.all_serve(), serial);
+}
+
+/// The authority finds the gateway; the node has the certificate as well.
+#[test]
+fn a_node_and_a_gateway_share_one() {
+    let fleet = Fleet::start(1, false);
+    let (home, addr) = (scratch(), address());
+    let config = format!(
+        "version: 0.1\nlog: {{accesslog: {{disabled: true}}}}\n{}\
+         storage: {{filesystem: {{rootdirectory: {}}}}}\n\
+         http:\n  addr: '{addr}'\n  tls: {{letsencrypt: {}}}\n",
+        fleet.keys(),
+        home.path().join("root").display(),
+        by(&fleet.pebble, "")
+    );
+    let node = launch("registry", home.path(), &config, &[]);
+    let serial = fleet.all_serve();
+    assert_eq!(serves(&fleet.pebble, addr, NAME), serial, "{}", node.log());
     assert_eq!(fleet.all_serve(), serial);
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use super::TlsOptions;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -27,7 +28,17 @@ impl Expiry {
         }
     }
 
-    pub(super) fn warn(self, path: &Path, not_after: SystemTime) {
+    /// Whoever supplies certificates renews them in time, or says why not: they may live for a few days only.
+    pub(super) fn tell(self, options: &TlsOptions, not_after: Option<SystemTime>) {
+        let is_usual = self == Self::Soon && options.supplied.is_some();
+        if let Some(not_after) = not_after
+            && !is_usual
+        {
+            self.warn(&options.certificate, not_after);
+        }
+    }
+
+    fn warn(self, path: &Path, not_after: SystemTime) {
         let certificate = path.display();
         let not_after = OffsetDateTime::from(not_after)
             .format(&Rfc3339)

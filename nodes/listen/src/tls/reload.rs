@@ -49,9 +49,7 @@ impl Seen {
         let files = Files::read(options)?;
         let loaded = Loaded::new(&files, options)?;
         let expiry = Expiry::of(loaded.not_after, now());
-        if let Some(not_after) = loaded.not_after {
-            expiry.warn(&options.certificate, not_after);
-        }
+        expiry.tell(options, loaded.not_after);
         let seen = Self {
             tried: Ok(Arc::new(files)),
             unsettled: None,
@@ -74,12 +72,10 @@ impl Seen {
     fn say_when_it_expires(&mut self, tls: &Tls) {
         let not_after = tls.not_after();
         let expiry = Expiry::of(not_after, now());
-        if let Some(not_after) = not_after
-            && expiry != self.expiry
-        {
-            expiry.warn(&tls.0.options.certificate, not_after);
+        if expiry != self.expiry {
+            expiry.tell(&tls.0.options, not_after);
+            self.expiry = expiry;
         }
-        self.expiry = expiry;
     }
 }
 
