@@ -1,5 +1,6 @@
 //! The end-to-end cases: a registry as a process, real clients, the reference beside it.
 
+mod acme;
 mod api;
 mod auth;
 mod cache;

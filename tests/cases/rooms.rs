@@ -31,6 +31,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "roadstead-telemetry",
         ],
     ),
+    (
+        "roadstead-acme",
+        &["roadstead-listen", "roadstead-metadata"],
+    ),
     ("roadstead-storage", &["roadstead-oci"]),
     ("roadstead-s3", &["roadstead-storage"]),
     ("roadstead-cache", &["roadstead-oci"]),
@@ -52,6 +56,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "roadstead",
         &[
+            "roadstead-acme",
             "roadstead-auth",
             "roadstead-cache",
             "roadstead-config",
@@ -97,6 +102,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     (
         "hyper-util",
         &[
+            "roadstead-acme",
             "roadstead-gateway",
             "roadstead-serve",
             "roadstead-events",
@@ -104,8 +110,16 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "roadstead-s3",
         ],
     ),
-    ("hyper-rustls", &["roadstead-events", "roadstead-s3"]),
-    ("aws-lc-rs", &["roadstead-auth", "roadstead-metadata"]),
+    (
+        "hyper-rustls",
+        &["roadstead-acme", "roadstead-events", "roadstead-s3"],
+    ),
+    ("instant-acme", &["roadstead-acme"]),
+    ("rcgen", &["roadstead-acme", "roadstead-metadata"]),
+    (
+        "aws-lc-rs",
+        &["roadstead-acme", "roadstead-auth", "roadstead-metadata"],
+    ),
     ("aws-sdk-s3", &["roadstead-s3"]),
     ("aws-config", &["roadstead-s3"]),
     (
@@ -147,6 +161,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     (
         "rustls",
         &[
+            "roadstead-acme",
             "roadstead-auth",
             "roadstead-events",
             "roadstead-gateway",
@@ -167,7 +182,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ),
     ("hickory-resolver", &["roadstead-gateway"]),
     ("ppp", &["roadstead-gateway", "roadstead-serve"]),
-    ("x509-parser", &["roadstead-auth", "roadstead-listen"]),
+    (
+        "x509-parser",
+        &["roadstead-acme", "roadstead-auth", "roadstead-listen"],
+    ),
     ("listenfd", &["roadstead-listen"]),
     ("lettre", &["roadstead-telemetry"]),
     ("prometheus-client", &["roadstead-telemetry"]),

@@ -47,6 +47,23 @@ fn the_sample_of_a_gateway_is_right_with_all_that_it_suggests() {
 }
 
 #[test]
+fn the_sample_of_a_certificate_that_is_ordered_is_right_with_all_that_it_suggests() {
+    let sample = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../deploy/samples/letsencrypt.yml"
+    );
+    let text = std::fs::read_to_string(sample).expect("the sample");
+    let scratch = roadstead_tests::scratch();
+    let file = scratch.path().join("letsencrypt.yml");
+    for yaml in [text.replace("#- ", ""), text] {
+        std::fs::write(&file, yaml).expect("a configuration");
+        let checked = registry::command().arg("check").arg(&file).ok().text();
+        assert!(checked.contains("the configuration is right"), "{checked}");
+        assert!(!checked.contains("warning"), "{checked}");
+    }
+}
+
+#[test]
 fn warnings_are_said_beside_mistakes() {
     let scratch = roadstead_tests::scratch();
     let file = scratch.path().join("config.yml");

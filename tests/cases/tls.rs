@@ -1,6 +1,7 @@
 //! TLS: the certificate, its renewal under load, client certificates, and sockets other than TCP.
 
 use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -125,7 +126,7 @@ fn a027_a_renewed_certificate_is_served_without_a_restart() {
     };
     point_to("1");
     let registry = Registry::roadstead(with_certificate(live.path()));
-    let mut kept = Kept::connect(&registry);
+    let mut kept = Kept::connect(registry.addr());
     let mut ask = || kept.ask();
     assert_eq!(ask(), "HTTP/1.1 200");
     point_to("2");
@@ -164,21 +165,16 @@ fn a027_a_renewed_certificate_is_served_without_a_restart() {
 }
 
 /// A connection that stays.
-struct Kept {
+pub(crate) struct Kept {
     client: Child,
     say: ChildStdin,
     hear: ChildStdout,
 }
 
 impl Kept {
-    fn connect(registry: &Registry) -> Self {
+    pub(crate) fn connect(addr: SocketAddr) -> Self {
         let mut client = Command::new("openssl")
-            .args([
-                "s_client",
-                "-quiet",
-                "-connect",
-                &registry.addr().to_string(),
-            ])
+            .args(["s_client", "-quiet", "-connect", &addr.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -190,7 +186,7 @@ impl Kept {
     }
 
     /// The first words of the answer to a request.
-    fn ask(&mut self) -> String {
+    pub(crate) fn ask(&mut self) -> String {
         self.say
             .write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
             .expect("sent");

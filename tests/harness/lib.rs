@@ -13,6 +13,7 @@
 //! | [`seaweed`], [`link`] | an object store that speaks S3; a way to it that shows requests, and may be bad |
 //! | [`network`], [`cable`] | places with addresses of their own; ways between them, and to servers, that can be cut |
 //! | [`tokens`] | [`TokenServer`], which knows users and signs what they may do; [`Signer`], which signs anything |
+//! | [`pebble`] | [`Pebble`]: a certification authority that speaks ACME, and its name server |
 //! | [`mail`] | [`MailServer`]: as much of SMTP as one client needs, with and without TLS |
 //! | [`wait`] | conditions with a sentence and a deadline |
 //!
@@ -29,6 +30,7 @@ pub mod link;
 pub mod machine;
 pub mod mail;
 pub mod network;
+pub mod pebble;
 pub mod podman;
 pub mod process;
 pub mod proxy;
@@ -49,6 +51,7 @@ pub use link::{Link, Weather};
 pub use machine::Machine;
 pub use mail::{MailServer, Manner};
 pub use network::{Network, Place};
+pub use pebble::Pebble;
 pub use podman::Podman;
 pub use redis::Redis;
 pub use registry::{Kind, Options, Registry};

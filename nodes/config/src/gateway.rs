@@ -46,7 +46,7 @@ pub struct Gateway {
     pub refuse_ancient: bool,
 }
 
-/// A certificate with its key: `tls.more[]`.
+/// A certificate with its key, in files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// The chain in PEM, leaf first: `certificate`.
@@ -267,7 +267,7 @@ impl Gateway {
 }
 
 impl Certificate {
-    fn read(item: &mut Reader<'_>) -> Option<Self> {
+    pub(crate) fn read(item: &mut Reader<'_>) -> Option<Self> {
         let certificate = item.required_path("certificate", "write the path of the chain in PEM");
         let key = item.required_path("key", "write the path of the certificate's key in PEM");
         Some(Self {

@@ -12,6 +12,7 @@ mod gateway;
 mod headers;
 mod health;
 mod http;
+mod letsencrypt;
 mod limits;
 mod listen;
 mod log;
@@ -47,6 +48,7 @@ pub use gateway::{
 };
 pub use health::{FileCheck, Health, HttpCheck, Rhythm, TcpCheck};
 pub use http::{DebugServer, Http};
+pub use letsencrypt::{Challenge, LetsEncrypt};
 pub use limits::Limits;
 pub use listen::{Listen, ListenAddr, NotAListenAddr};
 pub use log::{Formatter, HookLevel, Log, LogLevel, MailHook};
@@ -62,7 +64,7 @@ pub use redis::{
 pub use s3::{S3, S3Credentials, S3Encryption, S3LogLevel, S3Parts, S3Variants};
 pub use secret::Secret;
 pub use storage::{CacheKind, DriverKind, Storage, UploadPurging};
-pub use tls::{CipherSuite, ClientAuth, ClientCertificates, Tls, TlsVersion};
+pub use tls::{CipherSuite, ClientAuth, ClientCertificates, Identity, Tls, TlsVersion};
 pub use url::HttpUrl;
 pub use validation::{ManifestUrls, Platform, Platforms, RepositoryClass, Validation};
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::gateway::Certificate;
+use crate::letsencrypt::LetsEncrypt;
 use crate::reader::Reader;
 use crate::scalar::{self, Unfit};
 use crate::suggest;
@@ -9,10 +11,8 @@ use crate::suggest;
 /// Settings under `http.tls`. Nothing is read here: the files are those who serve open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
-    /// The certificate's chain in PEM, leaf first: `certificate`.
-    pub certificate: PathBuf,
-    /// Its key in PEM: `key`.
-    pub key: PathBuf,
+    /// Where the certificate comes from.
+    pub identity: Identity,
     /// Who must show a certificate: `clientcas`, `clientauth`. Default: nobody is asked.
     pub clients: Option<ClientCertificates>,
     /// The oldest version that is spoken: `minimumtls`. Default: 1.2.
@@ -20,6 +20,15 @@ pub struct Tls {
     /// What may be negotiated, the preferred first: TLS 1.3's three, and of TLS 1.2 those in `ciphersuites`. Default:
     /// all there are.
     pub cipher_suites: Vec<CipherSuite>,
+}
+
+/// Where a server's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// Files: `certificate`, `key`.
+    Files(Certificate),
+    /// It is ordered, and renewed, by ACME: `letsencrypt`.
+    LetsEncrypt(Box<LetsEncrypt>),
 }
 
 /// Which certificates clients show.
@@ -186,20 +195,31 @@ impl Tls {
         let minimum = tls.read("minimumtls", version).unwrap_or_default();
         let clients = clients(tls);
         let cipher_suites = cipher_suites(tls, minimum);
-        let by_acme = tls.below("letsencrypt").is_set();
-        if !tls.is_set() || by_acme {
+        if !tls.is_set() {
             return None;
         }
-        let certificate = tls.required_path("certificate", "write the path of the chain in PEM");
-        let key = tls.required_path("key", "write the path of the certificate's key in PEM");
         Some(Self {
-            certificate: certificate?,
-            key: key?,
+            identity: identity(tls)?,
             clients,
             minimum,
             cipher_suites,
         })
     }
+}
+
+fn identity(tls: &mut Reader<'_>) -> Option<Identity> {
+    if !tls.below("letsencrypt").is_set() {
+        return Certificate::read(tls).map(Identity::Files);
+    }
+    for key in ["certificate", "key"] {
+        if tls.below(key).is_set() {
+            let reason =
+                "is not used beside letsencrypt, which orders a certificate; write one of the two";
+            tls.mistake(key, reason);
+        }
+    }
+    let ordered = LetsEncrypt::read(&mut tls.below("letsencrypt"))?;
+    Some(Identity::LetsEncrypt(Box::new(ordered)))
 }
 
 fn version(text: &str) -> Result<TlsVersion, Unfit> {

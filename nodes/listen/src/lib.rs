@@ -15,6 +15,6 @@ pub use heard::{FIRST_BYTES, Heard, Unheard, first_bytes, tells_http};
 pub use listener::{Listener, Peer};
 pub use stream::Stream;
 pub use tls::{
-    AcceptError, ClientAuth, ClientCertificate, Minimum, PLAIN_HTTP_ANSWER, PlainHttp, Tls,
-    TlsError, TlsOptions, TlsStream,
+    AcceptError, ClientAuth, ClientCertificate, Minimum, PLAIN_HTTP_ANSWER, PlainHttp, Supplied,
+    Tls, TlsError, TlsOptions, TlsStream, Validation,
 };

@@ -11,6 +11,7 @@ mod named;
 mod reload;
 mod subject;
 mod suites;
+mod supplied;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub use accept::{AcceptError, PLAIN_HTTP_ANSWER, PlainHttp, TlsStream};
 pub use clients::{ClientAuth, ClientCertificate};
 pub use error::TlsError;
 pub use suites::Minimum;
+pub use supplied::{Supplied, Validation};
 
 use loaded::Loaded;
 use reload::Seen;
@@ -49,6 +51,8 @@ pub struct TlsOptions {
     pub more: Vec<(PathBuf, PathBuf)>,
     /// Whether HTTP/2 is offered by ALPN, beside HTTP/1.1.
     pub http2: bool,
+    /// Who supplies certificate and key, instead of the two files; `certificate` is then only what the log calls it.
+    pub supplied: Option<Supplied>,
 }
 
 /// A certificate being served. Clones are the same one.
@@ -74,9 +78,14 @@ impl Tls {
         })))
     }
 
-    /// When the certificate that is served expires; of several, the first that does.
-    pub fn not_after(&self) -> SystemTime {
+    /// When the certificate that is served expires; of several, the first that does. None while there is none.
+    pub fn not_after(&self) -> Option<SystemTime> {
         self.served().not_after
+    }
+
+    /// Where its certificate is supplied, if it does not come from files.
+    pub fn supplied(&self) -> Option<&Supplied> {
+        self.0.options.supplied.as_ref()
     }
 
     fn served(&self) -> Arc<Loaded> {

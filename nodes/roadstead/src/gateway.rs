@@ -3,31 +3,28 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use roadstead_config::{Config, Gateway as Settings, Loaded, Warning};
+use roadstead_acme::Home;
+use roadstead_config::{Config, Gateway as Settings, LetsEncrypt, Loaded, Warning};
 use roadstead_gateway::{Configured, Gateway, Members, Nodes, Telling, debug_router};
-use roadstead_listen::{Inherited, Listener, Tls};
-use roadstead_metadata::{BUDGET, Remote, RemoteOptions, boot_time};
+use roadstead_listen::{Inherited, Listener};
+use roadstead_metadata::{BUDGET, Metadata, Remote, RemoteOptions, boot_time};
 use roadstead_serve::{self as http_server, Drained};
 use roadstead_telemetry::access::AccessLog;
 use roadstead_telemetry::log::Log;
 use roadstead_telemetry::metrics::GatewayMetrics;
 use roadstead_telemetry::startup;
-use tokio_util::sync::CancellationToken;
 
 use crate::log::{LAST_LINES_WITHIN, Logging};
 use crate::serve::keep_tls;
 use crate::signals;
-use crate::wiring::{self, entry};
+use crate::wiring::{self, acme, aside, entry};
 use crate::{descriptors, log, metadata};
 
 mod options;
 
-/// Whoever asks for figures, or is redirected, asks for little, and takes it at once.
-const PATIENCE: Duration = Duration::from_secs(10);
-const CONNECTIONS: usize = 64;
+const ACME: &str = "gateway.tls.letsencrypt";
 
 pub(crate) fn run(path: Option<PathBuf>) -> Result<ExitCode> {
     let Loaded { config, warnings } = wiring::load_for_gateway(path)?;
@@ -60,9 +57,18 @@ async fn serve(config: &Config, settings: &Settings, log: Log) -> Result<ExitCod
     let tls = entry::gateway_tls(settings)?;
     let listeners = entry::listeners_on("gateway.addr", &settings.addr, None::<Inherited>).await?;
     let telling = telling(config)?;
-    let nodes = nodes(config, settings)?;
+    let remote = remote(config)?;
+    let nodes = nodes(settings, remote.as_ref());
     let dial = options::dial(settings)?;
     let access_log = telling.access_log.clone();
+    let kept = match (acme::of(settings.tls.as_ref()), &tls) {
+        (Some(ordered), Some(tls)) => {
+            let home = home(ordered, config, remote)?;
+            let metrics = telling.metrics.clone();
+            Some(acme::keep(ACME, ordered, home, tls, metrics, &drain).await?)
+        }
+        _ => None,
+    };
     let gateway = Gateway::build(
         options::of(config, settings)?,
         dial,
@@ -75,17 +81,23 @@ async fn serve(config: &Config, settings: &Settings, log: Log) -> Result<ExitCod
     }
     if let Some(address) = &settings.debug {
         let router = debug_router(Arc::clone(&gateway));
-        aside("gateway.debug.addr", address, router, &drain).await?;
+        aside::serve("gateway.debug.addr", address, router, &drain).await?;
     }
     if let Some(address) = &settings.redirect {
         let own = listeners.iter().find_map(Listener::local_addr);
         let port = own.map_or(settings.addr.port, |own| own.port());
-        let router = roadstead_gateway::redirect_router(port);
-        aside("gateway.redirect.addr", address, router, &drain).await?;
+        let mut router = roadstead_gateway::redirect_router(port);
+        if let Some(kept) = &kept {
+            router = router.merge(kept.router());
+        }
+        aside::serve("gateway.redirect.addr", address, router, &drain).await?;
     }
     keep_tls(tls.as_ref(), signals);
     let options = server_options(config, settings);
     let drained = http_server::serve(listeners, tls, gateway.router(), options, drain).await;
+    if let Some(kept) = kept {
+        kept.leave().await;
+    }
     if let Some(log) = access_log {
         let _written = tokio::task::spawn_blocking(move || log.finish(LAST_LINES_WITHIN)).await;
     }
@@ -101,19 +113,35 @@ fn is_member(config: &Config) -> bool {
     cluster.is_some_and(|cluster| !cluster.metadata.is_empty())
 }
 
-fn nodes(config: &Config, settings: &Settings) -> Result<Vec<Box<dyn Nodes>>> {
+/// Where the certificate is kept that is ordered.
+fn home(ordered: &LetsEncrypt, config: &Config, remote: Option<Arc<Remote>>) -> Result<Home> {
+    match (remote, &config.cluster) {
+        (Some(remote), Some(cluster)) => acme::in_cluster(ACME, ordered, cluster, remote),
+        _ => acme::alone(ACME, ordered),
+    }
+}
+
+/// The metadata service, in a cluster.
+fn remote(config: &Config) -> Result<Option<Arc<Remote>>> {
+    if !is_member(config) {
+        return Ok(None);
+    }
+    let options = RemoteOptions {
+        members: metadata::members(config)?,
+        identity: metadata::identity(config.cluster.as_ref())?,
+        budget: BUDGET,
+    };
+    Ok(Some(Arc::new(Remote::build(options, boot_time())?)))
+}
+
+fn nodes(settings: &Settings, remote: Option<&Arc<Remote>>) -> Vec<Box<dyn Nodes>> {
     let configured = Configured::new(options::places(settings), settings.resolve);
     let mut nodes: Vec<Box<dyn Nodes>> = vec![Box::new(configured)];
-    if is_member(config) {
-        let options = RemoteOptions {
-            members: metadata::members(config)?,
-            identity: metadata::identity(config.cluster.as_ref())?,
-            budget: BUDGET,
-        };
-        let remote = Remote::build(options, boot_time())?;
-        nodes.push(Box::new(Members::of(Arc::new(remote))));
+    if let Some(remote) = remote {
+        let remote: Arc<dyn Metadata> = Arc::<Remote>::clone(remote);
+        nodes.push(Box::new(Members::of(remote)));
     }
-    Ok(nodes)
+    nodes
 }
 
 fn telling(config: &Config) -> Result<Telling> {
@@ -146,34 +174,4 @@ fn server_options(config: &Config, settings: &Settings) -> http_server::Options 
             .then(|| config.proxies.trusted.clone()),
         metrics: None,
     }
-}
-
-/// Serves something beside the gateway, in the background until the drain.
-async fn aside(
-    setting: &'static str,
-    address: &roadstead_config::ListenAddr,
-    router: http_server::Router,
-    drain: &CancellationToken,
-) -> Result<()> {
-    let listeners = entry::listeners_on(setting, address, None).await?;
-    ensure!(!listeners.is_empty(), "{setting}: nothing to listen on");
-    for listener in &listeners {
-        tracing::info!("{setting}: serving {listener}");
-    }
-    let options = http_server::Options {
-        stalled_after: PATIENCE,
-        drain_within: PATIENCE,
-        http2: true,
-        connections: CONNECTIONS,
-        proxy_protocol: None,
-        metrics: None,
-    };
-    tokio::spawn(http_server::serve(
-        listeners,
-        None::<Tls>,
-        router,
-        options,
-        drain.clone(),
-    ));
-    Ok(())
 }

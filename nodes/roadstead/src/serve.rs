@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use roadstead_cache::Cache;
 use roadstead_config::{
-    Auth, Config, DriverKind, Loaded, Storage, UploadPurging, Warning, socket_activation,
+    Auth, Config, DriverKind, Identity, Loaded, Storage, UploadPurging, Warning, socket_activation,
 };
 use roadstead_listen::{Inherited, Listener, Tls};
 use roadstead_metadata::{Decision, Local, Metadata};
@@ -31,7 +31,7 @@ use crate::log::{LAST_LINES_WITHIN, Logging};
 use crate::signals::{self, Signals};
 use crate::wiring::cluster::{self, Node};
 use crate::wiring::store::{self, Store};
-use crate::wiring::{self, entry};
+use crate::wiring::{self, acme, entry};
 use crate::{descriptors, log};
 
 mod claimed;
@@ -43,6 +43,8 @@ const DISK_THREADS: u32 = 100;
 
 /// How often it is looked whether the certificate's files have changed.
 const RELOAD_EVERY: Duration = Duration::from_secs(5);
+
+const ACME: &str = "http.tls.letsencrypt";
 
 /// Who serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,10 +145,11 @@ async fn serve_from(
     told: &Told,
     signals: Signals,
 ) -> Result<Drained> {
-    let drain = signals.drain.clone();
+    let (drain, role) = (signals.drain.clone(), process.role);
     let driver = told.metered(config, store.driver);
     let lease = store.claim.as_ref().map(Claim::lease);
     let cache = wiring::cache::build(config, told.metrics.clone(), lease).await?;
+    let shared = Arc::clone(&store.metadata);
     let metadata = told.decided(store.metadata);
     let registry = build(config, &driver, metadata, &cache).await?;
     let (deliveries, events) = wiring::notices::build(&config.notifications, store.events)?;
@@ -160,11 +163,13 @@ async fn serve_from(
     if process.has_file {
         remark_on_what_is_shared(config);
     }
-    if config.cluster.is_some() && process.role == Role::Alone {
+    if config.cluster.is_some() && role == Role::Alone {
         tracing::warn!("cluster: `serve` is on its own; `roadstead registry` is a node of it");
     }
     keep_house(config, &registry, &told.metrics, &drain).await;
     keep_certificate(config, tls.as_ref(), &told.metrics, signals);
+    let ordered = order_certificate(config, role, tls.as_ref(), shared, &told.metrics, &drain);
+    let ordered = ordered.await?;
     let checks = wiring::checks::of(&config.health, driver);
     tokio::spawn(health.clone().watch(checks, drain.clone()));
     if let Some(address) = &config.http.debug {
@@ -183,6 +188,9 @@ async fn serve_from(
     let service = http::router(Arc::clone(&registry), surface);
     let options = server_options(config, &told.metrics);
     let drained = http_server::serve(listeners, tls, service, options, drain).await;
+    if let Some(ordered) = ordered {
+        ordered.leave().await;
+    }
     if let Some(member) = member {
         member.leave().await;
     }
@@ -366,11 +374,34 @@ fn announce(config: &Config, listeners: &[Listener]) {
 
 /// The certificate is read again when its files change, and on SIGHUP.
 fn keep_certificate(config: &Config, tls: Option<&Tls>, metrics: &Metrics, signals: Signals) {
-    if let (Some(tls), Some(files)) = (tls, &config.http.tls) {
+    if let (Some(tls), Some(settings)) = (tls, &config.http.tls)
+        && let Identity::Files(files) = &settings.identity
+        && let Some(not_after) = tls.not_after()
+    {
         let name = files.certificate.display().to_string();
-        metrics.certificate_expires(&name, tls.not_after());
+        metrics.certificate_expires(&name, not_after);
     }
     keep_tls(tls, signals);
+}
+
+/// The certificate is ordered by ACME, where that is configured.
+async fn order_certificate(
+    config: &Config,
+    role: Role,
+    tls: Option<&Tls>,
+    metadata: Arc<dyn Metadata>,
+    metrics: &Metrics,
+    drain: &CancellationToken,
+) -> Result<Option<acme::Kept>> {
+    let (Some(ordered), Some(tls)) = (acme::of(config.http.tls.as_ref()), tls) else {
+        return Ok(None);
+    };
+    let home = match (role, &config.cluster) {
+        (Role::Node, Some(cluster)) => acme::in_cluster(ACME, ordered, cluster, metadata)?,
+        _ => acme::alone(ACME, ordered)?,
+    };
+    let kept = acme::keep(ACME, ordered, home, tls, metrics.clone(), drain).await?;
+    Ok(Some(kept))
 }
 
 /// Certificates are read again when their files change, and on SIGHUP.

@@ -1,5 +1,7 @@
 //! From a configuration to the rooms' own options.
 
+pub(crate) mod acme;
+pub(crate) mod aside;
 pub(crate) mod cache;
 pub(crate) mod checks;
 pub(crate) mod cluster;

@@ -252,6 +252,9 @@ impl Connection {
                 tracing::debug!(peer = %self.peer, "plain HTTP came where TLS is spoken");
                 client.refuse(HANDSHAKE_WITHIN).await;
             }
+            Err(AcceptError::Validated) => {
+                tracing::info!(peer = %self.peer, "a certification authority found its challenge");
+            }
             Err(AcceptError::Distrusted) => self.serving.distrust.tell(&self.peer),
             Err(error) => {
                 tracing::debug!(peer = %self.peer, %error, "a TLS handshake failed");

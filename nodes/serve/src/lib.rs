@@ -5,8 +5,10 @@
 
 mod accept;
 pub mod body;
+mod challenges;
 mod via;
 
 pub use accept::{Drained, Options, serve};
 pub use axum::Router;
+pub use challenges::challenges;
 pub use via::{OtherEnd, Via, names_its_host};

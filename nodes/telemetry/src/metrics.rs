@@ -4,6 +4,7 @@
 //! in the program, names in the configuration, and for what a stranger chooses (the method) a list with `unknown` beside
 //! it. So the series are bounded whatever comes in.
 
+mod certificates;
 mod cluster;
 mod exposition;
 mod gateway;
@@ -16,14 +17,14 @@ mod proxy;
 mod storage;
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::access::AccessLog;
-use labels::{CertificateLabels, Escaped, Method, VersionLabels};
+use labels::{Escaped, Method, VersionLabels};
 use process::Process;
 
 pub use self::http::{Counted, Finished};
@@ -48,7 +49,7 @@ struct Inner {
     proxy: proxy::Proxy,
     connections: Gauge,
     upload_sessions: Gauge,
-    certificates: Family<CertificateLabels, Gauge>,
+    certificates: certificates::Certificates,
     access_log: Arc<OnceLock<AccessLog>>,
 }
 
@@ -80,12 +81,6 @@ impl Metrics {
             "Uploads that were begun, and neither completed nor given up",
             upload_sessions.clone(),
         );
-        let certificates = Family::<CertificateLabels, Gauge>::default();
-        registry.register(
-            "roadstead_certificate_expiry_timestamp_seconds",
-            "When a certificate expires, in seconds since the unix epoch",
-            certificates.clone(),
-        );
         Self(Arc::new(Inner {
             cluster: cluster::Cluster::new(&mut registry),
             http: http::Http::new(&mut registry),
@@ -94,7 +89,7 @@ impl Metrics {
             proxy: proxy::Proxy::new(&mut registry),
             connections,
             upload_sessions,
-            certificates,
+            certificates: certificates::Certificates::new(&mut registry),
             access_log,
             registry,
         }))
@@ -178,12 +173,12 @@ impl Metrics {
 
     /// When a certificate expires. `name` is the configuration's: a file, or a host.
     pub fn certificate_expires(&self, name: &str, at: SystemTime) {
-        let labels = CertificateLabels {
-            certificate: Escaped::new(name),
-        };
-        let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-        self.0.certificates.get_or_create(&labels).set(seconds);
+        self.0.certificates.expires(name, at);
+    }
+
+    /// This process has tried to have a certificate issued.
+    pub fn certificate_ordered(&self, well: bool) {
+        self.0.certificates.ordered(well);
     }
 
     /// Shows the lines that this access log leaves out. The first log that is handed in stays.

@@ -53,7 +53,11 @@ fn every_key_has_its_effect() {
         ]
     );
     let tls = read.tls.clone().unwrap();
-    assert_eq!((tls.certificate, tls.key), ("a.crt".into(), "a.key".into()));
+    let own = Certificate {
+        certificate: "a.crt".into(),
+        key: "a.key".into(),
+    };
+    assert_eq!(tls.identity, crate::Identity::Files(own));
     let more = Certificate {
         certificate: "b.crt".into(),
         key: "b.key".into(),

@@ -5,7 +5,6 @@
 
 use super::{Row, Status};
 
-const ACME: &str = "certificates by ACME come with the gateway; write certificate and key instead";
 const PROXY: &str =
     "mirroring another registry is not supported by this version yet; refusing to serve without it";
 const OBJECTS: &str = "this storage driver is not supported by this version yet; write filesystem or s3, and \
@@ -73,8 +72,10 @@ pub(super) const KEYS: &[Row] = &[
     used("http.secret").secret(),
     used("http.debug.{addr,prometheus.enabled,prometheus.path}"),
     used("http.tls.{certificate,key,clientcas[],clientauth,minimumtls,ciphersuites[]}"),
-    refused("http.tls.letsencrypt", ACME),
-    not_yet("http.tls.letsencrypt.{cachefile,email,hosts[],directoryurl}"),
+    used("http.tls.letsencrypt.{cachefile,email,hosts[],directoryurl}"),
+    // Roadstead's own.
+    used("http.tls.letsencrypt.{directoryca,challenge,challengeaddr}"),
+    used("http.tls.letsencrypt.encryptionkey").secret(),
     // Other parties.
     used("notifications.events.includereferences"),
     used("notifications.endpoints[].{name,disabled,url,timeout,threshold,backoff}"),
@@ -120,8 +121,10 @@ pub(super) const KEYS: &[Row] = &[
     used("gateway.{addr,redirect.addr,debug.addr,upstreams[],resolve,refuseancient}"),
     used("gateway.tls.{certificate,key,clientcas[],clientauth,minimumtls,ciphersuites[]}"),
     used("gateway.tls.more[].{certificate,key}"),
-    refused("gateway.tls.letsencrypt", ACME),
-    not_yet("gateway.tls.letsencrypt.{cachefile,email,hosts[],directoryurl}"),
+    used("gateway.tls.letsencrypt.{cachefile,email,hosts[],directoryurl}"),
+    // Roadstead's own.
+    used("gateway.tls.letsencrypt.{directoryca,challenge,challengeaddr}"),
+    used("gateway.tls.letsencrypt.encryptionkey").secret(),
     used("gateway.upstreamtls.{ca,certificate,key,name}"),
     used("gateway.proxyprotocol.{accept,send}"),
     used("gateway.health.{expect,interval,timeout,rise,fall,slowstart}"),

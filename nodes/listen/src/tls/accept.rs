@@ -7,10 +7,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::AlertDescription;
+use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream as ServerStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
+use super::supplied::ACME;
 use super::{ClientCertificate, Tls};
 use crate::heard::{Heard, Unheard, first_bytes};
 
@@ -31,7 +34,7 @@ const THROWN_AWAY: u64 = 64 * 1024;
 /// A connection after its handshake.
 #[derive(Debug)]
 pub struct TlsStream<S> {
-    inner: tokio_rustls::server::TlsStream<Heard<S>>,
+    inner: ServerStream<Heard<S>>,
     client: Option<ClientCertificate>,
 }
 
@@ -47,6 +50,9 @@ pub enum AcceptError<S> {
     /// The client went away without a word, as checks do that only look whether the port is open.
     #[error("the client said nothing")]
     Closed,
+    /// An authority looked whether a name leads here (RFC 8737); that is all it wanted.
+    #[error("a certification authority looked for a challenge")]
+    Validated,
     /// The handshake took too long.
     #[error("the TLS handshake took too long")]
     TimedOut,
@@ -88,8 +94,11 @@ impl Tls {
             }
             _other => return Err(AcceptError::NotTls),
         }
-        let acceptor = TlsAcceptor::from(Arc::clone(&self.served().config));
-        match timeout_at(deadline, acceptor.accept(heard)).await {
+        match timeout_at(deadline, self.shake_hands(heard)).await {
+            Ok(Ok(mut inner)) if inner.get_ref().1.alpn_protocol() == Some(ACME) => {
+                let _nobody_waits = timeout_at(deadline, inner.shutdown()).await;
+                Err(AcceptError::Validated)
+            }
             Ok(Ok(inner)) => Ok(self.connection(inner)),
             Ok(Err(error)) if is_distrust(&error) => Err(AcceptError::Distrusted),
             Ok(Err(error)) => Err(AcceptError::Handshake(error)),
@@ -97,7 +106,20 @@ impl Tls {
         }
     }
 
-    fn connection<S>(&self, inner: tokio_rustls::server::TlsStream<Heard<S>>) -> TlsStream<S> {
+    async fn shake_hands<S>(&self, heard: Heard<S>) -> io::Result<ServerStream<Heard<S>>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let served = Arc::clone(&self.served().config);
+        let Some(supplied) = &self.0.options.supplied else {
+            return TlsAcceptor::from(served).accept(heard).await;
+        };
+        let start = LazyConfigAcceptor::new(Acceptor::default(), heard).await?;
+        let validation = supplied.validation(&start.client_hello());
+        start.into_stream(validation.unwrap_or(served)).await
+    }
+
+    fn connection<S>(&self, inner: ServerStream<Heard<S>>) -> TlsStream<S> {
         let shown = inner.get_ref().1.peer_certificates();
         let shown = shown.and_then(|chain| chain.first());
         let client = shown.map(|leaf| ClientCertificate::new(leaf, self.0.options.client_auth));

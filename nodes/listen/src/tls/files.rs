@@ -13,8 +13,8 @@ const LARGEST: u64 = 4 << 20;
 /// stay the same while a file is rewritten, or change while it is not. Symlinks are followed anew each time.
 #[derive(PartialEq, Eq)]
 pub(super) struct Files {
-    pub(super) certificate: Vec<u8>,
-    pub(super) key: Vec<u8>,
+    /// Chain and key; none before a certificate was supplied.
+    pub(super) own: Option<(Vec<u8>, Vec<u8>)>,
     pub(super) more: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) client_cas: Vec<(PathBuf, Vec<u8>)>,
 }
@@ -22,8 +22,13 @@ pub(super) struct Files {
 impl Files {
     pub(super) fn read(options: &TlsOptions) -> Result<Self, TlsError> {
         Ok(Self {
-            certificate: read("certificate", &options.certificate)?,
-            key: read("key", &options.key)?,
+            own: match &options.supplied {
+                Some(supplied) => supplied.pair(),
+                None => Some((
+                    read("certificate", &options.certificate)?,
+                    read("key", &options.key)?,
+                )),
+            },
             more: options
                 .more
                 .iter()

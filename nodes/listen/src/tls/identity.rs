@@ -31,16 +31,19 @@ struct Pair<'a> {
 }
 
 impl Identity {
-    /// The first, and then those for other names.
+    /// The first, if it is there, and then those for other names.
     pub(super) fn all_of(
         files: &Files,
         options: &TlsOptions,
         provider: &CryptoProvider,
-    ) -> Result<(Self, Vec<Self>), TlsError> {
-        let own = Pair {
-            certificate: (&files.certificate, &options.certificate),
-            key: (&files.key, &options.key),
-        };
+    ) -> Result<(Option<Self>, Vec<Self>), TlsError> {
+        let own = files.own.as_ref().map(|(certificate, key)| {
+            let pair = Pair {
+                certificate: (certificate, &options.certificate),
+                key: (key, &options.key),
+            };
+            Self::of(&pair, provider)
+        });
         let more = files.more.iter().zip(&options.more);
         let more = more.map(|((certificate, key), (certificate_at, key_at))| {
             let pair = Pair {
@@ -49,7 +52,7 @@ impl Identity {
             };
             Self::of(&pair, provider)
         });
-        Ok((Self::of(&own, provider)?, more.collect::<Result<_, _>>()?))
+        Ok((own.transpose()?, more.collect::<Result<_, _>>()?))
     }
 
     fn of(pair: &Pair<'_>, provider: &CryptoProvider) -> Result<Self, TlsError> {

@@ -14,7 +14,8 @@ use super::{TlsError, TlsOptions, clients, suites};
 /// What new connections are served with.
 pub(super) struct Loaded {
     pub(super) config: Arc<ServerConfig>,
-    pub(super) not_after: SystemTime,
+    /// When the first of its certificates expires; none while there is no certificate.
+    pub(super) not_after: Option<SystemTime>,
 }
 
 impl Loaded {
@@ -22,8 +23,8 @@ impl Loaded {
         let (provider, versions) = suites::chosen(options)?;
         let provider = Arc::new(provider);
         let (own, more) = Identity::all_of(files, options, &provider)?;
-        let ends = more.iter().map(|identity| identity.not_after);
-        let not_after = ends.fold(own.not_after, SystemTime::min);
+        let all = own.iter().chain(&more);
+        let not_after = all.map(|identity| identity.not_after).min();
         let verifier = clients::verifier(files, options, &provider)?;
         let asks = verifier.is_some();
         let builder = ServerConfig::builder_with_provider(provider)

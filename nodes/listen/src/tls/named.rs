@@ -7,30 +7,27 @@ use rustls::sign::CertifiedKey;
 
 use super::identity::Identity;
 
-/// The first is for whoever asks for no name that another has.
+/// The first, if there is one, is for whoever asks for no name that another has.
 #[derive(Debug)]
 pub(super) struct ByName {
-    first: Arc<CertifiedKey>,
+    first: Option<Arc<CertifiedKey>>,
     others: Vec<(Vec<String>, Arc<CertifiedKey>)>,
 }
 
 impl ByName {
-    pub(super) fn of(first: Identity, others: Vec<Identity>) -> Self {
-        let first_names = first.names.clone();
-        let first = Arc::new(first.certified);
+    pub(super) fn of(first: Option<Identity>, others: Vec<Identity>) -> Self {
+        let first = first.map(|first| (first.names, Arc::new(first.certified)));
         let others = others
             .into_iter()
             .map(|other| (other.names, Arc::new(other.certified)));
         Self {
             // Where two are for a name, the first is shown.
-            others: std::iter::once((first_names, Arc::clone(&first)))
-                .chain(others)
-                .collect(),
-            first,
+            others: first.clone().into_iter().chain(others).collect(),
+            first: first.map(|(_, certified)| certified),
         }
     }
 
-    fn named(&self, asked: &str) -> &Arc<CertifiedKey> {
+    fn named(&self, asked: &str) -> Option<&Arc<CertifiedKey>> {
         let asked = asked.to_ascii_lowercase();
         let has = |fits: fn(&str, &str) -> bool| {
             self.others
@@ -39,7 +36,7 @@ impl ByName {
         };
         // To the letter first: a certificate for all names of a domain may lie beside one for a single name of it.
         let found = has(|name, asked| name == asked).or_else(|| has(covers));
-        found.map_or(&self.first, |(_, certified)| certified)
+        found.map_or(self.first.as_ref(), |(_, certified)| Some(certified))
     }
 }
 
@@ -54,8 +51,8 @@ impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let chosen = hello
             .server_name()
-            .map_or(&self.first, |asked| self.named(asked));
-        Some(Arc::clone(chosen))
+            .map_or(self.first.as_ref(), |asked| self.named(asked));
+        chosen.map(Arc::clone)
     }
 }
 

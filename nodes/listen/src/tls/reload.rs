@@ -49,7 +49,7 @@ impl Seen {
         let files = Files::read(options)?;
         let loaded = Loaded::new(&files, options)?;
         let expiry = Expiry::of(loaded.not_after, now());
-        expiry.warn(&options.certificate, loaded.not_after);
+        expiry.tell(options, loaded.not_after);
         let seen = Self {
             tried: Ok(Arc::new(files)),
             unsettled: None,
@@ -73,7 +73,7 @@ impl Seen {
         let not_after = tls.not_after();
         let expiry = Expiry::of(not_after, now());
         if expiry != self.expiry {
-            expiry.warn(&tls.0.options.certificate, not_after);
+            expiry.tell(&tls.0.options, not_after);
             self.expiry = expiry;
         }
     }

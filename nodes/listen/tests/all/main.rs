@@ -14,4 +14,5 @@ mod pairs;
 mod reload;
 mod server;
 mod sockets;
+mod supplied;
 mod tools;

@@ -60,9 +60,10 @@ impl Log {
 }
 
 /// The first second of a year.
-fn year(year: u64) -> SystemTime {
+fn year(year: u64) -> Option<SystemTime> {
     let leap_days = (year - 1969) / 4;
-    SystemTime::UNIX_EPOCH + Duration::from_hours(((year - 1970) * 365 + leap_days) * 24)
+    let hours = ((year - 1970) * 365 + leap_days) * 24;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_hours(hours))
 }
 
 /// A watcher that ends with the test, a little after it began. The clock is paused: it goes on when nothing else is left

@@ -17,8 +17,9 @@ use std::fmt;
 
 use async_trait::async_trait;
 pub use roadstead_machine::{
-    ClusterCommand, ClusterId, ClusterOutcome, Command, FRESH_FOR, Fingerprint, Node, NodeId,
-    Nodes, Origin, Outcome, Receiving, Segment, SessionId, Standing, Timestamp,
+    CertificateCommand, CertificateOutcome, ClusterCommand, ClusterId, ClusterOutcome, Command,
+    FRESH_FOR, Fingerprint, Node, NodeId, Nodes, Origin, Outcome, Receiving, RecordId, Segment,
+    SessionId, Standing, Timestamp, Told,
 };
 
 pub use elapsed::{Elapsed, boot_time};
@@ -28,7 +29,7 @@ pub use membership::{Hears, JoinError, Joining, LEASE, LEASE_MARGIN, Membership,
 pub use metered::{Decision, Meter, Metered};
 pub use remote::{BUDGET, LEADER, Refused, Remote, RemoteOptions, RemoteStats};
 pub use roadstead_machine::{decode_nodes, encode_nodes};
-pub use roadstead_proto::metadata::v1::{Member, StatusResponse};
+pub use roadstead_proto::metadata::v1::{Certificate, Member, StatusResponse};
 pub use secrets::{KeptSecret, Secrets};
 
 /// The metadata service, as the rooms above see it.

@@ -5,6 +5,7 @@ use std::fmt;
 use roadstead_oci::{Digest, HashState};
 use serde::{Deserialize, Serialize};
 
+use crate::certificates::{CertificateCommand, CertificateOutcome};
 use crate::cluster::{ClusterCommand, ClusterOutcome};
 use crate::collection::{CollectCommand, CollectOutcome};
 use crate::session::{Origin, Segment, SessionId};
@@ -71,6 +72,8 @@ pub enum Command {
     },
     /// About the garbage collection.
     Collect(CollectCommand),
+    /// About certificates that processes share.
+    Certificates(CertificateCommand),
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +116,7 @@ pub enum Outcome {
     },
     Cluster(ClusterOutcome),
     Collect(CollectOutcome),
+    Certificates(CertificateOutcome),
 }
 
 impl Command {
@@ -138,6 +142,7 @@ impl Command {
                 ClusterCommand::Identify { .. } => "identify",
             },
             Self::Collect(command) => command.name(),
+            Self::Certificates(command) => command.name(),
         }
     }
 
@@ -177,6 +182,7 @@ impl Outcome {
                 ClusterOutcome::Identified { .. } => "identified",
             },
             Self::Collect(outcome) => outcome.name(),
+            Self::Certificates(outcome) => outcome.name(),
         }
     }
 }
@@ -218,6 +224,7 @@ impl fmt::Debug for Command {
             Self::Renounce { places } => write!(f, "Renounce({places:?})"),
             Self::Cluster(command) => write!(f, "{command:?}"),
             Self::Collect(command) => write!(f, "{command:?}"),
+            Self::Certificates(command) => write!(f, "{command:?}"),
         }
     }
 }
@@ -239,6 +246,7 @@ impl fmt::Debug for Outcome {
             Self::Unheld { places } => write!(f, "Unheld({places:?})"),
             Self::Cluster(outcome) => write!(f, "{outcome:?}"),
             Self::Collect(outcome) => write!(f, "{outcome:?}"),
+            Self::Certificates(outcome) => write!(f, "{outcome:?}"),
         }
     }
 }

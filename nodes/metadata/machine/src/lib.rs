@@ -3,6 +3,7 @@
 //! A [`Command`] goes in with the time at which it was logged, an [`Outcome`] comes out. Two machines that apply the
 //! same entries in the same order are equal. There is no I/O here, no clock and no randomness: time is the log's.
 
+mod certificates;
 mod cluster;
 mod collection;
 mod command;
@@ -12,6 +13,10 @@ mod session;
 mod snapshot;
 mod time;
 
+pub use certificates::{
+    CertificateCommand, CertificateOutcome, Certificates, FOLLOWS_FOR, MAX_DOCUMENT, MAX_FOLLOWERS,
+    MAX_RECORDS, RecordId, Told,
+};
 pub use cluster::{
     ClusterCommand, ClusterId, ClusterOutcome, Fingerprint, MAX_NODES, Node, NodeId, Nodes,
     SECRET_OVERLAP, Secret,

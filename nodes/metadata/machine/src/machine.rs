@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::certificates::Certificates;
 use crate::cluster::{Cluster, ClusterId, Node, NodeId, Secret};
 use crate::collection::Collection;
 use crate::command::{Command, Entry, Outcome};
 use crate::renounced::Renounced;
 use crate::session::{Session, SessionId};
 use crate::time::Timestamp;
-pub(crate) use earlier::{MachineV1, MachineV2};
+pub(crate) use earlier::{MachineV1, MachineV2, MachineV3};
 
 /// How long a session lives that nobody sent a byte to: there is no record of it, only its token.
 pub const FRESH_FOR: Duration = Duration::from_hours(1);
@@ -42,6 +43,7 @@ pub struct Machine {
     cluster: Cluster,
     renounced: Renounced,
     collection: Collection,
+    certificates: Certificates,
 }
 
 impl Machine {
@@ -87,6 +89,9 @@ impl Machine {
             Command::Collect(command) => {
                 let nodes = self.cluster.nodes();
                 Outcome::Collect(self.collection.apply(command, self.now, nodes))
+            }
+            Command::Certificates(command) => {
+                Outcome::Certificates(self.certificates.apply(command, self.now))
             }
         }
     }
@@ -147,6 +152,11 @@ impl Machine {
 
     pub fn collection(&self) -> &Collection {
         &self.collection
+    }
+
+    /// What is kept of certificates.
+    pub fn certificates(&self) -> &Certificates {
+        &self.certificates
     }
 
     /// Every place that a session holds: whatever else lies among them is garbage.

@@ -52,6 +52,7 @@ pub(crate) fn status(
         cluster: told.cluster,
         up_seconds: started.elapsed().as_secs(),
         present: told.present,
+        certificates: told.certificates,
     }
 }
 
@@ -61,6 +62,7 @@ struct Told {
     nodes: Vec<u8>,
     cluster: String,
     present: u64,
+    certificates: Vec<wire::Certificate>,
 }
 
 impl Told {
@@ -72,6 +74,18 @@ impl Told {
             nodes: encode_nodes(machine.nodes()).unwrap_or_default(),
             cluster: cluster.map(|id| id.to_string()).unwrap_or_default(),
             present: machine.present(clock).0,
+            certificates: certificates(machine),
         }
     }
+}
+
+fn certificates(machine: &Machine) -> Vec<wire::Certificate> {
+    let told = machine.certificates().told();
+    let told = told.filter(|told| !told.names.is_empty());
+    let wire = told.map(|told| wire::Certificate {
+        names: told.names.clone(),
+        not_after: told.not_after.map(|time| time.0),
+        failure: told.failure.clone().unwrap_or_default(),
+    });
+    wire.collect()
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use roadstead_metadata::{Member, Node, NodeId, Nodes, Refused, StatusResponse, decode_nodes};
+use roadstead_metadata::{
+    Certificate, Member, Node, NodeId, Nodes, Refused, StatusResponse, decode_nodes,
+};
 
 /// What each member that was asked says, by its address.
 pub(super) type Told = Vec<(String, Result<StatusResponse, Refused>)>;
@@ -106,6 +108,17 @@ impl Seen {
 
     pub(super) fn nodes(&self) -> impl Iterator<Item = (&NodeId, &Node)> {
         self.nodes.iter()
+    }
+
+    /// Those that are ordered for the cluster.
+    pub(super) fn certificates(&self) -> &[Certificate] {
+        self.best().map_or(&[], |best| &best.certificates)
+    }
+
+    /// Seconds until a certificate expires, by the group's clock; none if it has expired, or is not there yet.
+    pub(super) fn good_for(&self, certificate: &Certificate) -> Option<u64> {
+        let present = self.best().map_or(0, |best| best.present);
+        Some(certificate.not_after?.checked_sub(present)? / 1000)
     }
 
     /// Seconds since a node joined, by the group's clock.

@@ -1,6 +1,6 @@
 //! What was seen of a cluster, for people and for programs.
 
-use roadstead_metadata::{Refused, StatusResponse};
+use roadstead_metadata::{Certificate, Refused, StatusResponse};
 use serde_json::{Value, json};
 
 use super::seen::{Seen, Verdict, state};
@@ -15,6 +15,9 @@ pub(super) fn readable(seen: &Seen) -> String {
     }
     if seen.nodes().next().is_some() {
         parts.push(nodes(seen));
+    }
+    if !seen.certificates().is_empty() {
+        parts.push(certificates(seen));
     }
     let remarks = remarks(seen);
     if !remarks.is_empty() {
@@ -98,6 +101,21 @@ fn nodes(seen: &Seen) -> String {
     columns(&rows, [false, false, true, true, false])
 }
 
+fn certificates(seen: &Seen) -> String {
+    let names = ["CERTIFICATE", "GOOD FOR"];
+    let mut rows = vec![names.map(str::to_owned)];
+    rows.extend(seen.certificates().iter().map(|certificate| {
+        let good_for = match (certificate.not_after, seen.good_for(certificate)) {
+            (None, _) => "not yet issued".to_owned(),
+            (Some(_), None) => "EXPIRED".to_owned(),
+            (Some(_), Some(seconds)) => period(seconds),
+        };
+        [certificate.names.clone(), good_for]
+    }));
+    rows[1..].sort();
+    columns(&rows, [false, false])
+}
+
 /// What somebody should look at.
 fn remarks(seen: &Seen) -> Vec<String> {
     let mut remarks = Vec::new();
@@ -106,6 +124,12 @@ fn remarks(seen: &Seen) -> Vec<String> {
         remarks.push("versions differ:".to_owned());
         let each = versions.iter();
         remarks.extend(each.map(|(version, who)| format!("  {version}: {}", who.join(", "))));
+    }
+    for certificate in seen.certificates() {
+        let Certificate { names, failure, .. } = certificate;
+        if !failure.is_empty() {
+            remarks.push(format!("no certificate was issued for {names}: {failure}"));
+        }
     }
     for (addr, told) in seen.told() {
         match told {
@@ -198,12 +222,21 @@ pub(super) fn json(seen: &Seen) -> String {
         })
     });
     let nodes: Vec<Value> = nodes.collect();
+    let certificates = seen.certificates().iter().map(|certificate| {
+        json!({
+            "names": certificate.names,
+            "good_for_seconds": seen.good_for(certificate),
+            "failure": Some(&certificate.failure).filter(|failure| !failure.is_empty()),
+        })
+    });
+    let certificates: Vec<Value> = certificates.collect();
     let asked = seen.told().iter().map(|(addr, told)| answer(addr, told));
     json!({
         "cluster": seen.cluster(),
         "quorum": seen.has_quorum,
         "group": group,
         "nodes": nodes,
+        "certificates": certificates,
         "versions": seen.versions(),
         "asked": asked.collect::<Vec<_>>(),
     })

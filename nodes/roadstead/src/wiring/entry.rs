@@ -1,11 +1,14 @@
 //! `http.addr`, `http.net` and `http.tls`: where clients come in.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result};
 use roadstead_config::{
-    ClientAuth as ConfigClientAuth, Gateway, Http, Listen, ListenAddr, Tls as ConfigTls, TlsVersion,
+    ClientAuth as ConfigClientAuth, Gateway, Http, Identity, Listen, ListenAddr, Tls as ConfigTls,
+    TlsVersion,
 };
 use roadstead_listen::{
-    Address, ClientAuth, Inherited, Listener, Minimum, Options, Tls, TlsOptions, bind,
+    Address, ClientAuth, Inherited, Listener, Minimum, Options, Supplied, Tls, TlsOptions, bind,
 };
 
 /// Binds `http.addr`, unless systemd hands over a socket.
@@ -69,9 +72,18 @@ pub(crate) fn gateway_tls(gateway: &Gateway) -> Result<Option<Tls>> {
 
 fn tls_options(tls: &ConfigTls, http2: bool) -> TlsOptions {
     let clients = tls.clients.as_ref();
+    let (certificate, key, supplied) = match &tls.identity {
+        Identity::Files(files) => (files.certificate.clone(), files.key.clone(), None),
+        Identity::LetsEncrypt(_) => (
+            "letsencrypt".into(),
+            PathBuf::new(),
+            Some(Supplied::default()),
+        ),
+    };
     TlsOptions {
-        certificate: tls.certificate.clone(),
-        key: tls.key.clone(),
+        certificate,
+        key,
+        supplied,
         client_cas: clients
             .map(|clients| clients.authorities.clone())
             .unwrap_or_default(),

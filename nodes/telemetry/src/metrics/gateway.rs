@@ -9,6 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::certificates::Certificates;
 use super::exposition;
 use super::http::DURATIONS;
 use super::labels::{
@@ -23,6 +24,7 @@ pub struct GatewayMetrics(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
+    certificates: Certificates,
     requests: Family<StatusOfMethodLabels, Counter>,
     durations: super::http::Histograms<MethodLabels>,
     retries: Counter,
@@ -48,6 +50,7 @@ impl GatewayMetrics {
             build,
         );
         let mut inner = Inner {
+            certificates: Certificates::new(&mut registry),
             registry,
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(DURATIONS)),
@@ -111,6 +114,16 @@ impl GatewayMetrics {
     pub fn memory(&self, bytes: usize) {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         self.0.memory.set(bytes);
+    }
+
+    /// When a certificate expires. `name` is the configuration's: a file, or a host.
+    pub fn certificate_expires(&self, name: &str, at: SystemTime) {
+        self.0.certificates.expires(name, at);
+    }
+
+    /// This process has tried to have a certificate issued.
+    pub fn certificate_ordered(&self, well: bool) {
+        self.0.certificates.ordered(well);
     }
 
     /// All of it, as [`CONTENT_TYPE`](super::CONTENT_TYPE) says.

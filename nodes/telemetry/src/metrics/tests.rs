@@ -216,6 +216,8 @@ const FAMILIES: &[(&str, &str, &str)] = &[
         "gauge",
         "certificate",
     ),
+    ("roadstead_certificate_failures_total", "counter", ""),
+    ("roadstead_certificate_issued_total", "counter", ""),
     ("roadstead_lease_age_seconds", "gauge", ""),
     ("roadstead_lease_draining", "gauge", ""),
     ("roadstead_lease_epoch", "gauge", ""),

@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use super::{in_memory, read};
 use crate::{
-    Access, AccessAction, AccessRule, Auth, CipherSuite, ClientAuth, ClientCertificates,
-    DebugServer, Http, Jwks, Listen, Probe, Probes, Proxies, Secret, Tls, TlsVersion, Token,
+    Access, AccessAction, AccessRule, Auth, Certificate, Challenge, CipherSuite, ClientAuth,
+    ClientCertificates, DebugServer, Http, Identity, Jwks, LetsEncrypt, Listen, Probe, Probes,
+    Proxies, Secret, Tls, TlsVersion, Token,
 };
 
 fn tls() -> Tls {
     Tls {
-        certificate: PathBuf::from("/certs/domain.crt"),
-        key: PathBuf::from("/certs/domain.key"),
+        identity: Identity::Files(Certificate {
+            certificate: PathBuf::from("/certs/domain.crt"),
+            key: PathBuf::from("/certs/domain.key"),
+        }),
         clients: None,
         minimum: TlsVersion::Tls12,
         cipher_suites: CipherSuite::ALL.to_vec(),
@@ -95,10 +98,22 @@ fn tls_with_clients_certificates() {
 #[test]
 fn letsencrypt() {
     let (config, told) = read(include_str!("../../../samples/letsencrypt.yml"));
-    let expected = "http.tls.letsencrypt (line 6): certificates by ACME come with the gateway; \
-                    write certificate and key instead";
-    assert_eq!(told, [expected]);
-    assert_eq!(config.http.tls, None);
+    assert_eq!(told, Vec::<String>::new());
+    let mut expected = in_memory();
+    expected.http.tls = Some(Tls {
+        identity: Identity::LetsEncrypt(Box::new(LetsEncrypt {
+            cache: Some(PathBuf::from("/var/lib/acme")),
+            email: Some("me@registry.example".to_owned()),
+            hosts: texts(&["hub.registry.example", "registry.example"]),
+            directory_url: "https://acme.example/directory".to_owned(),
+            directory_ca: Some(PathBuf::from("/etc/acme/ca.pem")),
+            challenge: Challenge::Http01,
+            challenge_addr: Some(":80".parse().unwrap()),
+            encryption_key: Some(Secret::from("not in a cluster".to_owned())),
+        })),
+        ..tls()
+    });
+    assert_eq!(config, expected);
 }
 
 #[test]

@@ -66,7 +66,43 @@ impl From<MachineV2> for Machine {
             secret,
             cluster,
             renounced,
-            collection: Collection::default(),
+            ..Self::default()
+        }
+    }
+}
+
+/// As version 3 stored it.
+#[derive(Deserialize)]
+pub(crate) struct MachineV3 {
+    now: Timestamp,
+    sessions: BTreeMap<SessionId, Session>,
+    forget: BTreeSet<(Timestamp, SessionId)>,
+    secret: Option<Vec<u8>>,
+    cluster: Cluster,
+    renounced: Renounced,
+    collection: Collection,
+}
+
+impl From<MachineV3> for Machine {
+    fn from(v3: MachineV3) -> Self {
+        let MachineV3 {
+            now,
+            sessions,
+            forget,
+            secret,
+            cluster,
+            renounced,
+            collection,
+        } = v3;
+        Self {
+            now,
+            sessions,
+            forget,
+            secret,
+            cluster,
+            renounced,
+            collection,
+            ..Self::default()
         }
     }
 }

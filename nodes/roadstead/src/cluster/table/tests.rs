@@ -108,6 +108,33 @@ fn a_group_without_a_quorum_shows_what_one_member_knows() {
 }
 
 #[test]
+fn certificates_that_are_ordered_for_all() {
+    let mut told = status(1, Some(1));
+    let certificate = |names: &str, not_after, failure: &str| Certificate {
+        names: names.to_owned(),
+        not_after,
+        failure: failure.to_owned(),
+    };
+    told.certificates = vec![
+        certificate("new.example", None, "the authority: Connection refused"),
+        certificate("hub.example", Some(100_000_000 + 90_000_000), ""),
+        certificate("old.example www.old.example", Some(99_999_999), ""),
+    ];
+    let seen = Seen::new(vec![("meta-1".to_owned(), Ok(told))], Some(Nodes::new()));
+    let table = readable(&seen);
+    let expected = "\
+CERTIFICATE                  GOOD FOR
+hub.example                  1d01h
+new.example                  not yet issued
+old.example www.old.example  EXPIRED
+
+no certificate was issued for new.example: the authority: Connection refused";
+    assert!(table.ends_with(expected), "{table}");
+    let told: Value = serde_json::from_str(&json(&seen)).unwrap();
+    assert_eq!(told["certificates"][1]["good_for_seconds"], 90_000);
+}
+
+#[test]
 fn a_leader_that_is_believed_by_nobody_is_none() {
     let told = (1..=3).map(|id| (format!("meta-{id}"), Ok(status(id, Some(1)))));
     let table = readable(&Seen::new(told.collect(), None));
