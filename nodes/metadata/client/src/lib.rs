@@ -27,7 +27,7 @@ pub use roadstead_machine::{
 pub use elapsed::{Elapsed, boot_time};
 pub use lease::Lease;
 pub use local::{Clock, Home, Local, OpenError, read_state, system_clock};
-pub use membership::{Hears, JoinError, Joining, LEASE, LEASE_MARGIN, Membership, Renewal};
+pub use membership::{Follows, Hearing, Hears, JoinError, Joining, LEASE, LEASE_MARGIN, Membership, Renewal};
 pub use metered::{Meter, Metered};
 pub use remote::{BUDGET, LEADER, Refused, Remote, RemoteOptions, RemoteStats};
 pub use roadstead_machine::{decode_nodes, encode_nodes};

@@ -156,6 +156,11 @@ impl Run {
         &self.reaping
     }
 
+    /// Leases whose nodes have not acknowledged.
+    pub fn awaited(&self) -> &BTreeSet<u64> {
+        &self.awaited
+    }
+
     pub fn awaits(&self, epoch: u64) -> bool {
         self.awaited.contains(&epoch)
     }
