@@ -15,11 +15,13 @@ pub mod transport;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 pub use roadstead_machine::{
-    ClusterCommand, ClusterId, ClusterOutcome, Command, FRESH_FOR, Fingerprint, Node, NodeId,
-    Nodes, Origin, Outcome, Receiving, Segment, SessionId, Standing, Timestamp,
+    ALONE, ClusterCommand, ClusterId, ClusterOutcome, CollectCommand, CollectOutcome, Collection,
+    Command, FRESH_FOR, Fingerprint, MAX_CONDEMNED, MAX_UNITS, Node, NodeId, Nodes, Origin, Outcome,
+    Receiving, Run, Segment, SessionId, Stamp, Standing, Timestamp, Unit,
 };
 
 pub use elapsed::{Elapsed, boot_time};
@@ -62,6 +64,14 @@ pub trait Metadata: Send + Sync + fmt::Debug {
 
     /// What nodes sign with, where that is left to the cluster.
     async fn secrets(&self) -> Result<Secrets, Unavailable>;
+
+    /// What is agreed on about collecting, never older than any answer that this client has had; `None` if that is where
+    /// `known` says. Waits for so long for it to move on from there.
+    async fn collection(
+        &self,
+        known: Option<Stamp>,
+        wait: Duration,
+    ) -> Result<Option<Collection>, Unavailable>;
 
     /// The present, as the log would have it.
     async fn now(&self) -> Result<Timestamp, Unavailable>;

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use roadstead_machine::{Node, Segment, SessionId, Standing, Timestamp};
+use roadstead_machine::{Collection, Node, Segment, SessionId, Stamp, Standing, Timestamp};
 
 use super::*;
 use crate::{Home, Local, system_clock};
@@ -76,6 +76,13 @@ impl Metadata for Service {
     }
     async fn secrets(&self) -> Result<Secrets, Unavailable> {
         self.there()?.secrets().await
+    }
+    async fn collection(
+        &self,
+        known: Option<Stamp>,
+        wait: Duration,
+    ) -> Result<Option<Collection>, Unavailable> {
+        self.there()?.collection(known, wait).await
     }
     async fn now(&self) -> Result<Timestamp, Unavailable> {
         self.there()?.now().await

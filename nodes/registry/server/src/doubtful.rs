@@ -99,8 +99,8 @@ mod tests {
 
     use async_trait::async_trait;
     use roadstead_metadata::{
-        Home, Local, Metadata, Node, NodeId, Renewal, Secrets, SessionId, Standing, Timestamp,
-        Unavailable, system_clock,
+        Collection, Home, Local, Metadata, Node, NodeId, Renewal, Secrets, SessionId, Stamp,
+        Standing, Timestamp, Unavailable, system_clock,
     };
     use roadstead_oci::{Algorithm, Name};
     use roadstead_storage::{Driver as _, Memory};
@@ -153,6 +153,13 @@ mod tests {
         }
         async fn secrets(&self) -> Result<Secrets, Unavailable> {
             self.local.secrets().await
+        }
+        async fn collection(
+            &self,
+            known: Option<Stamp>,
+            wait: Duration,
+        ) -> Result<Option<Collection>, Unavailable> {
+            self.local.collection(known, wait).await
         }
         async fn now(&self) -> Result<Timestamp, Unavailable> {
             self.local.now().await
