@@ -7,7 +7,9 @@
 mod doubt;
 mod graph;
 mod json;
+mod mark;
 mod named;
+mod reap;
 mod walk;
 
 use std::collections::HashSet;
@@ -17,7 +19,9 @@ use roadstead_storage::{Driver, Error as StoreError, StorePath, layout};
 
 pub use doubt::{CollectError, Doubt};
 use graph::Graph;
+pub use mark::{Finding, Marked, Marker, Policy, Reason, Unneeded};
 use named::Named;
+pub use reap::reap;
 use walk::below;
 
 /// Manifests larger than what may be pushed today can have been pushed under another limit.

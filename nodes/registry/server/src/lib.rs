@@ -35,6 +35,7 @@ use roadstead_storage::Driver;
 use tokio_util::task::TaskTracker;
 
 pub use collect::{CollectError, CollectOptions, Collected, Doubt, collect};
+pub use collect::{Finding, Marked, Marker, Policy, Reason, Unneeded, reap};
 pub use error::Error;
 pub use keys::Keys;
 pub use maintenance::{Purging, Reclaimed};
