@@ -20,14 +20,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 pub use roadstead_machine::{
     ALONE, ClusterCommand, ClusterId, ClusterOutcome, CollectCommand, CollectOutcome, Collection,
-    Command, FRESH_FOR, Fingerprint, MAX_CONDEMNED, MAX_UNITS, Node, NodeId, Nodes, Origin, Outcome,
-    Receiving, Run, Segment, SessionId, Stamp, Standing, Timestamp, Unit,
+    Command, FRESH_FOR, Fingerprint, MAX_CONDEMNED, MAX_UNITS, Node, NodeId, Nodes, Origin,
+    Outcome, Receiving, Run, Segment, SessionId, Stamp, Standing, Timestamp, Unit,
 };
 
 pub use elapsed::{Elapsed, boot_time};
 pub use lease::Lease;
 pub use local::{Clock, Home, Local, OpenError, read_state, system_clock};
-pub use membership::{Follows, Hearing, Hears, JoinError, Joining, LEASE, LEASE_MARGIN, Membership, Renewal};
+pub use membership::{
+    Follows, Hearing, Hears, JoinError, Joining, LEASE, LEASE_MARGIN, Membership, Renewal,
+};
 pub use metered::{Meter, Metered};
 pub use remote::{BUDGET, LEADER, Refused, Remote, RemoteOptions, RemoteStats};
 pub use roadstead_machine::{decode_nodes, encode_nodes};

@@ -56,7 +56,7 @@ pub type Hears = Arc<dyn Fn(&Secrets) + Send + Sync>;
 /// Is told of each epoch before the lease that begins it: what it does not learn in that, it does not know in it.
 #[async_trait]
 pub trait Follows: Send + Sync {
-    async fn enter(&self, epoch: u64) -> Result<(), Unavailable>;
+    async fn begin(&self, epoch: u64) -> Result<(), Unavailable>;
 }
 
 /// Who is told of what a node hears.
@@ -65,6 +65,12 @@ pub struct Hearing {
     /// Absent where the secret is configured.
     pub secrets: Option<Hears>,
     pub epochs: Option<Arc<dyn Follows>>,
+}
+
+impl fmt::Debug for Hearing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hearing").finish_non_exhaustive()
+    }
 }
 
 /// Why a node cannot join.
@@ -213,7 +219,7 @@ impl Membership {
                 self.secret_since = None;
                 self.hear_secrets(Timestamp(0)).await?;
                 if let Some(follows) = &self.hearing.epochs {
-                    follows.enter(epoch).await?;
+                    follows.begin(epoch).await?;
                 }
                 // Not before: an epoch of which somebody was not told is not renewed.
                 self.epoch = epoch;

@@ -119,9 +119,15 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 
 async fn joined(service: &Arc<Service>) -> Membership {
     let metadata: Arc<dyn Metadata> = Arc::<Service>::clone(service);
-    Membership::join(metadata, NodeId([1; 16]), joining("s"), elapsed(), Hearing::default())
-        .await
-        .unwrap()
+    Membership::join(
+        metadata,
+        NodeId([1; 16]),
+        joining("s"),
+        elapsed(),
+        Hearing::default(),
+    )
+    .await
+    .unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,7 +204,14 @@ async fn a_node_that_differs_is_told_where() {
         address: "b:5000".to_owned(),
         ..joining("another")
     };
-    let refused = Membership::join(metadata, NodeId([2; 16]), other, elapsed(), Hearing::default()).await;
+    let refused = Membership::join(
+        metadata,
+        NodeId([2; 16]),
+        other,
+        elapsed(),
+        Hearing::default(),
+    )
+    .await;
     let told = refused.unwrap_err().to_string();
     assert!(told.contains(": storage must be the same"), "{told}");
 }

@@ -4,7 +4,9 @@
 //! to), down through indexes, configs and layers; then sweeps. What cannot be understood could name anything: then nothing
 //! is removed at all. [`walk`] reads directories in that way, [`named`] manifests, [`doubt`] says what was not understood.
 
+pub(crate) mod admission;
 mod doubt;
+pub(crate) mod following;
 mod graph;
 mod json;
 mod mark;

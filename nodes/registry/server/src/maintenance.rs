@@ -164,7 +164,8 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use roadstead_metadata::{
-        Clock, Fingerprint, Hearing, Home, Joining, Local, Membership, NodeId, boot_time, system_clock,
+        Clock, Fingerprint, Hearing, Home, Joining, Local, Membership, NodeId, boot_time,
+        system_clock,
     };
     use roadstead_oci::Algorithm;
     use roadstead_storage::{Driver as _, Memory, Put};
@@ -250,7 +251,13 @@ mod tests {
                 },
             };
             let service = Arc::<Local>::clone(&metadata);
-            let member = Membership::join(service, NodeId([n; 16]), joining, boot_time(), Hearing::default());
+            let member = Membership::join(
+                service,
+                NodeId([n; 16]),
+                joining,
+                boot_time(),
+                Hearing::default(),
+            );
             let member = member.await.unwrap();
             let service = Arc::<Local>::clone(&metadata);
             let store = Arc::new(Memory::new());

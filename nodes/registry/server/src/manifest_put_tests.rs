@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use roadstead_metadata::{
-    Elapsed, Fingerprint, Hearing, Home, Joining, LEASE, Local, Membership, Metadata, NodeId, system_clock,
+    Elapsed, Fingerprint, Hearing, Home, Joining, LEASE, Local, Membership, Metadata, NodeId,
+    system_clock,
 };
 use roadstead_storage::{Driver, Memory, Metered};
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use roadstead_machine::{ClusterCommand, ClusterId, Command, Fingerprint, NodeId};
-use roadstead_metadata::{Hearing, Hears, Joining, LEASE, Lease, Membership, Metadata, Remote, Secrets};
+use roadstead_metadata::{
+    Hearing, Hears, Joining, LEASE, Lease, Membership, Metadata, Remote, Secrets,
+};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;

@@ -59,9 +59,9 @@ impl Flight {
         true
     }
 
-    /// The epoch under which it may write links and tags.
-    pub(crate) fn epoch(&self) -> Option<u64> {
-        self.epoch
+    /// The epoch under which an admitted write writes links and tags.
+    pub(crate) fn epoch(&self) -> Result<u64, Error> {
+        self.epoch.ok_or_else(no_lease)
     }
 }
 
@@ -122,10 +122,13 @@ impl Registry {
 
     /// (2) of a write that waits for what it brings.
     pub(crate) async fn admit_in_time(&self, flight: &mut Flight) -> Result<(), Error> {
-        while !self.admit(flight).await?.is_empty() {
+        for _ in 0..ATTEMPTS {
+            if self.admit(flight).await?.is_empty() {
+                return Ok(());
+            }
             self.wait_for_end().await?;
         }
-        Ok(())
+        Err(undone())
     }
 
     /// Until what is being reaped is removed.
@@ -219,6 +222,8 @@ fn revision(name: &Name, digest: &Digest) -> Unit {
 /// What a unit is about.
 pub(crate) fn digest_of(unit: &Unit) -> &Digest {
     match unit {
-        Unit::Revision { digest, .. } | Unit::Layer { digest, .. } | Unit::Data { digest } => digest,
+        Unit::Revision { digest, .. } | Unit::Layer { digest, .. } | Unit::Data { digest } => {
+            digest
+        }
     }
 }

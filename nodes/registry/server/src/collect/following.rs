@@ -13,9 +13,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use roadstead_cache::{Cache, Key};
 use roadstead_metadata::{
-    CollectCommand, CollectOutcome, Collection, Command, Follows, Lease, MAX_UNITS, Metadata,
-    Outcome, Run, Stamp, Unavailable, Unit,
+    ALONE, CollectCommand, CollectOutcome, Collection, Command, Follows, Lease, MAX_UNITS,
+    Metadata, Outcome, Run, Stamp, Unavailable, Unit,
 };
+use roadstead_storage::Driver;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -64,6 +65,7 @@ impl View {
 pub(crate) struct Following(Arc<Inner>);
 
 struct Inner {
+    store: Arc<dyn Driver>,
     metadata: Arc<dyn Metadata>,
     cache: Cache,
     /// Of the view: all that most requests look at.
@@ -82,9 +84,10 @@ struct Flights {
 }
 
 impl Following {
-    /// Nothing is known yet: [`Self::follow`], or a new epoch, comes before the first request.
-    pub(crate) fn new(metadata: Arc<dyn Metadata>, cache: Cache) -> Self {
+    /// Nothing is known yet: an epoch begins before the first request.
+    pub(crate) fn new(store: Arc<dyn Driver>, metadata: Arc<dyn Metadata>, cache: Cache) -> Self {
         Self(Arc::new(Inner {
+            store,
             metadata,
             cache,
             mark: AtomicU64::new(0),
@@ -187,7 +190,10 @@ impl Following {
     ) -> Result<CollectOutcome, Unavailable> {
         for some in units.chunks(MAX_UNITS) {
             let units = some.to_vec();
-            match self.propose(CollectCommand::Rescue { version, units }).await? {
+            match self
+                .propose(CollectCommand::Rescue { version, units })
+                .await?
+            {
                 CollectOutcome::Rescued => {}
                 other => return Ok(other),
             }
@@ -249,7 +255,11 @@ impl Following {
         self.rescue(version, &vetoes).await?;
         let vetoes = last;
         if !vetoes.is_empty() {
-            tracing::debug!(vetoes = vetoes.len(), version, "requests in flight name what is condemned");
+            tracing::debug!(
+                vetoes = vetoes.len(),
+                version,
+                "requests in flight name what is condemned"
+            );
         }
         self.propose(CollectCommand::Acknowledge {
             epoch,
@@ -269,29 +279,43 @@ impl Following {
     }
 
     fn flights(&self) -> MutexGuard<'_, Flights> {
-        self.0.flights.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .flights
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl Follows for Following {
     /// A new epoch begins with what is condemned now, and with empty caches.
-    async fn enter(&self, _epoch: u64) -> Result<(), Unavailable> {
+    async fn begin(&self, epoch: u64) -> Result<(), Unavailable> {
         let this = self.clone();
-        let entering = tokio::spawn(async move {
+        let beginning = tokio::spawn(async move {
+            let begun = this.0.store.begin_epoch(epoch).await;
+            begun.map_err(Unavailable::because)?;
+            // Only now: an epoch that ended before it was begun in the store would never be ended there.
+            if epoch != ALONE {
+                let nodes = this.0.metadata.nodes().await?;
+                if !nodes.values().any(|node| node.epoch == epoch) {
+                    return Err(Unavailable::because("the lease is over already"));
+                }
+            }
             if let Some(collection) = this.0.metadata.collection(None, Duration::ZERO).await? {
                 this.learn(&collection).await?;
                 this.0.cache.forget_all();
             }
             Ok(())
         });
-        entering.await.map_err(Unavailable::because)?
+        beginning.await.map_err(Unavailable::because)?
     }
 }
 
 impl fmt::Debug for Following {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Following").field(&self.view().stamp).finish()
+        f.debug_tuple("Following")
+            .field(&self.view().stamp)
+            .finish()
     }
 }
 
