@@ -20,8 +20,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 pub use roadstead_machine::{
     ALONE, ClusterCommand, ClusterId, ClusterOutcome, CollectCommand, CollectOutcome, Collection,
-    Command, FRESH_FOR, Fingerprint, MAX_CONDEMNED, MAX_UNITS, Node, NodeId, Nodes, Origin, Outcome,
-    Receiving, Run, Segment, SessionId, Stamp, Standing, Timestamp, Unit,
+    Command, FRESH_FOR, Fingerprint, MAX_CONDEMNED, MAX_UNITS, Node, NodeId, Nodes, Origin,
+    Outcome, Receiving, Run, Segment, SessionId, Stamp, Standing, Timestamp, Unit,
 };
 
 pub use elapsed::{Elapsed, boot_time};

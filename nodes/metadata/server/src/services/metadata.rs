@@ -236,9 +236,8 @@ impl Metadata for MetadataService {
         while self.store.look(is_known) && Instant::now() < until {
             sleep(LOOK_EVERY).await;
         }
-        let found = self.read(|machine| {
-            (!is_known(machine)).then(|| encode_collection(machine.collection()))
-        });
+        let found = self
+            .read(|machine| (!is_known(machine)).then(|| encode_collection(machine.collection())));
         let encoded = found.await?.transpose();
         let content = encoded.map_err(|error| Status::internal(error.to_string()))?;
         let content = content.unwrap_or_default();
