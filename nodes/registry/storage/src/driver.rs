@@ -47,18 +47,10 @@ pub trait Driver: Send + Sync + fmt::Debug {
     /// Makes these small files be there, as [`put`](Self::put) does. What is there with that content may be left as it
     /// is, where looking costs less than writing.
     async fn ensure(&self, writes: Vec<Put>) -> Result<(), Error> {
-        let mut absent = Vec::new();
-        for write in writes {
-            match self.get_settled(&write.path, write.content.len()).await {
-                Ok(content) if content == write.content => {}
-                Ok(_) | Err(Error::NotFound(_) | Error::TooLarge { .. }) => absent.push(write),
-                Err(error) => return Err(error),
-            }
+        match absent(self, writes).await? {
+            none if none.is_empty() => Ok(()),
+            absent => self.put(absent).await,
         }
-        if absent.is_empty() {
-            return Ok(());
-        }
-        self.put(absent).await
     }
 
     /// Makes what some other request may have just written durable: the files, and their names.
@@ -129,8 +121,10 @@ pub trait Driver: Send + Sync + fmt::Debug {
 
     /// As [`ensure`](Self::ensure), under an epoch. What is there already is no proof that the epoch is.
     async fn ensure_under(&self, under: Under<'_>, writes: Vec<Put>) -> Result<(), Error> {
-        let _unfenced = under;
-        self.ensure(writes).await
+        match absent(self, writes).await? {
+            none if none.is_empty() => Ok(()),
+            absent => self.put_under(under, absent).await,
+        }
     }
 
     /// Removes directories with all that lay in them when the caller was still asked to; in one go, since asking costs.
@@ -208,6 +202,20 @@ pub trait Driver: Send + Sync + fmt::Debug {
     async fn sweep(&self, before: SystemTime) -> Result<usize, Error>;
 }
 
+/// Those that are not there with this content. The others are, and durable.
+async fn absent<D: Driver + ?Sized>(driver: &D, writes: Vec<Put>) -> Result<Vec<Put>, Error> {
+    let mut absent = Vec::new();
+    for write in writes {
+        let there = driver.get_settled(&write.path, write.content.len()).await;
+        match there {
+            Ok(content) if content == write.content => {}
+            Ok(_) | Err(Error::NotFound(_) | Error::TooLarge { .. }) => absent.push(write),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(absent)
+}
+
 /// What whoever has a URL may do with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fetch {
@@ -243,6 +251,16 @@ pub enum Read<'a> {
     /// The same, where it does not have the content that one guesses of its directory's name: what a store can tell without
     /// reading is not read.
     Unless(usize, &'a (dyn Fn(&str) -> Option<Bytes> + Send + Sync)),
+}
+
+impl fmt::Debug for Read<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "Nothing",
+            Self::All(_) => "All",
+            Self::Unless(..) => "Unless",
+        })
+    }
 }
 
 /// A name in a directory, and the file in it that was asked for.

@@ -94,6 +94,7 @@ pub(crate) async fn contract(make: Make<'_>, is_strict: bool) {
         removed: Removed::MayBreak,
         removes_only_what_was_seen: is_strict,
         forgets_empty_directories: is_strict,
+        fenced: contract::Fenced::ByExpiry,
     };
     contract::check_with(&next, promises).await;
 }
