@@ -215,6 +215,11 @@ impl Collection {
         self.version
     }
 
+    /// The coordinator's lease, in the present term.
+    pub fn holder(&self) -> Option<u64> {
+        self.holder
+    }
+
     pub fn stamp(&self) -> Stamp {
         Stamp {
             version: self.version,

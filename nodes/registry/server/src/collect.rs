@@ -5,6 +5,7 @@
 //! is removed at all. [`walk`] reads directories in that way, [`named`] manifests, [`doubt`] says what was not understood.
 
 pub(crate) mod admission;
+mod coordinator;
 mod doubt;
 pub(crate) mod following;
 mod graph;
@@ -12,6 +13,7 @@ mod json;
 mod mark;
 mod named;
 mod reap;
+mod report;
 mod walk;
 
 use std::collections::HashSet;
@@ -19,6 +21,7 @@ use std::collections::HashSet;
 use roadstead_oci::{Algorithm, Digest, Name};
 use roadstead_storage::{Driver, Error as StoreError, StorePath, layout};
 
+pub use coordinator::Collecting;
 pub use doubt::{CollectError, Doubt};
 use graph::Graph;
 pub use mark::{Finding, Marked, Marker, Policy, Reason, Unneeded};

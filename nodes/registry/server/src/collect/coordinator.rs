@@ -9,18 +9,21 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use roadstead_metadata::{
-    ALONE, CollectCommand, CollectOutcome, Collection, MAX_UNITS, Metadata, Run, Stamp, Unavailable,
-    Unit,
+    ALONE, CollectCommand, CollectOutcome, Collection, MAX_UNITS, Metadata, Run, Stamp,
+    Unavailable, Unit,
 };
 use roadstead_storage::{Driver, Error as StoreError};
+use roadstead_telemetry::metrics::CollectionMetrics;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::doubt::CollectError;
+use super::following::Following;
 use super::mark::{Marked, Marker, Policy, Unneeded};
 use super::reap::reap;
-use super::report::{Report, Told};
-use super::{CollectError, following::Following};
+use super::report::Report;
 use crate::Registry;
+use crate::error::Error;
 
 /// How often it is looked whether there is something to do.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -90,14 +93,19 @@ pub(super) struct Coordinator {
 
 impl Registry {
     /// Coordinates collections until the end, if it is this node's turn.
-    pub async fn keep_collecting(&self, how: Collecting, told: Told, ended: CancellationToken) {
+    pub async fn keep_collecting(
+        &self,
+        how: Collecting,
+        metrics: CollectionMetrics,
+        ended: CancellationToken,
+    ) {
         let mut coordinator = Coordinator {
             store: Arc::clone(&self.store),
             metadata: Arc::clone(&self.metadata),
             following: self.following.clone(),
             how,
             marker: Marker::default(),
-            report: Report::new(told),
+            report: Report::new(metrics),
         };
         let first = how.interval.map(|interval| interval.min(FIRST_WITHIN));
         let mut due = first.map(|first| Instant::now() + first);
@@ -109,7 +117,8 @@ impl Registry {
             let turn = self.coordinate(&mut coordinator, is_due);
             match ended.run_until_cancelled(turn).await {
                 None => return,
-                Some(Ok(false)) | Some(Err(Stop::Fenced)) => {}
+                Some(Ok(false)) => {}
+                Some(Err(Stop::Fenced)) => coordinator.report.fenced(),
                 Some(Ok(true)) => due = how.interval.map(|interval| Instant::now() + interval),
                 Some(Err(stop)) => {
                     coordinator.report.failed(&stop);
@@ -120,16 +129,14 @@ impl Registry {
     }
 
     /// Follows the collection, and says what requests in flight name, until the end.
-    pub async fn keep_following(&self, ended: CancellationToken) {
-        self.following.keep(self.lease.clone(), ended).await;
+    pub async fn keep_following(&self, metrics: CollectionMetrics, ended: CancellationToken) {
+        self.following
+            .keep(self.lease.clone(), metrics, ended)
+            .await;
     }
 
     /// Leads, if nobody else does and there is something to lead. Whether a collection is over that was due.
-    async fn coordinate(
-        &self,
-        coordinator: &mut Coordinator,
-        is_due: bool,
-    ) -> Result<bool, Stop> {
+    async fn coordinate(&self, coordinator: &mut Coordinator, is_due: bool) -> Result<bool, Stop> {
         let Some(epoch) = self.lease.epoch() else {
             return Ok(false);
         };
@@ -140,7 +147,11 @@ impl Registry {
         if !is_under_way && !(is_due && self.is_first().await) {
             return Ok(false);
         }
-        match self.following.propose(CollectCommand::Begin { epoch }).await? {
+        match self
+            .following
+            .propose(CollectCommand::Begin { epoch })
+            .await?
+        {
             CollectOutcome::Began { term } => {
                 coordinator.lead(term).await?;
                 Ok(is_due)
@@ -319,7 +330,9 @@ impl Coordinator {
         let mut left = units.to_vec();
         for _ in 0..REMOVALS {
             left = match reap(&*self.store, &left, &still).await {
-                Err(CollectError::Store(StoreError::Fenced)) => return Err(Stop::Fenced),
+                Err(CollectError::Failed(Error::Store(StoreError::Fenced))) => {
+                    return Err(Stop::Fenced);
+                }
                 left => left?,
             };
             if left.is_empty() {

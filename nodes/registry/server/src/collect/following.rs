@@ -17,6 +17,7 @@ use roadstead_metadata::{
     Metadata, Outcome, Run, Stamp, Unavailable, Unit,
 };
 use roadstead_storage::Driver;
+use roadstead_telemetry::metrics::CollectionMetrics;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +38,8 @@ pub(crate) struct View {
     questioned: HashSet<Unit>,
     /// Epochs whose nodes had not acknowledged.
     awaited: BTreeSet<u64>,
+    /// The coordinator's epoch.
+    pub(crate) holder: Option<u64>,
 }
 
 impl View {
@@ -47,6 +50,7 @@ impl View {
             stamp: collection.stamp(),
             questioned: units.into_iter().flatten().cloned().collect(),
             awaited: run.map(Run::awaited).cloned().unwrap_or_default(),
+            holder: collection.holder(),
         }
     }
 
@@ -212,11 +216,17 @@ impl Following {
     }
 
     /// Follows the log and acknowledges what is condemned, until the end.
-    pub(crate) async fn keep(&self, lease: Lease, ended: CancellationToken) {
+    pub(crate) async fn keep(
+        &self,
+        lease: Lease,
+        metrics: CollectionMetrics,
+        ended: CancellationToken,
+    ) {
         let mut acknowledged = None;
         while !ended.is_cancelled() {
             let turn = async {
-                self.acknowledge(&lease, &mut acknowledged).await?;
+                let vetoes = self.acknowledge(&lease, &mut acknowledged).await?;
+                metrics.vetoed(vetoes);
                 let known = Some(self.view().stamp);
                 if self.0.metadata.collection(known, WAIT).await?.is_some() {
                     self.follow().await?;
@@ -235,32 +245,27 @@ impl Following {
     }
 
     /// Tells the log that this node knows what is condemned, if it waits for that; what requests in flight name is to stay.
+    /// Answers with how much that is.
     async fn acknowledge(
         &self,
         lease: &Lease,
         acknowledged: &mut Option<(u64, u64)>,
-    ) -> Result<(), Unavailable> {
+    ) -> Result<usize, Unavailable> {
         let view = self.view();
         let version = view.stamp.version;
         let Some(epoch) = lease.epoch().filter(|epoch| view.awaited.contains(epoch)) else {
-            return Ok(());
+            return Ok(0);
         };
         if *acknowledged == Some((epoch, version)) {
-            return Ok(());
+            return Ok(0);
         }
         // Whoever shows a view is not done before the caches have nothing of it.
         drop(self.0.learning.lock().await);
         let mut vetoes = self.vetoes(&view);
+        let vetoed = vetoes.len();
         let last = vetoes.split_off(vetoes.len().saturating_sub(MAX_UNITS));
         self.rescue(version, &vetoes).await?;
         let vetoes = last;
-        if !vetoes.is_empty() {
-            tracing::debug!(
-                vetoes = vetoes.len(),
-                version,
-                "requests in flight name what is condemned"
-            );
-        }
         self.propose(CollectCommand::Acknowledge {
             epoch,
             version,
@@ -268,7 +273,7 @@ impl Following {
         })
         .await?;
         *acknowledged = Some((epoch, version));
-        Ok(())
+        Ok(vetoed)
     }
 
     fn vetoes(&self, view: &View) -> Vec<Unit> {
