@@ -34,8 +34,8 @@ const STILL_EVERY: Duration = Duration::from_secs(5);
 /// How much longer than the push window everybody waits: an answer may be on its way when its request has ended here.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// Condemned in one run at most: nodes hold it in memory, and read it from the log.
-const CONDEMNED: usize = 20_000;
+/// Condemned of each kind in one run at most: nodes hold it in memory, and read it from the log.
+const CONDEMNED: usize = 10_000;
 
 /// How often what was removed is looked at before that is tried anew later.
 const REMOVALS: usize = 10;

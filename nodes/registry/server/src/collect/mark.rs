@@ -1,14 +1,19 @@
 //! Marking: what of a store nothing needs, read while others write.
 //!
-//! [`Marker`] is kept from run to run.
+//! [`Marker`] is kept from run to run. What is named when a run settles stays named, is deleted, or is named again by a
+//! request that rescues it: so a mark may read one thing earlier and another later.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use roadstead_metadata::Unit;
 use roadstead_storage::{Driver, Put, StorePath};
 
 use super::doubt::{CollectError, Doubt};
+use super::keep::{Depth, Rules};
+use super::plan::{Plan, Wanted};
+use super::read::Memory;
 
 /// What is to be found unneeded.
 #[derive(Debug, Clone)]
@@ -21,20 +26,20 @@ pub struct Policy<'a> {
     pub now: SystemTime,
     /// No others than these, if there are some: what a second mark asks about.
     pub among: Option<&'a BTreeSet<Unit>>,
-    /// Units to be answered with, at most.
+    /// Units of each kind to be answered with, at most.
     pub most: usize,
 }
 
 /// What a mark came to.
 #[derive(Debug, Default)]
 pub struct Marked {
-    /// Manifests first, then links, then bytes.
+    /// Manifests first, then links, then bytes. All of it may go at once.
     pub unneeded: Vec<Unneeded>,
     /// There is more that is unneeded.
     pub has_more: bool,
     /// Digests that something names.
     pub named: usize,
-    /// Files that were read.
+    /// Links and manifests that were read, and not remembered.
     pub read: u64,
     pub findings: Vec<Finding>,
 }
@@ -60,6 +65,16 @@ pub enum Reason {
     NotNamed,
 }
 
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Untagged => "no tag and no index leads to it",
+            Self::NotNamedHere => "no manifest of the repository names it",
+            Self::NotNamed => "no manifest names it",
+        })
+    }
+}
+
 /// Something that is not as it should be, and harms nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -70,10 +85,16 @@ pub struct Finding {
 }
 
 /// Reads a store, and remembers what cannot change: what each manifest names.
-#[derive(Debug, Default)]
-pub struct Marker {}
+#[derive(Default)]
+pub struct Marker {
+    memory: Memory,
+}
 
 impl Marker {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// Reads what is new since the last time, and lists the rest. An error says that something could not be understood, or
     /// not be read: then nothing may be taken for unneeded.
     pub async fn mark(
@@ -81,7 +102,49 @@ impl Marker {
         store: &dyn Driver,
         policy: &Policy<'_>,
     ) -> Result<Marked, CollectError> {
-        let _being_written = (store, policy);
-        Ok(Marked::default())
+        let rules = Rules {
+            depth: Depth::TopDown,
+            untagged: policy.untagged,
+            grace: policy.grace,
+            now: policy.now,
+        };
+        let wanted = Wanted {
+            among: policy.among,
+            most: policy.most,
+        };
+        let plan = Plan::of(store, &mut self.memory, rules, wanted).await?;
+        let kinds = [
+            (&plan.revisions, Reason::Untagged),
+            (&plan.layers, Reason::NotNamedHere),
+            (&plan.blobs, Reason::NotNamed),
+        ];
+        let mut unneeded = Vec::new();
+        for (candidates, reason) in kinds {
+            unneeded.extend(candidates.iter().filter_map(|candidate| {
+                Some(Unneeded {
+                    unit: plan.unit(candidate)?,
+                    modified: candidate.modified,
+                    bytes: candidate.bytes,
+                    reason,
+                })
+            }));
+        }
+        Ok(Marked {
+            unneeded,
+            has_more: plan.has_more,
+            named: plan.named,
+            read: plan.read,
+            findings: plan.findings,
+        })
     }
 }
+
+impl fmt::Debug for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Marker").field(&self.memory).finish()
+    }
+}
+
+#[cfg(test)]
+#[path = "mark_tests.rs"]
+mod tests;

@@ -3,7 +3,8 @@
 //! A repository is known by its directory alone. What the reference took (`MyCompany.com/app`) may have a name that is
 //! not served here, and its images stay all the same.
 
-use roadstead_oci::{Algorithm, Digest};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use roadstead_oci::Digest;
 use roadstead_storage::{Driver, Entry, Error as StoreError, StorePath, layout};
 
 use super::doubt::{CollectError, Doubt};
@@ -14,15 +15,26 @@ const PAGE: usize = 1000;
 /// What a file system's check puts into the root of what was mounted. No registry takes such a name.
 const LOST_AND_FOUND: &str = "lost+found";
 
+/// Directories looked into at a time.
+const AT_ONCE: usize = 16;
+
 /// The directories of all repositories, in the order of their paths.
 pub(super) async fn repositories(store: &dyn Driver) -> Result<Vec<StorePath>, CollectError> {
     let (mut found, mut waiting) = (Vec::new(), vec![layout::repositories()]);
-    while let Some(directory) = waiting.pop() {
-        for (name, path) in directories(store, &directory).await? {
-            match name.as_str() {
-                "_manifests" => found.push(directory.clone()),
-                name if name.starts_with('_') => {}
-                _ => waiting.push(path),
+    while !waiting.is_empty() {
+        let looks = std::mem::take(&mut waiting).into_iter();
+        let looks = looks.map(|directory| async move {
+            let inner = directories(store, &directory).await?;
+            Ok::<_, CollectError>((directory, inner))
+        });
+        let mut looks = stream::iter(looks).buffer_unordered(AT_ONCE);
+        while let Some((directory, inner)) = looks.try_next().await? {
+            for (name, path) in inner {
+                match name.as_str() {
+                    "_manifests" => found.push(directory.clone()),
+                    name if name.starts_with('_') => {}
+                    _ => waiting.push(path),
+                }
             }
         }
     }
@@ -33,52 +45,33 @@ pub(super) async fn repositories(store: &dyn Driver) -> Result<Vec<StorePath>, C
 /// The directories in this one, with their names; none when it does not exist. Files are nothing to a registry here.
 pub(super) async fn directories(
     store: &dyn Driver,
-    directory: &StorePath,
+    parent: &StorePath,
 ) -> Result<Vec<(String, StorePath)>, CollectError> {
     let mut found = Vec::new();
-    for Entry { name, is_directory } in entries(store, directory).await? {
-        match (directory.join(&name), is_directory) {
-            (Ok(path), true) => found.push((name, path)),
-            (Ok(path), false) => is_a_file(store, &path).await?,
-            (Err(_), true) if name != LOST_AND_FOUND => {
-                let place = format!("{directory}/{}", name.escape_debug());
-                return Err(Doubt::StrangeName.at_text(place));
-            }
-            (Err(_), _) => {}
+    for Entry { name, is_directory } in entries(store, parent).await? {
+        if let Some(path) = directory(store, parent, &name, is_directory).await? {
+            found.push((name, path));
         }
     }
     Ok(found)
 }
 
-/// The digests whose directories lie below this one, one level down for each algorithm.
-pub(super) async fn digests(
+/// Where a name leads, if to a directory.
+pub(super) async fn directory(
     store: &dyn Driver,
-    directory: &StorePath,
-) -> Result<Vec<Digest>, CollectError> {
-    let mut found = Vec::new();
-    for (algorithm, path) in directories(store, directory).await? {
-        let known = algorithm.parse::<Algorithm>();
-        let algorithm = known.map_err(|_strange| Doubt::StrangeName.at(&path))?;
-        for (hex, path) in directories(store, &path).await? {
-            let digest = Digest::from_parts(algorithm, &hex);
-            found.push(digest.map_err(|_strange| Doubt::StrangeName.at(&path))?);
+    parent: &StorePath,
+    name: &str,
+    is_directory: bool,
+) -> Result<Option<StorePath>, CollectError> {
+    match (parent.join(name), is_directory) {
+        (Ok(path), true) => Ok(Some(path)),
+        (Ok(path), false) => is_a_file(store, &path).await.map(|()| None),
+        (Err(_), true) if name != LOST_AND_FOUND => {
+            let place = format!("{parent}/{}", name.escape_debug());
+            Err(Doubt::StrangeName.at_text(place))
         }
+        (Err(_), _) => Ok(None),
     }
-    Ok(found)
-}
-
-/// The same, where what is no digest can be named by nothing, and stays.
-pub(super) async fn known_digests(
-    store: &dyn Driver,
-    directory: &StorePath,
-) -> Result<Vec<Digest>, CollectError> {
-    let mut found = Vec::new();
-    for algorithm in Algorithm::ALL {
-        let entries = entries(store, &below(directory, algorithm.as_str())?).await?;
-        let names = entries.iter().map(|entry| entry.name.as_str());
-        found.extend(names.filter_map(|hex| Digest::from_parts(algorithm, hex).ok()));
-    }
-    Ok(found)
 }
 
 /// What a link holds; `None` when there is none, which is how a registry deletes.
@@ -122,16 +115,12 @@ pub(super) async fn entries(
     store: &dyn Driver,
     directory: &StorePath,
 ) -> Result<Vec<Entry>, CollectError> {
-    let mut all: Vec<Entry> = Vec::new();
-    loop {
-        let after = all.last().map(|last| last.name.as_str());
-        match store.list(directory, after, PAGE).await {
-            Ok(page) if page.is_empty() => return Ok(all),
-            Ok(page) => all.extend(page),
-            Err(StoreError::NotFound(_)) if is_absent(store, directory).await? => return Ok(all),
-            Err(StoreError::NotFound(_)) => return Err(Doubt::LeadsNowhere.at(directory)),
-            Err(error) => return Err(error.into()),
-        }
+    // In one go: a file system reads all of it for each page.
+    match store.list(directory, None, usize::MAX).await {
+        Ok(all) => Ok(all),
+        Err(StoreError::NotFound(_)) if is_absent(store, directory).await? => Ok(Vec::new()),
+        Err(StoreError::NotFound(_)) => Err(Doubt::LeadsNowhere.at(directory)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -162,7 +151,7 @@ async fn is_absent(store: &dyn Driver, file: &StorePath) -> Result<bool, Collect
 }
 
 /// Not a symbolic link that leads nowhere: that could be a directory tomorrow.
-async fn is_a_file(store: &dyn Driver, path: &StorePath) -> Result<(), CollectError> {
+pub(super) async fn is_a_file(store: &dyn Driver, path: &StorePath) -> Result<(), CollectError> {
     match store.stat(path).await {
         Ok(_) => Ok(()),
         Err(StoreError::NotFound(_)) => Err(Doubt::LeadsNowhere.at(path)),
