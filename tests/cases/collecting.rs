@@ -61,7 +61,10 @@ fn what_nothing_needs_goes_and_can_be_pushed_again_at_once() {
     repository.assert_serves("kept", &kept);
     for document in lost.documents() {
         let is_kept = kept.documents().any(|kept| kept.digest == document.digest);
-        let is_blob = lost.blobs().iter().any(|blob| blob.digest == document.digest);
+        let is_blob = lost
+            .blobs()
+            .iter()
+            .any(|blob| blob.digest == document.digest);
         if is_blob && !is_kept {
             assert!(is_gone(&document.digest), "{}", document.digest);
         }

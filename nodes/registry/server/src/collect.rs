@@ -198,6 +198,10 @@ fn at(digest: &Digest) -> String {
 }
 
 #[cfg(test)]
+#[path = "collect/online_tests.rs"]
+mod online_tests;
+
+#[cfg(test)]
 #[path = "collect_tests.rs"]
 mod tests;
 

@@ -78,6 +78,11 @@ impl Registry {
             Some(secret) => Keys::new(secret),
             None => adopted_keys(&*metadata).await?,
         };
+        if !options.read_only {
+            // What one that has the store for itself writes under; nodes of a cluster get others when they join.
+            let begun = store.begin_epoch(ALONE).await;
+            begun.map_err(Unavailable::because)?;
+        }
         let cache = Cache::of_manifests(roadstead_cache::Options::default().manifest_bytes);
         Ok(Self {
             following: Following::new(Arc::clone(&store), Arc::clone(&metadata), cache.clone()),
@@ -128,7 +133,7 @@ impl Registry {
         Arc::new(self.following.clone())
     }
 
-    /// One that has the store for itself begins the only epoch that it will have. To be called before it serves.
+    /// One that has the store for itself learns what its predecessor condemned. To be called before it serves.
     pub async fn begin_alone(&self) -> Result<(), Unavailable> {
         self.following.begin(ALONE).await
     }

@@ -147,7 +147,7 @@ impl Registry {
 
     /// One of several nodes is enough: the one that has been there for longest. Two that take themselves for it for a
     /// moment do the work twice, and no harm.
-    pub(crate) async fn is_first(&self) -> bool {
+    async fn is_first(&self) -> bool {
         if self.lease.is_unlimited() {
             return true;
         }

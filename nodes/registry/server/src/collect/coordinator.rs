@@ -135,17 +135,14 @@ impl Registry {
             .await;
     }
 
-    /// Leads, if nobody else does and there is something to lead. Whether a collection is over that was due.
+    /// Leads, if nobody else does and there is something to lead. Whether what was due is done, or somebody else's.
     async fn coordinate(&self, coordinator: &mut Coordinator, is_due: bool) -> Result<bool, Stop> {
         let Some(epoch) = self.lease.epoch() else {
             return Ok(false);
         };
         let is_under_way = !self.following.view().stamp.is_over;
-        if is_under_way && self.is_led_by_another(epoch).await? {
-            return Ok(false);
-        }
-        if !is_under_way && !(is_due && self.is_first().await) {
-            return Ok(false);
+        if !self.is_to_lead(epoch, is_under_way).await? {
+            return Ok(is_due);
         }
         match self
             .following
@@ -160,13 +157,19 @@ impl Registry {
         }
     }
 
-    async fn is_led_by_another(&self, epoch: u64) -> Result<bool, Stop> {
-        let holder = self.following.view().holder;
-        let Some(holder) = holder.filter(|holder| *holder != epoch) else {
-            return Ok(false);
-        };
+    /// Whoever led last leads again as long as it has its lease: the log has it so. After that a run is for anybody to bring
+    /// to its end, and a new one for the node that has been there for longest.
+    async fn is_to_lead(&self, epoch: u64, is_under_way: bool) -> Result<bool, Stop> {
+        if epoch == ALONE {
+            return Ok(true);
+        }
         let nodes = self.metadata.nodes().await?;
-        Ok(nodes.values().any(|node| node.epoch == holder))
+        let is_live = |holder: &u64| nodes.values().any(|node| node.epoch == *holder);
+        let holder = self.following.view().holder.filter(is_live);
+        Ok(match holder {
+            Some(holder) => holder == epoch,
+            None => is_under_way || nodes.values().all(|node| node.epoch >= epoch),
+        })
     }
 }
 

@@ -283,6 +283,12 @@ impl Following {
         vetoed.into_iter().cloned().collect()
     }
 
+    /// How many requests are in flight.
+    #[cfg(test)]
+    pub(crate) fn in_flight(&self) -> usize {
+        self.flights().units.len()
+    }
+
     fn flights(&self) -> MutexGuard<'_, Flights> {
         self.0
             .flights

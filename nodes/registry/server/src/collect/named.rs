@@ -27,10 +27,6 @@ pub(super) struct Named {
 }
 
 impl Named {
-    pub(super) fn children(&self) -> impl Iterator<Item = &Digest> {
-        self.blobs.iter().chain(&self.manifests)
-    }
-
     /// An error for what is no manifest that any registry took: what that means is not known.
     pub(super) fn by(bytes: &[u8]) -> Result<Self, String> {
         let document = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
