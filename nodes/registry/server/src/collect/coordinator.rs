@@ -44,6 +44,9 @@ const REMOVE_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// The first collection comes after so long at most, so that a process that is restarted often collects, too.
 const FIRST_WITHIN: Duration = Duration::from_hours(1);
 
+/// A mark that failed costs as much as one that did not.
+const FAILED_AGAIN_AFTER: Duration = Duration::from_mins(1);
+
 /// How, and when, is collected.
 #[derive(Debug, Clone, Copy)]
 pub struct Collecting {
@@ -123,6 +126,10 @@ impl Registry {
                 Some(Err(stop)) => {
                     coordinator.report.failed(&stop);
                     ended.run_until_cancelled(sleep(STILL_EVERY)).await;
+                    let wait = how
+                        .interval
+                        .map(|interval| interval.min(FAILED_AGAIN_AFTER));
+                    due = wait.map(|wait| Instant::now() + wait);
                 }
             }
         }
@@ -150,7 +157,7 @@ impl Registry {
             .await?
         {
             CollectOutcome::Began { term } => {
-                coordinator.lead(term).await?;
+                coordinator.lead(term, is_due).await?;
                 Ok(is_due)
             }
             _busy_or_fenced => Err(Stop::Fenced),
@@ -174,11 +181,11 @@ impl Registry {
 }
 
 impl Coordinator {
-    /// Until there is nothing more to collect. What nothing names any more once a manifest is gone is found by the mark
-    /// after that.
-    async fn lead(&mut self, term: u64) -> Result<(), Stop> {
+    /// Until there is nothing more to collect: what nothing names any more once a manifest is gone is found by the mark
+    /// after that. Where nothing is due, until the run that is under way is over.
+    async fn lead(&mut self, term: u64, is_due: bool) -> Result<(), Stop> {
         loop {
-            match self.step(term).await? {
+            match self.step(term, is_due).await? {
                 Step::Again => {}
                 Step::Wait(wait) => sleep(wait).await,
                 Step::Done => return Ok(()),
@@ -186,7 +193,7 @@ impl Coordinator {
         }
     }
 
-    async fn step(&mut self, term: u64) -> Result<Step, Stop> {
+    async fn step(&mut self, term: u64, is_due: bool) -> Result<Step, Stop> {
         let Some(collection) = self.metadata.collection(None, Duration::ZERO).await? else {
             return Err(Stop::Fenced);
         };
@@ -194,7 +201,11 @@ impl Coordinator {
             return Err(Stop::Fenced);
         }
         let Some(run) = collection.run() else {
-            return self.condemn(&collection).await;
+            return if is_due {
+                self.condemn(&collection).await
+            } else {
+                Ok(Step::Done)
+            };
         };
         if !run.reaping().is_empty() {
             // Somebody before this one may have asked for a removal that is still on its way.
