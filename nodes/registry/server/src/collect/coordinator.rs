@@ -17,7 +17,7 @@ use roadstead_telemetry::metrics::CollectionMetrics;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::doubt::CollectError;
+use super::doubt::{CollectError, Doubt};
 use super::following::Following;
 use super::mark::{Marked, Marker, Policy, Unneeded};
 use super::reap::reap;
@@ -246,7 +246,14 @@ impl Coordinator {
     async fn condemn(&mut self, collection: &Collection) -> Result<Step, Stop> {
         self.store.prove_fences().await?;
         self.report.marks();
-        let marked = self.mark(None).await?;
+        let marked = match self.mark(None).await {
+            // Nobody has pushed an image yet.
+            Err(Stop::Collect(CollectError::Doubtful {
+                doubt: Doubt::NoStore | Doubt::NoRepositories,
+                ..
+            })) => Marked::default(),
+            marked => marked?,
+        };
         self.report.marked(&marked);
         if marked.unneeded.is_empty() {
             self.report.ended();
