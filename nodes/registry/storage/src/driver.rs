@@ -129,7 +129,8 @@ pub trait Driver: Send + Sync + fmt::Debug {
 
     /// Removes directories with all that lay in them when the caller was still asked to; in one go, since asking costs.
     /// `Fenced` when it is not: then nothing was removed. What somebody puts there again after that question is left,
-    /// where the store can tell; elsewhere requests expire, within what [`end_epochs`](Self::end_epochs) answers.
+    /// where the store can tell; elsewhere requests expire, within what [`end_epochs`](Self::end_epochs) answers: so long
+    /// does whoever takes over wait, and whoever dropped this future, before anybody may put there again what was removed.
     async fn remove_fenced(
         &self,
         directories: &[StorePath],

@@ -267,3 +267,7 @@ mod tests;
 #[cfg(test)]
 #[path = "filesystem_durability_tests.rs"]
 mod durability_tests;
+
+#[cfg(test)]
+#[path = "filesystem_fence_tests.rs"]
+mod fence_tests;

@@ -218,20 +218,27 @@ impl<'a> Directory<'a> {
             is_directory,
             file,
         } = leaf;
-        let Some(path) = walk::directory(self.store, &self.path, &name, is_directory).await? else {
-            return Ok(());
+        let digest = match Digest::from_parts(self.algorithm, &name) {
+            Ok(digest) if is_directory => digest,
+            _ => {
+                let there = walk::directory(self.store, &self.path, &name, is_directory).await?;
+                return match there {
+                    Some(path) => Err(Doubt::StrangeName.at(&path)),
+                    None => Ok(()),
+                };
+            }
         };
-        let digest = Digest::from_parts(self.algorithm, &name);
-        let digest = digest.map_err(|_strange| Doubt::StrangeName.at(&path))?;
-        let link = below(&path, "link")?;
         if file.is_none() {
             // Deleted, most often; what else there is instead of a file could be mended tomorrow.
+            let link = below(&self.path, &format!("{name}/link"))?;
             walk::linked(self.store, &link).await?;
             return Ok(());
         }
         self.take(&name, digest, file);
         match self.links.all.last() {
-            Some(last) if last.holds == Holds::Torn => Err(Doubt::TornLink.at(&link)),
+            Some(last) if last.holds == Holds::Torn => {
+                Err(Doubt::TornLink.at(&below(&self.path, &format!("{name}/link"))?))
+            }
             _ => Ok(()),
         }
     }

@@ -148,3 +148,7 @@ impl fmt::Debug for Marker {
 #[cfg(test)]
 #[path = "mark_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "scale_tests.rs"]
+mod scale_tests;

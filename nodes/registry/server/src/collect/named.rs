@@ -17,8 +17,6 @@ const SCHEMA1: [&str; 2] = [
 /// What a manifest names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Named {
-    /// Where its bytes are, when that is not what its link is named.
-    pub(super) content: Option<Digest>,
     /// Layers, configs, and what else is no manifest.
     pub(super) blobs: Vec<Digest>,
     pub(super) manifests: Vec<Digest>,

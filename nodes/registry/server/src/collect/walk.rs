@@ -9,9 +9,6 @@ use roadstead_storage::{Driver, Entry, Error as StoreError, StorePath, layout};
 
 use super::doubt::{CollectError, Doubt};
 
-/// Names listed in one step.
-const PAGE: usize = 1000;
-
 /// What a file system's check puts into the root of what was mounted. No registry takes such a name.
 const LOST_AND_FOUND: &str = "lost+found";
 
@@ -131,21 +128,14 @@ async fn is_absent(store: &dyn Driver, file: &StorePath) -> Result<bool, Collect
     let mut path = file.clone();
     while let Some(parent) = path.parent() {
         let name = path.as_str().rsplit('/').next().unwrap_or_default();
-        let mut after: Option<String> = None;
-        loop {
-            let page = match store.list(&parent, after.as_deref(), PAGE).await {
-                Err(StoreError::NotFound(_)) => break,
-                page => page?,
-            };
-            if let Some(named) = page.iter().find(|entry| entry.name == name) {
-                return Ok(named.is_directory && path != *file);
-            }
-            match page.into_iter().last() {
-                Some(last) => after = Some(last.name),
-                None => return Ok(true),
+        match store.list(&parent, None, usize::MAX).await {
+            Err(StoreError::NotFound(_)) => path = parent,
+            Err(error) => return Err(error.into()),
+            Ok(entries) => {
+                let named = entries.iter().find(|entry| entry.name == name);
+                return Ok(named.is_none_or(|named| named.is_directory && path != *file));
             }
         }
-        path = parent;
     }
     Ok(true)
 }

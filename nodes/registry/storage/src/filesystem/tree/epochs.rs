@@ -108,3 +108,60 @@ fn is_kept_by_nfs(entry: &Entry) -> bool {
 fn at(epoch: u64) -> String {
     format!("{EPOCHS}/{epoch}")
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{Mode, OFlags, openat};
+
+    use super::*;
+    use crate::StorePath;
+
+    fn tree() -> (tempfile::TempDir, Tree) {
+        let root = tempfile::tempdir().unwrap();
+        let tree = Tree::open(root.path(), true).unwrap();
+        tree.begin_epoch(7).unwrap();
+        (root, tree)
+    }
+
+    fn target() -> StorePath {
+        "/a/link".parse().unwrap()
+    }
+
+    #[test]
+    fn what_was_staged_before_the_end_is_not_moved_after_it() {
+        let (_root, tree) = tree();
+        let staged = tree.write_in(&at(7), b"x").unwrap();
+        tree.end_epochs(&[7]).unwrap();
+        assert!(tree.rename(&staged, &target()).is_err());
+        tree.begin_epoch(8).unwrap();
+        assert!(tree.rename(&staged, &target()).is_err());
+        assert!(matches!(tree.stat(&target()), Err(Error::NotFound(_))));
+    }
+
+    /// As the kernel has it that found the directory before the end, and goes on with it afterwards.
+    #[test]
+    fn a_directory_that_was_found_before_the_end_is_of_no_use_after_it() {
+        let (_root, tree) = tree();
+        let staged = tree.write_in(&at(7), b"x").unwrap();
+        let (_, name) = staged.rsplit_once('/').unwrap();
+        let found = tree.open_directory(&at(7)).unwrap();
+        tree.end_epochs(&[7]).unwrap();
+        let moved = renameat(&found, name, &tree.root, "late");
+        assert_eq!(moved, Err(Errno::NOENT));
+        let flags = OFlags::WRONLY | OFlags::CREATE;
+        let made = openat(&found, "late", flags, Mode::from_raw_mode(0o600));
+        assert_eq!(made.map(drop), Err(Errno::NOENT));
+    }
+
+    #[test]
+    fn an_end_may_be_made_twice_and_leaves_nothing() {
+        let (root, tree) = tree();
+        tree.write_in(&at(7), b"x").unwrap();
+        tree.end_epochs(&[7, 7, 9]).unwrap();
+        tree.end_epochs(&[7]).unwrap();
+        for empty in [EPOCHS, TEMPORARY] {
+            let left = std::fs::read_dir(root.path().join(empty)).unwrap();
+            assert_eq!(left.count(), 0, "{empty}");
+        }
+    }
+}

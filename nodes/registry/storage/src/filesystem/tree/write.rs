@@ -95,7 +95,7 @@ impl Tree {
         self.write_in(TEMPORARY, content)
     }
 
-    fn write_in(&self, directory: &str, content: &[u8]) -> Result<String, Error> {
+    pub(super) fn write_in(&self, directory: &str, content: &[u8]) -> Result<String, Error> {
         let (name, mut file) = self.create_in(directory)?;
         let written = file.write_all(content).and_then(|()| file.sync_data());
         if let Err(error) = written {
