@@ -170,7 +170,7 @@ impl Registry {
         if epoch == ALONE {
             return Ok(true);
         }
-        let nodes = self.metadata.nodes().await?;
+        let nodes = self.metadata.fleet().await?.nodes;
         let is_live = |holder: &u64| nodes.values().any(|node| node.epoch == *holder);
         let holder = self.following.view().holder.filter(is_live);
         Ok(match holder {
@@ -330,7 +330,7 @@ impl Coordinator {
     /// Links and tags that leases wrote which are over appear no more: listed first, and then the log is asked which are.
     async fn end_epochs(&self) -> Result<(), Stop> {
         let begun = self.store.epochs().await?;
-        let nodes = self.metadata.nodes().await?;
+        let nodes = self.metadata.fleet().await?.nodes;
         let is_live = |epoch: u64| {
             (epoch == ALONE && nodes.is_empty()) || nodes.values().any(|node| node.epoch == epoch)
         };

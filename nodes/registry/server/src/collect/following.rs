@@ -307,7 +307,7 @@ impl Follows for Following {
             begun.map_err(Unavailable::because)?;
             // Only now: an epoch that ended before it was begun in the store would never be ended there.
             if epoch != ALONE {
-                let nodes = this.0.metadata.nodes().await?;
+                let nodes = this.0.metadata.fleet().await?.nodes;
                 if !nodes.values().any(|node| node.epoch == epoch) {
                     return Err(Unavailable::because("the lease is over already"));
                 }
