@@ -69,7 +69,8 @@ impl Plan {
         rules: Rules,
         wanted: Wanted<'_>,
     ) -> Result<Self, CollectError> {
-        let (repositories, links) = memory.repositories(store, rules.untagged).await?;
+        let shelves = memory.repositories(store, rules.untagged).await?;
+        let (repositories, links) = (shelves.all, shelves.read);
         let manifests = memory.read_manifests(store, &repositories).await?;
         let kept = keep::kept(&repositories, &memory.manifests, &rules);
         let mut planning = Planning {
@@ -79,6 +80,7 @@ impl Plan {
             wanted,
             needed: Marks::default(),
             has_unlinked: false,
+            has_manifests: shelves.with_manifests > 0,
             plan: Self {
                 repositories,
                 kept,
@@ -126,6 +128,8 @@ struct Planning<'a> {
     needed: Marks,
     /// A link was found that no manifest needs.
     has_unlinked: bool,
+    /// There is a repository that manifests were ever pushed to.
+    has_manifests: bool,
     plan: Plan,
 }
 
@@ -343,7 +347,7 @@ impl Planning<'_> {
         let Ok(digest) = Digest::from_parts(algorithm, &leaf.name) else {
             return Ok(());
         };
-        if self.plan.repositories.is_empty() {
+        if !self.has_manifests {
             return Err(Doubt::NoRepositories.at(&layout::repositories()));
         }
         let id = self.memory.ids.find(&digest);

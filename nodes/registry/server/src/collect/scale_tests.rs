@@ -247,7 +247,7 @@ fn memory() -> u64 {
 )]
 fn blobs() -> u64 {
     let asked = std::env::var("ROADSTEAD_MARK_BLOBS");
-    asked.map_or(100_000, |asked| asked.parse().expect("a number of blobs"))
+    asked.map_or(22_000, |asked| asked.parse().expect("a number of blobs"))
 }
 
 #[tokio::test]
