@@ -6,7 +6,7 @@
 mod asking;
 mod clients;
 mod cost;
-mod dice;
+pub(crate) mod dice;
 mod drill;
 mod fleet;
 mod history;
@@ -37,6 +37,6 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// How many times as long as in the test command.
-fn soak() -> u64 {
+pub(crate) fn soak() -> u64 {
     number("ROADSTEAD_SOAK").unwrap_or(1).max(1)
 }

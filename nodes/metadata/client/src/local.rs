@@ -1,6 +1,6 @@
 //! The machine in this process: one thread appends what many propose, in batches, each made durable by one sync.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use roadstead_machine::{
-    Collection, Command, Entry, Machine, Node, NodeId, Outcome, Segment, Session, SessionId, Stamp,
+    Collection, Command, Entry, Machine, NodeId, Outcome, Segment, Session, SessionId, Stamp,
     Standing, Timestamp,
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 pub use crate::journal::Home;
 use crate::journal::{Journal, JournalError};
-use crate::{Metadata, Renewal, Secrets, Unavailable};
+use crate::{Fleet, Metadata, Renewal, Secrets, Unavailable};
 
 /// Proposals that wait at most; beyond that, proposers wait to get in.
 const QUEUE: usize = 1024;
@@ -193,8 +193,11 @@ impl Metadata for Local {
         Ok(self.read(held))
     }
 
-    async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable> {
-        Ok(self.read(|machine| machine.nodes().clone()))
+    async fn fleet(&self) -> Result<Fleet, Unavailable> {
+        Ok(self.read(|machine| Fleet {
+            nodes: machine.nodes().clone(),
+            authentication: machine.authentication().map(ToOwned::to_owned),
+        }))
     }
 
     async fn secrets(&self) -> Result<Secrets, Unavailable> {

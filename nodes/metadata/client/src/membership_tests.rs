@@ -1,6 +1,5 @@
 //! Joining, losing the lease, and coming back.
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -8,7 +7,7 @@ use async_trait::async_trait;
 use roadstead_machine::{Collection, Node, Segment, SessionId, Stamp, Standing, Timestamp};
 
 use super::*;
-use crate::{Home, Local, system_clock};
+use crate::{Fleet, Home, Local, system_clock};
 
 /// A service that can be away.
 #[derive(Debug)]
@@ -38,7 +37,7 @@ impl Service {
     }
 
     async fn epochs(&self) -> Vec<u64> {
-        let nodes = self.local.nodes().await.unwrap();
+        let nodes = self.local.fleet().await.unwrap().nodes;
         nodes.values().map(|node| node.epoch).collect()
     }
 }
@@ -71,8 +70,8 @@ impl Metadata for Service {
         self.renewals.fetch_add(1, Ordering::Relaxed);
         renewed
     }
-    async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable> {
-        self.there()?.nodes().await
+    async fn fleet(&self) -> Result<Fleet, Unavailable> {
+        self.there()?.fleet().await
     }
     async fn secrets(&self) -> Result<Secrets, Unavailable> {
         self.there()?.secrets().await
@@ -119,9 +118,15 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 
 async fn joined(service: &Arc<Service>) -> Membership {
     let metadata: Arc<dyn Metadata> = Arc::<Service>::clone(service);
-    Membership::join(metadata, NodeId([1; 16]), joining("s"), elapsed(), None)
-        .await
-        .unwrap()
+    Membership::join(
+        metadata,
+        NodeId([1; 16]),
+        joining("s"),
+        elapsed(),
+        Hearing::default(),
+    )
+    .await
+    .unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,7 +203,14 @@ async fn a_node_that_differs_is_told_where() {
         address: "b:5000".to_owned(),
         ..joining("another")
     };
-    let refused = Membership::join(metadata, NodeId([2; 16]), other, elapsed(), None).await;
+    let refused = Membership::join(
+        metadata,
+        NodeId([2; 16]),
+        other,
+        elapsed(),
+        Hearing::default(),
+    )
+    .await;
     let told = refused.unwrap_err().to_string();
     assert!(told.contains(": storage must be the same"), "{told}");
 }

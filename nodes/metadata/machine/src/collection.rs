@@ -156,6 +156,11 @@ impl Run {
         &self.reaping
     }
 
+    /// Leases whose nodes have not acknowledged.
+    pub fn awaited(&self) -> &BTreeSet<u64> {
+        &self.awaited
+    }
+
     pub fn awaits(&self, epoch: u64) -> bool {
         self.awaited.contains(&epoch)
     }
@@ -208,6 +213,11 @@ impl Collection {
 
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// The coordinator's lease, in the present term.
+    pub fn holder(&self) -> Option<u64> {
+        self.holder
     }
 
     pub fn stamp(&self) -> Stamp {

@@ -4,7 +4,10 @@
 //! understood could name anything: then nothing is removed at all. [`walk`] and [`links`] read directories in that way,
 //! [`named`] manifests, [`doubt`] says what was not understood; [`keep`] and [`plan`] decide what may go.
 
+pub(crate) mod admission;
+mod coordinator;
 mod doubt;
+pub(crate) mod following;
 mod ids;
 mod json;
 mod keep;
@@ -15,6 +18,7 @@ mod plan;
 mod read;
 mod reap;
 mod refs;
+mod report;
 mod walk;
 
 use std::time::{Duration, SystemTime};
@@ -22,6 +26,7 @@ use std::time::{Duration, SystemTime};
 use roadstead_oci::Digest;
 use roadstead_storage::{Driver, StorePath, layout};
 
+pub use coordinator::Collecting;
 pub use doubt::{CollectError, Doubt};
 use keep::{Depth, Rules};
 pub use mark::{Finding, Marked, Marker, Policy, Reason, Unneeded};
@@ -196,6 +201,10 @@ fn shown(repository: &StorePath) -> &str {
 fn at(digest: &Digest) -> String {
     format!("{}/{}", digest.algorithm(), digest.hex())
 }
+
+#[cfg(test)]
+#[path = "collect/online_tests.rs"]
+mod online_tests;
 
 #[cfg(test)]
 #[path = "collect_tests.rs"]
