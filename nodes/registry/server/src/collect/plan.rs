@@ -138,17 +138,18 @@ impl Planning<'_> {
         self.rules.depth == Depth::TopDown
     }
 
-    fn offer(&mut self, candidate: Candidate) {
+    /// Whether it goes. A link that does not, though nothing needs it, is to lead to its bytes all the same.
+    fn offer(&mut self, candidate: Candidate) -> bool {
         if self.is_top_down() {
             let Some(unit) = self.plan.unit(&candidate) else {
-                return;
+                return false;
             };
             if self
                 .wanted
                 .among
                 .is_some_and(|among| !among.contains(&unit))
             {
-                return;
+                return false;
             }
         }
         let into = match candidate.kind {
@@ -156,11 +157,13 @@ impl Planning<'_> {
             Kind::Layer => &mut self.plan.layers,
             Kind::Data => &mut self.plan.blobs,
         };
-        if into.len() < self.wanted.most {
+        let goes = into.len() < self.wanted.most;
+        if goes {
             into.push(candidate);
         } else {
             self.plan.has_more = true;
         }
+        goes
     }
 
     /// Manifests that stay need their bytes, and what is named in a repository is needed by it.
@@ -177,18 +180,21 @@ impl Planning<'_> {
                     self.needed.add(revision.content);
                 }
                 if !is_kept {
-                    gone.push(Candidate {
+                    let candidate = Candidate {
                         kind: Kind::Revision,
                         repository,
                         digest: self.memory.ids.digest(revision.name),
                         modified: revision.modified,
                         bytes: 0,
-                    });
+                    };
+                    gone.push((revision.content, candidate));
                 }
             }
         }
-        for candidate in gone {
-            self.offer(candidate);
+        for (content, candidate) in gone {
+            if !self.offer(candidate) {
+                self.needed.add(content);
+            }
         }
     }
 
@@ -259,13 +265,18 @@ impl Planning<'_> {
             // A request for what it holds does not name the link: so that goes after it.
             self.mark_held(&link.holds);
         }
-        self.offer(Candidate {
+        let name = link.name.clone();
+        let goes = self.offer(Candidate {
             kind: Kind::Layer,
             repository,
             digest: link.name,
             modified: link.modified,
             bytes: 0,
         });
+        if !goes {
+            let id = self.memory.ids.id(&name);
+            self.needed.add(id);
+        }
         Ok(())
     }
 

@@ -32,6 +32,12 @@ pub async fn reap(
     let remembered = remembered(store, &manifests).await?;
     store.remove_fenced(&remembered, still).await?;
     let mut left = remove(store, &links, still).await?;
+    // What a link leads to that is still there stays as well.
+    let held: BTreeSet<Digest> = left.iter().map(|unit| digest(unit).clone()).collect();
+    let (held, bytes): (Vec<&Unit>, Vec<&Unit>) = bytes
+        .into_iter()
+        .partition(|unit| held.contains(digest(unit)));
+    left.extend(held.into_iter().cloned());
     left.append(&mut remove(store, &bytes, still).await?);
     Ok(left)
 }
@@ -46,6 +52,14 @@ async fn remove(
     let all = units.iter().zip(gone);
     let left = all.filter(|(_, gone)| *gone == Removed::Not);
     Ok(left.map(|(unit, _)| (*unit).clone()).collect())
+}
+
+fn digest(unit: &Unit) -> &Digest {
+    match unit {
+        Unit::Revision { digest, .. } | Unit::Layer { digest, .. } | Unit::Data { digest } => {
+            digest
+        }
+    }
 }
 
 fn place(unit: &Unit) -> StorePath {
