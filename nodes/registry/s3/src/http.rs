@@ -47,6 +47,8 @@ pub(crate) struct Http {
 
 /// Of an answer to a request that was signed here: it holds an error, or nothing.
 const ANSWER: usize = 64 << 10;
+/// For how long the store's time goes on from an answer by this machine's clock, which may run faster.
+const TOLD: Duration = Duration::from_mins(10);
 /// Until such an answer is there, whole.
 const SIGNED: Duration = Duration::from_secs(10);
 
@@ -76,11 +78,12 @@ impl Http {
         }
     }
 
-    /// The store's time, or a moment earlier: what its last answer said, and what has passed since. A machine that slept
+    /// The store's time, or a moment earlier: what its last answer said, and what has passed since; `None` after a while. A machine that slept
     /// finds it earlier still.
     pub(crate) fn time(&self) -> Option<SystemTime> {
         let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.map(|(time, at)| time + at.elapsed())
+        let recent = told.filter(|(_, at)| at.elapsed() < TOLD);
+        recent.map(|(time, at)| time + at.elapsed())
     }
 
     /// Sends what was signed before, once. Answers with the status and the body.

@@ -24,7 +24,7 @@ mod walk;
 use std::time::{Duration, SystemTime};
 
 use roadstead_oci::Digest;
-use roadstead_storage::{Driver, Error as StoreError, StorePath, layout};
+use roadstead_storage::{Driver, StorePath, layout};
 
 pub use coordinator::Collecting;
 pub use doubt::{CollectError, Doubt};
@@ -43,6 +43,9 @@ const READ_LIMIT: usize = 64 << 20;
 const LAYERS: &str = "_layers";
 const REVISIONS: &str = "_manifests/revisions";
 const TAGS: &str = "_manifests/tags";
+
+/// Directories told of, and then removed, together.
+const REMOVED_AT_ONCE: usize = 256;
 
 /// What a collection is to do.
 #[derive(Debug, Clone, Copy, Default)]
@@ -137,51 +140,53 @@ impl Collection<'_> {
             collected.marked, collected.blobs, collected.manifests
         ));
         // Links before what they lead to: cut off half way, nothing leads nowhere.
-        for manifest in &plan.revisions {
-            let repository = &plan.repositories[manifest.repository].path;
-            self.remove_manifest(repository, &manifest.digest).await?;
+        self.remove_manifests().await?;
+        for some in plan.layers.chunks(REMOVED_AT_ONCE) {
+            let mut links = Vec::with_capacity(some.len());
+            for Candidate {
+                repository, digest, ..
+            } in some
+            {
+                let repository = &plan.repositories[*repository].path;
+                let name = shown(repository);
+                tell(format!(
+                    "{name}: layer link eligible for deletion: {digest}"
+                ));
+                links.push(below(repository, &format!("{LAYERS}/{}", at(digest)))?);
+            }
+            self.remove(&links).await?;
         }
-        for Candidate {
-            repository, digest, ..
-        } in &plan.layers
-        {
-            let repository = &plan.repositories[*repository].path;
-            let name = shown(repository);
-            tell(format!(
-                "{name}: layer link eligible for deletion: {digest}"
-            ));
-            let link = below(repository, &format!("{LAYERS}/{}", at(digest)))?;
-            self.remove(&link).await?;
-        }
-        for Candidate { digest, .. } in &plan.blobs {
-            tell(format!("blob eligible for deletion: {digest}"));
-            self.remove(&layout::blob(digest)).await?;
+        for some in plan.blobs.chunks(REMOVED_AT_ONCE) {
+            for Candidate { digest, .. } in some {
+                tell(format!("blob eligible for deletion: {digest}"));
+            }
+            let blobs: Vec<_> = some.iter().map(|blob| layout::blob(&blob.digest)).collect();
+            self.remove(&blobs).await?;
         }
         Ok(collected)
     }
 
-    /// With what the tags remember of it.
-    async fn remove_manifest(
-        &self,
-        repository: &StorePath,
-        digest: &Digest,
-    ) -> Result<(), CollectError> {
-        for (_, tag) in walk::directories(self.store, &below(repository, TAGS)?).await? {
-            let entry = below(&tag, &format!("index/{}", at(digest)))?;
-            self.remove(&entry).await?;
+    /// With what the tags remember of them.
+    async fn remove_manifests(&self) -> Result<(), CollectError> {
+        let (mut gone, mut revisions) = (reap::Gone::new(), Vec::new());
+        for manifest in &self.plan.revisions {
+            let repository = &self.plan.repositories[manifest.repository].path;
+            let revision = format!("{REVISIONS}/{}", at(&manifest.digest));
+            revisions.push(below(repository, &revision)?);
+            let digests = gone.entry(repository.clone()).or_default();
+            digests.insert(manifest.digest.clone());
         }
-        let revision = below(repository, &format!("{REVISIONS}/{}", at(digest)))?;
-        self.remove(&revision).await
+        let remembered = reap::remembered(self.store, &gone).await?;
+        self.remove(&remembered).await?;
+        self.remove(&revisions).await
     }
 
-    async fn remove(&self, path: &StorePath) -> Result<(), CollectError> {
-        if self.options.dry_run {
-            return Ok(());
+    async fn remove(&self, directories: &[StorePath]) -> Result<(), CollectError> {
+        if !self.options.dry_run {
+            let nobody_else = || futures::FutureExt::boxed(std::future::ready(true));
+            self.store.remove_fenced(directories, &nobody_else).await?;
         }
-        match self.store.remove(path).await {
-            Err(StoreError::NotFound(_)) => Ok(()),
-            removed => Ok(removed?),
-        }
+        Ok(())
     }
 }
 

@@ -29,7 +29,7 @@ use tree::{Tree, leaves};
 const OPEN_AT_ONCE: usize = 256;
 
 /// Directories looked into by one thread at a time, and threads at a time.
-const LOOKS: usize = 512;
+const LOOKS: usize = 128;
 const LOOKERS: usize = 4;
 
 /// A store under a directory of this machine, or of a network file system.

@@ -242,7 +242,9 @@ async fn a_second_mark_is_asked_about_some() {
         let orphans = [bench.blob("a", "1").await, bench.blob("a", "2").await];
         let kept = bench.blob("a", "kept").await;
         let image = bench.image("a", Some("t"), &kept, "").await;
-        let asked: BTreeSet<Unit> = [data(&orphans[0]), data(&image), data(&kept)].into();
+        let both = [layer("a", &orphans[0]), data(&orphans[0])];
+        let others = [data(&orphans[1]), data(&image), data(&kept)];
+        let asked: BTreeSet<Unit> = both.iter().chain(&others).cloned().collect();
         let mut policy = Policy {
             untagged: true,
             grace: Duration::ZERO,
@@ -252,12 +254,20 @@ async fn a_second_mark_is_asked_about_some() {
         };
         let marked = bench.marker.mark(&*bench.store, &policy).await.unwrap();
         let units: Vec<Unit> = marked.unneeded.into_iter().map(|it| it.unit).collect();
-        assert_eq!(units, [data(&orphans[0])]);
+        assert_eq!(units, both, "the other is still linked");
         assert!(!marked.has_more);
         (policy.among, policy.most) = (None, 1);
         let marked = bench.marker.mark(&*bench.store, &policy).await.unwrap();
         assert!(marked.has_more);
-        assert_eq!(marked.unneeded.len(), 2, "one link, one blob");
+        let [link, blob] = marked.unneeded.as_slice() else {
+            panic!("one link, one blob: {:?}", marked.unneeded);
+        };
+        let digest = orphans.iter().find(|it| link.unit == layer("a", it));
+        assert_eq!(
+            blob.unit,
+            data(digest.unwrap()),
+            "and no bytes of a link that stays"
+        );
     }
 }
 

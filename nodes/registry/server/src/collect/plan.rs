@@ -69,7 +69,8 @@ impl Plan {
         rules: Rules,
         wanted: Wanted<'_>,
     ) -> Result<Self, CollectError> {
-        let (repositories, links) = memory.repositories(store, rules.untagged).await?;
+        let shelves = memory.repositories(store, rules.untagged).await?;
+        let (repositories, links) = (shelves.all, shelves.read);
         let manifests = memory.read_manifests(store, &repositories).await?;
         let kept = keep::kept(&repositories, &memory.manifests, &rules);
         let mut planning = Planning {
@@ -79,6 +80,7 @@ impl Plan {
             wanted,
             needed: Marks::default(),
             has_unlinked: false,
+            has_manifests: shelves.with_manifests > 0,
             plan: Self {
                 repositories,
                 kept,
@@ -126,6 +128,8 @@ struct Planning<'a> {
     needed: Marks,
     /// A link was found that no manifest needs.
     has_unlinked: bool,
+    /// There is a repository that manifests were ever pushed to.
+    has_manifests: bool,
     plan: Plan,
 }
 
@@ -134,17 +138,18 @@ impl Planning<'_> {
         self.rules.depth == Depth::TopDown
     }
 
-    fn offer(&mut self, candidate: Candidate) {
+    /// Whether it goes. A link that does not, though nothing needs it, is to lead to its bytes all the same.
+    fn offer(&mut self, candidate: Candidate) -> bool {
         if self.is_top_down() {
             let Some(unit) = self.plan.unit(&candidate) else {
-                return;
+                return false;
             };
             if self
                 .wanted
                 .among
                 .is_some_and(|among| !among.contains(&unit))
             {
-                return;
+                return false;
             }
         }
         let into = match candidate.kind {
@@ -152,11 +157,13 @@ impl Planning<'_> {
             Kind::Layer => &mut self.plan.layers,
             Kind::Data => &mut self.plan.blobs,
         };
-        if into.len() < self.wanted.most {
+        let goes = into.len() < self.wanted.most;
+        if goes {
             into.push(candidate);
         } else {
             self.plan.has_more = true;
         }
+        goes
     }
 
     /// Manifests that stay need their bytes, and what is named in a repository is needed by it.
@@ -173,18 +180,21 @@ impl Planning<'_> {
                     self.needed.add(revision.content);
                 }
                 if !is_kept {
-                    gone.push(Candidate {
+                    let candidate = Candidate {
                         kind: Kind::Revision,
                         repository,
                         digest: self.memory.ids.digest(revision.name),
                         modified: revision.modified,
                         bytes: 0,
-                    });
+                    };
+                    gone.push((revision.content, candidate));
                 }
             }
         }
-        for candidate in gone {
-            self.offer(candidate);
+        for (content, candidate) in gone {
+            if !self.offer(candidate) {
+                self.needed.add(content);
+            }
         }
     }
 
@@ -255,13 +265,18 @@ impl Planning<'_> {
             // A request for what it holds does not name the link: so that goes after it.
             self.mark_held(&link.holds);
         }
-        self.offer(Candidate {
+        let name = link.name.clone();
+        let goes = self.offer(Candidate {
             kind: Kind::Layer,
             repository,
             digest: link.name,
             modified: link.modified,
             bytes: 0,
         });
+        if !goes {
+            let id = self.memory.ids.id(&name);
+            self.needed.add(id);
+        }
         Ok(())
     }
 
@@ -343,7 +358,7 @@ impl Planning<'_> {
         let Ok(digest) = Digest::from_parts(algorithm, &leaf.name) else {
             return Ok(());
         };
-        if self.plan.repositories.is_empty() {
+        if !self.has_manifests {
             return Err(Doubt::NoRepositories.at(&layout::repositories()));
         }
         let id = self.memory.ids.find(&digest);

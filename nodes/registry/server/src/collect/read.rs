@@ -41,6 +41,14 @@ struct Known {
     tags: Arc<BTreeMap<String, Digest>>,
 }
 
+/// What all repositories hold, apart from layers.
+pub(super) struct Shelves {
+    pub(super) all: Vec<Repository>,
+    pub(super) with_manifests: usize,
+    /// Links that were read.
+    pub(super) read: u64,
+}
+
 /// What one repository holds.
 struct Shelf {
     path: StorePath,
@@ -55,13 +63,15 @@ struct Tags {
 }
 
 impl Memory {
-    /// Answers with the repositories, and with the number of files that were read.
     pub(super) async fn repositories(
         &mut self,
         store: &dyn Driver,
         with_tags: bool,
-    ) -> Result<(Vec<Repository>, u64), CollectError> {
-        let paths = walk::repositories(store).await?;
+    ) -> Result<Shelves, CollectError> {
+        let walk::Repositories {
+            all: paths,
+            with_manifests,
+        } = walk::repositories(store).await?;
         let (mut all, mut read) = (Vec::with_capacity(paths.len()), 0);
         for some in paths.chunks(BATCH) {
             let shelves: Vec<_> = some
@@ -77,7 +87,11 @@ impl Memory {
                 all.push(self.take(shelf));
             }
         }
-        Ok((all, read))
+        Ok(Shelves {
+            all,
+            with_manifests,
+            read,
+        })
     }
 
     fn take(&mut self, shelf: Shelf) -> Repository {

@@ -15,9 +15,18 @@ const LOST_AND_FOUND: &str = "lost+found";
 /// Directories looked into at a time.
 const AT_ONCE: usize = 16;
 
-/// The directories of all repositories, in the order of their paths.
-pub(super) async fn repositories(store: &dyn Driver) -> Result<Vec<StorePath>, CollectError> {
-    let (mut found, mut waiting) = (Vec::new(), vec![layout::repositories()]);
+/// What holds images, or blobs of images to be.
+#[derive(Debug, Default)]
+pub(super) struct Repositories {
+    /// In the order of their paths.
+    pub(super) all: Vec<StorePath>,
+    /// Of those that manifests were ever pushed to.
+    pub(super) with_manifests: usize,
+}
+
+/// The directories of all repositories.
+pub(super) async fn repositories(store: &dyn Driver) -> Result<Repositories, CollectError> {
+    let (mut found, mut waiting) = (Repositories::default(), vec![layout::repositories()]);
     while !waiting.is_empty() {
         let looks = std::mem::take(&mut waiting).into_iter();
         let looks = looks.map(|directory| async move {
@@ -26,16 +35,16 @@ pub(super) async fn repositories(store: &dyn Driver) -> Result<Vec<StorePath>, C
         });
         let mut looks = stream::iter(looks).buffer_unordered(AT_ONCE);
         while let Some((directory, inner)) = looks.try_next().await? {
-            for (name, path) in inner {
-                match name.as_str() {
-                    "_manifests" => found.push(directory.clone()),
-                    name if name.starts_with('_') => {}
-                    _ => waiting.push(path),
-                }
+            let has = |wanted: &str| inner.iter().any(|(name, _)| name == wanted);
+            found.with_manifests += usize::from(has("_manifests"));
+            if has("_manifests") || has("_layers") {
+                found.all.push(directory);
             }
+            let below = inner.into_iter().filter(|(name, _)| !name.starts_with('_'));
+            waiting.extend(below.map(|(_, path)| path));
         }
     }
-    found.sort_unstable();
+    found.all.sort_unstable();
     Ok(found)
 }
 

@@ -22,7 +22,7 @@ impl Tree {
         let open = |path: &StorePath| {
             let found = match self.open_directory(relative(path)) {
                 Ok(found) => Some(found),
-                Err(Errno::NOENT) => None,
+                Err(Errno::NOENT | Errno::NOTDIR) => None,
                 Err(errno) => return Err(write_error("removing", errno.into())),
             };
             let path = path.clone();
@@ -43,6 +43,8 @@ impl Tree {
                 match unlinkat(&self.root, relative(path), AtFlags::REMOVEDIR) {
                     Ok(()) | Err(Errno::NOENT) => Gone::Entirely,
                     Err(Errno::NOTEMPTY | Errno::EXIST) => Gone::Not,
+                    // No registry put it there: a file, or a link to a directory elsewhere.
+                    Err(Errno::NOTDIR) => self.unlink(relative(path)).map(|()| Gone::Entirely)?,
                     Err(errno) => return Err(write_error("removing", errno.into())),
                 },
             );
