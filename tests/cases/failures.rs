@@ -9,6 +9,7 @@ mod cost;
 pub(crate) mod dice;
 mod drill;
 mod fleet;
+mod gateways;
 mod history;
 mod members;
 mod nodes;
