@@ -1,6 +1,7 @@
 //! Looking into many directories for the same file: a listing without a delimiter tells all of them, a thousand at a time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -13,6 +14,9 @@ use crate::list::{Listing, PAGE};
 use crate::read;
 use crate::store::{AT_ONCE, Store};
 
+/// Files read for one directory, before the next are begun.
+const READ_AT_ONCE: usize = 1024;
+
 /// A file of which the content may be wanted.
 struct Unread {
     at: usize,
@@ -21,7 +25,7 @@ struct Unread {
 }
 
 pub(crate) async fn leaves(
-    store: &std::sync::Arc<Store>,
+    store: &Arc<Store>,
     directory: &StorePath,
     file: &str,
     read: Read<'_>,
@@ -58,29 +62,38 @@ pub(crate) async fn leaves(
     let Seen {
         mut leaves, unread, ..
     } = seen;
-    for some in unread.chunks(1024) {
-        let reads: Vec<_> = some
-            .iter()
-            .map(|one| async { (one.at, read::whole(store, &one.path, one.limit).await) })
-            .collect();
-        let reads: Vec<_> = stream::iter(reads)
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await;
-        for (at, content) in reads {
-            match content {
-                Ok(content) => {
-                    if let Some(file) = &mut leaves[at].file {
-                        file.content = Some(content);
-                    }
-                }
-                Err(Error::NotFound(_)) => leaves[at].file = None,
-                Err(Error::TooLarge { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
+    for some in unread.chunks(READ_AT_ONCE) {
+        read_into(&mut leaves, store, some).await?;
     }
     Ok(leaves)
+}
+
+async fn read_into(
+    leaves: &mut [Leaf],
+    store: &Arc<Store>,
+    unread: &[Unread],
+) -> Result<(), Error> {
+    let reads: Vec<_> = unread
+        .iter()
+        .map(|one| async { (one.at, read::whole(store, &one.path, one.limit).await) })
+        .collect();
+    let reads: Vec<_> = stream::iter(reads)
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    for (at, content) in reads {
+        match content {
+            Ok(content) => {
+                if let Some(file) = &mut leaves[at].file {
+                    file.content = Some(content);
+                }
+            }
+            Err(Error::NotFound(_)) => leaves[at].file = None,
+            Err(Error::TooLarge { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 struct Seen<'a> {
@@ -155,7 +168,7 @@ fn is_of(etag: &str, content: &Bytes) -> bool {
 }
 
 pub(crate) async fn get_each(
-    store: &std::sync::Arc<Store>,
+    store: &Arc<Store>,
     paths: &[StorePath],
     limit: usize,
 ) -> Vec<Result<Bytes, Error>> {

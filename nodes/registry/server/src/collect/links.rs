@@ -89,7 +89,7 @@ pub(super) async fn revisions(
         }
         found.add(one);
     }
-    found.done()
+    Ok(found.done())
 }
 
 /// The links to layers. What has another name than a digest's is named by nothing.
@@ -116,7 +116,7 @@ pub(super) async fn layers(
         }
         found.add(one);
     }
-    found.done()
+    Ok(found.done())
 }
 
 #[derive(Default)]
@@ -132,14 +132,13 @@ impl Found {
         self.prints.append(&mut one.prints);
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "the end of what may fail")]
-    fn done(mut self) -> Result<Links, CollectError> {
+    fn done(mut self) -> Links {
         self.prints.sort_unstable();
         self.links.plain = Plain(self.prints.into());
         self.links
             .all
             .sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        Ok(self.links)
+        self.links
     }
 }
 

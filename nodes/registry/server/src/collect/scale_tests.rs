@@ -110,7 +110,7 @@ impl Vast {
             }
             ["blobs", "sha256", shard] => {
                 let first = u64::from_str_radix(shard, 16).unwrap();
-                let all = (first..self.objects()).step_by(SHARDS as usize);
+                let all = (first..self.objects()).step_by(usize::try_from(SHARDS).unwrap());
                 all.map(|at| (hex(at), None)).collect()
             }
             other => panic!("{other:?} is looked through"),
