@@ -6,7 +6,7 @@
 mod asking;
 mod clients;
 mod cost;
-mod dice;
+pub(crate) mod dice;
 mod drill;
 mod fleet;
 mod gateways;

@@ -6,6 +6,7 @@ mod auth;
 mod cache;
 mod clients;
 mod cluster;
+mod collecting;
 mod durability;
 mod ending;
 mod failures;

@@ -9,6 +9,7 @@ mod auth;
 mod cluster;
 mod environment;
 mod gateway;
+mod gc;
 mod headers;
 mod health;
 mod http;
@@ -46,6 +47,7 @@ pub use gateway::{
     Certificate, Expect, Gateway, GatewayHealth, GatewayLimits, GatewayRetries, GatewayTimeouts,
     ProxyProtocol, ProxyVersion, Upstream, UpstreamTls,
 };
+pub use gc::Gc;
 pub use health::{FileCheck, Health, HttpCheck, Rhythm, TcpCheck};
 pub use http::{DebugServer, Http};
 pub use letsencrypt::{Challenge, LetsEncrypt};
@@ -110,6 +112,8 @@ pub struct Config {
     pub validation: Validation,
     /// How much a request may ask for.
     pub limits: Limits,
+    /// What becomes of content that nothing needs.
+    pub gc: Gc,
     /// What the processes of a cluster have in common. Default: there is no cluster.
     pub cluster: Option<Cluster>,
     /// This member of the metadata service. Default: it is none.
@@ -157,6 +161,7 @@ impl Config {
             tags_max: limits::PAGE,
             validation: Validation::default(),
             limits: Limits::default(),
+            gc: Gc::default(),
             cluster: None,
             metadata: None,
             gateway: None,
@@ -284,6 +289,7 @@ impl Config {
             tags_max: limits::tags_max(reader),
             validation: Validation::read(reader),
             limits: Limits::read(reader),
+            gc: Gc::read(reader),
             cluster: Cluster::read(reader),
             metadata: MetadataMember::read(reader),
             gateway: Gateway::read(reader),

@@ -34,7 +34,9 @@ use crate::wiring::store::{self, Store};
 use crate::wiring::{self, acme, entry};
 use crate::{descriptors, log};
 
+pub(crate) mod asked;
 mod claimed;
+mod collecting;
 
 use claimed::Claimed;
 
@@ -183,11 +185,13 @@ async fn serve_from(
         };
         debug::serve(address, subject, drain.clone()).await?;
     }
+    let collecting = collecting::Tasks::start(config, &registry, &told.metrics, &drain).await?;
     let delivered = CancellationToken::new();
     let deliveries = tokio::spawn(deliveries.run(delivered.clone()));
     let service = http::router(Arc::clone(&registry), surface);
     let options = server_options(config, &told.metrics);
     let drained = http_server::serve(listeners, tls, service, options, drain).await;
+    collecting.end().await;
     if let Some(ordered) = ordered {
         ordered.leave().await;
     }

@@ -6,6 +6,7 @@
 
 mod certificates;
 mod cluster;
+mod collection;
 mod exposition;
 mod gateway;
 mod http;
@@ -29,6 +30,7 @@ use process::Process;
 
 pub use self::http::{Counted, Finished};
 pub use cluster::Place;
+pub use collection::{CollectionMetrics, Phase};
 pub use exposition::CONTENT_TYPE;
 pub use gateway::GatewayMetrics;
 pub use labels::{Cache, CacheEvent, Handler, Proxied};
@@ -43,6 +45,7 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     registry: Registry,
     cluster: cluster::Cluster,
+    collection: CollectionMetrics,
     http: http::Http,
     storage: storage::Storage,
     notifications: notifications::Notifications,
@@ -83,6 +86,7 @@ impl Metrics {
         );
         Self(Arc::new(Inner {
             cluster: cluster::Cluster::new(&mut registry),
+            collection: CollectionMetrics::new(&mut registry),
             http: http::Http::new(&mut registry),
             storage: storage::Storage::new(&mut registry),
             notifications: notifications::Notifications::new(&mut registry),
@@ -163,6 +167,11 @@ impl Metrics {
     /// This node's place in its cluster now; a registry on its own has none.
     pub fn stands(&self, place: Place) {
         self.0.cluster.stands(place);
+    }
+
+    /// What the garbage collection of this process counts.
+    pub fn collection(&self) -> CollectionMetrics {
+        self.0.collection.clone()
     }
 
     /// How many upload sessions there are.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use roadstead_tests::process::Process;
 use roadstead_tests::registry::built;
 use roadstead_tests::{Client, Repository, Run, scratch, wait_for};
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -36,8 +37,12 @@ impl Node {
         self.addr
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
     pub(crate) fn client(&self) -> Client {
-        Client::new(&format!("http://{}", self.addr))
+        Client::new(&self.url())
     }
 
     pub(crate) fn repository(&self, name: &str) -> Repository {
@@ -48,7 +53,7 @@ impl Node {
         self.process.log().contains(words)
     }
 
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.process.log()
     }
 }
@@ -233,6 +238,10 @@ impl Cluster {
     pub(crate) fn stop(&mut self, n: usize) {
         let ended = self.nodes[n].process.stop(DEADLINE);
         assert_eq!(ended.code(), Some(0), "{}", self.nodes[n].process.log());
+    }
+
+    pub(crate) fn signal(&mut self, n: usize, signal: Signal) {
+        self.nodes[n].process.signal(signal);
     }
 
     pub(crate) fn kill(&mut self, n: usize) {

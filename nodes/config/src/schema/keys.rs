@@ -131,7 +131,7 @@ pub(super) const KEYS: &[Row] = &[
     used("gateway.timeouts.{connect,answer,commit,idle,patience,drain}"),
     used("gateway.retries.{tries,percent,reserve}"),
     used("gateway.limits.{connections,requests,pernode,chunk,memory}"),
-    not_yet("gc.{interval,grace,window}"),
+    used("gc.{interval,grace,window,untagged}"),
 ];
 
 /// Under the first key, the second name has all the settings of the third.

@@ -14,18 +14,22 @@ mod secrets;
 pub mod transport;
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 pub use roadstead_machine::{
-    CertificateCommand, CertificateOutcome, ClusterCommand, ClusterId, ClusterOutcome, Command,
-    FRESH_FOR, Fingerprint, Node, NodeId, Nodes, Origin, Outcome, Receiving, RecordId, Segment,
-    SessionId, Standing, Timestamp, Told,
+    ALONE, CertificateCommand, CertificateOutcome, ClusterCommand, ClusterId, ClusterOutcome,
+    CollectCommand, CollectOutcome, Collection, Command, FRESH_FOR, Fingerprint, MAX_CONDEMNED,
+    MAX_UNITS, Node, NodeId, Nodes, Origin, Outcome, Receiving, RecordId, Run, Segment, SessionId,
+    Stamp, Standing, Timestamp, Told, Unit,
 };
 
 pub use elapsed::{Elapsed, boot_time};
 pub use lease::Lease;
 pub use local::{Clock, Home, Local, OpenError, read_state, system_clock};
-pub use membership::{Hears, JoinError, Joining, LEASE, LEASE_MARGIN, Membership, Renewal};
+pub use membership::{
+    Follows, Hearing, Hears, JoinError, Joining, LEASE, LEASE_MARGIN, Membership, Renewal,
+};
 pub use metered::{Decision, Meter, Metered};
 pub use remote::{BUDGET, LEADER, Refused, Remote, RemoteOptions, RemoteStats};
 pub use roadstead_machine::{decode_nodes, encode_nodes};
@@ -62,6 +66,14 @@ pub trait Metadata: Send + Sync + fmt::Debug {
 
     /// What nodes sign with, where that is left to the cluster.
     async fn secrets(&self) -> Result<Secrets, Unavailable>;
+
+    /// What is agreed on about collecting, never older than any answer that this client has had; `None` if that is where
+    /// `known` says. Waits for so long for it to move on from there.
+    async fn collection(
+        &self,
+        known: Option<Stamp>,
+        wait: Duration,
+    ) -> Result<Option<Collection>, Unavailable>;
 
     /// The present, as the log would have it.
     async fn now(&self) -> Result<Timestamp, Unavailable>;

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use roadstead_machine::{
-    Command, Entry, Machine, NodeId, Outcome, Segment, Session, SessionId, Standing, Timestamp,
+    Collection, Command, Entry, Machine, NodeId, Outcome, Segment, Session, SessionId, Stamp,
+    Standing, Timestamp,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 pub use crate::journal::Home;
 use crate::journal::{Journal, JournalError};
@@ -71,6 +73,8 @@ pub struct Local {
     machine: Arc<RwLock<Machine>>,
     proposals: mpsc::Sender<Proposal>,
     clock: Clock,
+    /// Of the collection.
+    stamp: watch::Receiver<Stamp>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -86,6 +90,7 @@ impl Local {
             source,
         };
         let (journal, machine) = Journal::open(&home).map_err(failed)?;
+        let (stamps, stamp) = watch::channel(machine.collection().stamp());
         let machine = Arc::new(RwLock::new(machine));
         let (proposals, queue) = mpsc::channel(QUEUE);
         let writer = Writer {
@@ -93,6 +98,7 @@ impl Local {
             journal: Some(journal),
             machine: Arc::clone(&machine),
             clock: Arc::clone(&clock),
+            stamps,
             queue,
         };
         let thread = std::thread::Builder::new()
@@ -103,6 +109,7 @@ impl Local {
             machine,
             proposals,
             clock,
+            stamp,
             writer: Mutex::new(Some(thread)),
         })
     }
@@ -198,6 +205,21 @@ impl Metadata for Local {
         Ok(self.read(|machine| Secrets::of(machine, clock)))
     }
 
+    async fn collection(
+        &self,
+        known: Option<Stamp>,
+        wait: Duration,
+    ) -> Result<Option<Collection>, Unavailable> {
+        if let Some(known) = known {
+            let mut stamp = self.stamp.clone();
+            let _waited_long_enough = timeout(wait, stamp.wait_for(|now| *now != known)).await;
+        }
+        Ok(self.read(|machine| {
+            let collection = machine.collection();
+            (known != Some(collection.stamp())).then(|| collection.clone())
+        }))
+    }
+
     async fn now(&self) -> Result<Timestamp, Unavailable> {
         let clock = (self.clock)();
         Ok(self.read(|machine| machine.present(clock)))
@@ -217,6 +239,7 @@ struct Writer {
     journal: Option<Journal>,
     machine: Arc<RwLock<Machine>>,
     clock: Clock,
+    stamps: watch::Sender<Stamp>,
     queue: mpsc::Receiver<Proposal>,
 }
 
@@ -257,10 +280,18 @@ impl Writer {
                 .map(|entry| machine.apply(entry))
                 .collect()
         };
+        self.tell_stamp();
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
             let _client_gone = answer.send(Ok(outcome));
         }
         self.compact();
+    }
+
+    fn tell_stamp(&self) {
+        let machine = self.machine.read().unwrap_or_else(PoisonError::into_inner);
+        let now = machine.collection().stamp();
+        self.stamps
+            .send_if_modified(|stamp| std::mem::replace(stamp, now) != now);
     }
 
     fn append(&mut self, entries: &[Entry]) -> Result<(), JournalError> {

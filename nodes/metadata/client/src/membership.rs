@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use roadstead_machine::{
     ClusterCommand, ClusterOutcome, Command, Fingerprint, NodeId, Outcome, Timestamp,
 };
@@ -52,6 +53,26 @@ pub enum Renewal {
 /// Is told of the secrets before the lease that follows.
 pub type Hears = Arc<dyn Fn(&Secrets) + Send + Sync>;
 
+/// Is told of each epoch before the lease that begins it: what it does not learn in that, it does not know in it.
+#[async_trait]
+pub trait Follows: Send + Sync {
+    async fn begin(&self, epoch: u64) -> Result<(), Unavailable>;
+}
+
+/// Who is told of what a node hears.
+#[derive(Clone, Default)]
+pub struct Hearing {
+    /// Absent where the secret is configured.
+    pub secrets: Option<Hears>,
+    pub epochs: Option<Arc<dyn Follows>>,
+}
+
+impl fmt::Debug for Hearing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hearing").finish_non_exhaustive()
+    }
+}
+
 /// Why a node cannot join.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum JoinError {
@@ -74,8 +95,7 @@ pub struct Membership {
     elapsed: Elapsed,
     lease: Lease,
     epoch: u64,
-    /// Absent where the secret is configured.
-    hears: Option<Hears>,
+    hearing: Hearing,
     secret_since: Option<Timestamp>,
 }
 
@@ -86,7 +106,7 @@ impl Membership {
         node: NodeId,
         joining: Joining,
         elapsed: Elapsed,
-        hears: Option<Hears>,
+        hearing: Hearing,
     ) -> Result<Self, JoinError> {
         let mut member = Self {
             node,
@@ -95,7 +115,7 @@ impl Membership {
             lease: Lease::none(Arc::clone(&elapsed)),
             elapsed,
             epoch: 0,
-            hears,
+            hearing,
             secret_since: None,
         };
         for setting in member.enter().await? {
@@ -162,7 +182,7 @@ impl Membership {
 
     /// Asks for the secrets if they are not those that are known.
     async fn hear_secrets(&mut self, since: Timestamp) -> Result<(), Unavailable> {
-        let Some(hears) = &self.hears else {
+        let Some(hears) = &self.hearing.secrets else {
             return Ok(());
         };
         if self.secret_since == Some(since) {
@@ -206,9 +226,13 @@ impl Membership {
         });
         match self.metadata.propose(join).await? {
             Outcome::Cluster(ClusterOutcome::Joined { epoch, remarks }) => {
-                self.epoch = epoch;
                 self.secret_since = None;
                 self.hear_secrets(Timestamp(0)).await?;
+                if let Some(follows) = &self.hearing.epochs {
+                    follows.begin(epoch).await?;
+                }
+                // Not before: an epoch of which somebody was not told is not renewed.
+                self.epoch = epoch;
                 self.lease.renew(epoch, asked, LEASE);
                 tracing::info!(epoch, node = %self.node, "joined the cluster");
                 Ok(remarks)

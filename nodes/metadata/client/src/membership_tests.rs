@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use roadstead_machine::{Segment, SessionId, Standing, Timestamp};
+use roadstead_machine::{Collection, Segment, SessionId, Stamp, Standing, Timestamp};
 
 use super::*;
 use crate::{Fleet, Home, Local, system_clock};
@@ -74,6 +74,13 @@ impl Metadata for Service {
     async fn secrets(&self) -> Result<Secrets, Unavailable> {
         self.there()?.secrets().await
     }
+    async fn collection(
+        &self,
+        known: Option<Stamp>,
+        wait: Duration,
+    ) -> Result<Option<Collection>, Unavailable> {
+        self.there()?.collection(known, wait).await
+    }
     async fn now(&self) -> Result<Timestamp, Unavailable> {
         self.there()?.now().await
     }
@@ -109,9 +116,15 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 
 async fn joined(service: &Arc<Service>) -> Membership {
     let metadata: Arc<dyn Metadata> = Arc::<Service>::clone(service);
-    Membership::join(metadata, NodeId([1; 16]), joining("s"), elapsed(), None)
-        .await
-        .unwrap()
+    Membership::join(
+        metadata,
+        NodeId([1; 16]),
+        joining("s"),
+        elapsed(),
+        Hearing::default(),
+    )
+    .await
+    .unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,7 +201,14 @@ async fn a_node_that_differs_is_told_where() {
         address: "b:5000".to_owned(),
         ..joining("another")
     };
-    let refused = Membership::join(metadata, NodeId([2; 16]), other, elapsed(), None).await;
+    let refused = Membership::join(
+        metadata,
+        NodeId([2; 16]),
+        other,
+        elapsed(),
+        Hearing::default(),
+    )
+    .await;
     let told = refused.unwrap_err().to_string();
     assert!(told.contains(": storage must be the same"), "{told}");
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use roadstead_machine::{Command, NodeId, Outcome, Segment, SessionId, Standing, Timestamp};
+use roadstead_machine::{
+    Collection, Command, NodeId, Outcome, Segment, SessionId, Stamp, Standing, Timestamp,
+};
 use tokio::time::Instant;
 
 use crate::{Fleet, Metadata, Renewal, Secrets, Unavailable};
@@ -87,6 +89,14 @@ impl Metadata for Metered {
 
     async fn secrets(&self) -> Result<Secrets, Unavailable> {
         self.metadata.secrets().await
+    }
+
+    async fn collection(
+        &self,
+        known: Option<Stamp>,
+        wait: Duration,
+    ) -> Result<Option<Collection>, Unavailable> {
+        self.metadata.collection(known, wait).await
     }
 
     async fn now(&self) -> Result<Timestamp, Unavailable> {

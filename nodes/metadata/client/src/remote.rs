@@ -12,8 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::join_all;
 use roadstead_machine::{
-    Command, NodeId, Outcome, Segment, SessionId, Standing, Timestamp, decode_nodes,
-    decode_outcome, decode_standing, encode_command,
+    Collection, Command, NodeId, Outcome, Segment, SessionId, Stamp, Standing, Timestamp,
+    decode_nodes, decode_outcome, decode_standing, encode_command,
 };
 use roadstead_proto::metadata::v1 as wire;
 
@@ -228,6 +228,15 @@ impl Metadata for Remote {
             all: all.collect(),
             since: Timestamp(answer.since),
         })
+    }
+
+    async fn collection(
+        &self,
+        known: Option<Stamp>,
+        wait: Duration,
+    ) -> Result<Option<Collection>, Unavailable> {
+        let ask = |service| calls::collection(service, known, wait);
+        self.leaders.call_long(self.budget, wait, ask).await
     }
 
     async fn now(&self) -> Result<Timestamp, Unavailable> {

@@ -156,6 +156,11 @@ impl Run {
         &self.reaping
     }
 
+    /// Leases whose nodes have not acknowledged.
+    pub fn awaited(&self) -> &BTreeSet<u64> {
+        &self.awaited
+    }
+
     pub fn awaits(&self, epoch: u64) -> bool {
         self.awaited.contains(&epoch)
     }
@@ -178,6 +183,16 @@ pub struct Collection {
     run: Option<Run>,
 }
 
+/// How far collecting has come, as far as those have to know who follow it: a later one is greater.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stamp {
+    pub version: u64,
+    /// Nothing is condemned, or being reaped.
+    pub is_over: bool,
+    /// The coordinator's.
+    pub term: u64,
+}
+
 type Nodes = BTreeMap<NodeId, Node>;
 
 fn is_live(epoch: u64, nodes: &Nodes) -> bool {
@@ -198,6 +213,19 @@ impl Collection {
 
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// The coordinator's lease, in the present term.
+    pub fn holder(&self) -> Option<u64> {
+        self.holder
+    }
+
+    pub fn stamp(&self) -> Stamp {
+        Stamp {
+            version: self.version,
+            is_over: self.run.is_none(),
+            term: self.term,
+        }
     }
 
     pub fn run(&self) -> Option<&Run> {

@@ -22,13 +22,14 @@ pub use cluster::{
     SECRET_OVERLAP, Secret,
 };
 pub use collection::{
-    ALONE, CollectCommand, CollectOutcome, Collection, MAX_CONDEMNED, MAX_UNITS, Run, Unit,
+    ALONE, CollectCommand, CollectOutcome, Collection, MAX_CONDEMNED, MAX_UNITS, Run, Stamp, Unit,
 };
 pub use command::{Command, Entry, Outcome};
 pub use machine::{FRESH_FOR, MAX_SEGMENTS, Machine, REMEMBER_FOR};
 pub use session::{Origin, Receiving, Segment, Session, SessionId, Standing};
 pub use snapshot::{
-    FormatError, decode_command, decode_entry, decode_nodes, decode_outcome, decode_standing,
-    encode_command, encode_entry, encode_nodes, encode_outcome, encode_standing,
+    FormatError, decode_collection, decode_command, decode_entry, decode_nodes, decode_outcome,
+    decode_standing, encode_collection, encode_command, encode_entry, encode_nodes, encode_outcome,
+    encode_standing,
 };
 pub use time::Timestamp;

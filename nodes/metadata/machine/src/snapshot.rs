@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use crate::cluster::{ClusterCommand, Nodes};
+use crate::collection::Collection;
 use crate::command::{Command, Entry, Outcome};
 use crate::machine::{Machine, MachineV1, MachineV2, MachineV3};
 use crate::session::Standing;
@@ -65,7 +66,8 @@ forms!(
     encode_command decode_command Command,
     encode_outcome decode_outcome Outcome,
     encode_standing decode_standing Standing,
-    encode_nodes decode_nodes Nodes
+    encode_nodes decode_nodes Nodes,
+    encode_collection decode_collection Collection
 );
 
 impl Machine {

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use roadstead_storage::{
-    Driver, Entry, Error, Fetch, Opened, Publication, Put, Stage, Staged, Stat, StorePath,
+    Driver, Entry, Error, Fetch, Gone, Leaf, Opened, Publication, Put, Read, Stage, Staged, Stat,
+    Still, StorePath, Under,
 };
 
 use crate::connect::{Clients, ConnectError};
@@ -16,7 +17,7 @@ use crate::probe::ProbeError;
 use crate::read::{self, Found};
 use crate::stage::S3Stage;
 use crate::store::{AT_ONCE, Store};
-use crate::{Options, discards, list, presign, probe, publish, remove};
+use crate::{Options, discards, fence, leaves, list, presign, probe, publish, remove};
 
 const MIB: u64 = 1 << 20;
 /// What S3 takes for a part, the last of an object apart, and for a copy.
@@ -182,6 +183,45 @@ impl Driver for S3 {
     async fn remove_if(&self, path: &StorePath, content: &[u8]) -> Result<bool, Error> {
         let removed = remove::object_if(&self.store, &self.store.keys.file(path), content).await;
         removed.map_err(Failure::writing)
+    }
+
+    /// What was signed before an epoch ended may come until it has expired.
+    async fn end_epochs(&self, _epochs: &[u64]) -> Result<Duration, Error> {
+        Ok(fence::EXPIRY)
+    }
+
+    async fn put_under(&self, under: Under<'_>, writes: Vec<Put>) -> Result<(), Error> {
+        fence::put(&self.store, under, writes).await
+    }
+
+    /// Writing costs one request, and so would looking.
+    async fn ensure_under(&self, under: Under<'_>, writes: Vec<Put>) -> Result<(), Error> {
+        self.put_under(under, writes).await
+    }
+
+    async fn remove_fenced(
+        &self,
+        directories: &[StorePath],
+        still: Still<'_>,
+    ) -> Result<Vec<Gone>, Error> {
+        fence::remove(&self.store, directories, still).await
+    }
+
+    async fn prove_fences(&self) -> Result<(), Error> {
+        fence::prove(&self.store).await
+    }
+
+    async fn leaves(
+        &self,
+        directory: &StorePath,
+        file: &str,
+        read: Read<'_>,
+    ) -> Result<Vec<Leaf>, Error> {
+        leaves::leaves(&self.store, directory, file, read).await
+    }
+
+    async fn get_each(&self, paths: &[StorePath], limit: usize) -> Vec<Result<Bytes, Error>> {
+        leaves::get_each(&self.store, paths, limit).await
     }
 
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error> {

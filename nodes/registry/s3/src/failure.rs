@@ -61,6 +61,40 @@ impl Failure {
         }
     }
 
+    /// No answer came to what was signed here.
+    pub(crate) fn lost(operation: &str, key: &str, error: Box<dyn StdError + Send + Sync>) -> Self {
+        Self {
+            kind: io::ErrorKind::NotConnected,
+            ..Self::odd(operation, key, chain(&*error))
+        }
+    }
+
+    /// What was signed here is refused.
+    pub(crate) fn answered(operation: &str, key: &str, status: u16, body: &[u8]) -> Self {
+        let body = String::from_utf8_lossy(body);
+        let within = |name: &str| {
+            let (_, rest) = body.split_once(&format!("<{name}>"))?;
+            Some(rest.split_once("</")?.0.to_owned())
+        };
+        Self {
+            status: Some(status),
+            code: within("Code").unwrap_or_default(),
+            kind: match status {
+                401 | 403 => io::ErrorKind::PermissionDenied,
+                503 | 504 => io::ErrorKind::TimedOut,
+                _ => io::ErrorKind::Other,
+            },
+            ..Self::odd(operation, key, within("Message").unwrap_or_default())
+        }
+    }
+
+    /// Another try may do, signed anew: no answer came, the store is busy, or what was signed has expired.
+    pub(crate) fn may_pass(&self) -> bool {
+        let has_expired = self.message.to_ascii_lowercase().contains("expired");
+        matches!(self.status, None | Some(429 | 500..600)) && self.code != "NotImplemented"
+            || (matches!(self.status, Some(400 | 403)) && has_expired)
+    }
+
     /// There is no such object. Not said of a bucket, where the store tells the difference.
     pub(crate) fn is_absent(&self) -> bool {
         self.status == Some(404) && matches!(self.code.as_str(), "" | "NoSuchKey" | "NotFound")

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
+use roadstead_oci::Algorithm;
 use roadstead_storage::Filesystem;
 
 use super::*;

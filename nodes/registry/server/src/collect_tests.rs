@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use roadstead_metadata::{Home, Local, system_clock};
-use roadstead_oci::Reference;
+use roadstead_oci::{Algorithm, Name, Reference};
 use roadstead_storage::{Memory, Put};
 
 use super::*;
@@ -48,7 +48,7 @@ impl Bench {
     async fn blob(&self, to: &str, content: &str) -> Digest {
         let digest = Digest::of(Algorithm::Sha256, content.as_bytes());
         let pieces = futures::stream::iter([Ok(Bytes::from(content.to_owned()))]);
-        let body = Body::new(pieces, std::time::Duration::from_secs(1), false);
+        let body = Body::new(pieces, Duration::from_secs(1), false);
         let name = name(to);
         let pushed = self.registry.push_whole(&name, &digest, body).await;
         pushed.unwrap();

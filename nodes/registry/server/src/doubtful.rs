@@ -98,8 +98,8 @@ mod tests {
 
     use async_trait::async_trait;
     use roadstead_metadata::{
-        Fleet, Home, Local, Metadata, NodeId, Renewal, Secrets, SessionId, Standing, Timestamp,
-        Unavailable, system_clock,
+        Collection, Fleet, Home, Local, Metadata, NodeId, Renewal, Secrets, SessionId, Stamp,
+        Standing, Timestamp, Unavailable, system_clock,
     };
     use roadstead_oci::{Algorithm, Name};
     use roadstead_storage::{Driver as _, Memory};
@@ -152,6 +152,13 @@ mod tests {
         }
         async fn secrets(&self) -> Result<Secrets, Unavailable> {
             self.local.secrets().await
+        }
+        async fn collection(
+            &self,
+            known: Option<Stamp>,
+            wait: Duration,
+        ) -> Result<Option<Collection>, Unavailable> {
+            self.local.collection(known, wait).await
         }
         async fn now(&self) -> Result<Timestamp, Unavailable> {
             self.local.now().await

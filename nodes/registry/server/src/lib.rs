@@ -30,11 +30,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use roadstead_cache::Cache;
-use roadstead_metadata::{Command, Lease, Metadata, Outcome, Unavailable};
-use roadstead_storage::Driver;
+use roadstead_metadata::{ALONE, Command, Follows, Lease, Metadata, Outcome, Unavailable};
+use roadstead_storage::{Driver, Error as StoreError, Put, Under};
 use tokio_util::task::TaskTracker;
 
-pub use collect::{CollectError, CollectOptions, Collected, Doubt, collect};
+use collect::following::Following;
+
+pub use collect::{
+    CollectError, CollectOptions, Collected, Collecting, DONE, Demand, Doubt, FAILED, collect,
+};
+pub use collect::{Finding, Marked, Marker, Policy, Reason, Unneeded, reap};
 pub use error::Error;
 pub use keys::Keys;
 pub use maintenance::{Purging, Reclaimed};
@@ -57,6 +62,8 @@ pub struct Registry {
     /// Refuses writes since somebody asked for it.
     read_only: AtomicBool,
     lease: Lease,
+    /// What is being collected, as far as this process knows.
+    following: Following,
     /// Work that goes on after its request was answered, or its client went away.
     background: TaskTracker,
 }
@@ -73,10 +80,17 @@ impl Registry {
             Some(secret) => Keys::new(secret),
             None => adopted_keys(&*metadata).await?,
         };
+        if !options.read_only {
+            // What one that has the store for itself writes under; nodes of a cluster get others when they join.
+            let begun = store.begin_epoch(ALONE).await;
+            begun.map_err(Unavailable::because)?;
+        }
+        let cache = Cache::of_manifests(roadstead_cache::Options::default().manifest_bytes);
         Ok(Self {
+            following: Following::new(Arc::clone(&store), Arc::clone(&metadata), cache.clone()),
             store,
             metadata,
-            cache: Cache::of_manifests(roadstead_cache::Options::default().manifest_bytes),
+            cache,
             options,
             keys,
             referrers: referrers::Knowledge::default(),
@@ -93,7 +107,13 @@ impl Registry {
     /// With this cache, instead of one that keeps manifests' bytes and nothing else.
     #[must_use]
     pub fn with_cache(self, cache: Cache) -> Self {
-        let registry = Self { cache, ..self };
+        let (store, metadata) = (Arc::clone(&self.store), Arc::clone(&self.metadata));
+        let following = Following::new(store, metadata, cache.clone());
+        let registry = Self {
+            cache,
+            following,
+            ..self
+        };
         registry.trust_if_alone();
         registry
     }
@@ -108,6 +128,31 @@ impl Registry {
         self.lease = lease;
         self.trust_if_alone();
         self
+    }
+
+    /// Is to be told of each epoch that this node begins, before the lease.
+    pub fn follows(&self) -> Arc<dyn Follows> {
+        Arc::new(self.following.clone())
+    }
+
+    /// One that has the store for itself learns what its predecessor condemned. To be called before it serves.
+    pub async fn begin_alone(&self) -> Result<(), Unavailable> {
+        self.following.begin(ALONE).await
+    }
+
+    /// Writes links or tags, unless the epoch has ended.
+    async fn put_under(&self, epoch: u64, writes: Vec<Put>) -> Result<(), StoreError> {
+        let is_held = || self.lease.epoch() == Some(epoch);
+        let is_held = &is_held;
+        self.store.put_under(Under { epoch, is_held }, writes).await
+    }
+
+    /// Makes links be there, unless the epoch has ended.
+    async fn ensure_under(&self, epoch: u64, writes: Vec<Put>) -> Result<(), StoreError> {
+        let is_held = || self.lease.epoch() == Some(epoch);
+        let is_held = &is_held;
+        let under = Under { epoch, is_held };
+        self.store.ensure_under(under, writes).await
     }
 
     /// Nodes do not hear of each other's deletions: what exists is asked of the store.

@@ -40,10 +40,15 @@ impl Registry {
         }
     }
 
-    /// Links a blob that is stored and durable. Durable when it returns.
-    pub(crate) async fn link_blob(&self, name: &Name, digest: &Digest) -> Result<(), Error> {
+    /// Links a blob that is stored and durable, unless the epoch has ended. Durable when it returns.
+    pub(crate) async fn link_blob(
+        &self,
+        name: &Name,
+        digest: &Digest,
+        epoch: u64,
+    ) -> Result<(), Error> {
         let link = link_to(layout::layer_link(name, digest), digest);
-        Ok(self.store.ensure(vec![link]).await?)
+        Ok(self.ensure_under(epoch, vec![link]).await?)
     }
 
     /// What a link points to, durable where another request may have just written it.

@@ -135,7 +135,7 @@ impl Registry {
             .is_some()
         {
             wait = purging.interval;
-            if !self.is_to_purge().await {
+            if !self.is_first().await {
                 continue;
             }
             match self.purge_uploads(purging.age).await {
@@ -147,7 +147,7 @@ impl Registry {
 
     /// One of several nodes is enough: the one that has been there for longest. Two that take themselves for it for a
     /// moment do the work twice, and no harm.
-    async fn is_to_purge(&self) -> bool {
+    async fn is_first(&self) -> bool {
         if self.lease.is_unlimited() {
             return true;
         }
@@ -164,7 +164,8 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use roadstead_metadata::{
-        Clock, Fingerprint, Home, Joining, Local, Membership, NodeId, boot_time, system_clock,
+        Clock, Fingerprint, Hearing, Home, Joining, Local, Membership, NodeId, boot_time,
+        system_clock,
     };
     use roadstead_oci::Algorithm;
     use roadstead_storage::{Driver as _, Memory, Put};
@@ -250,7 +251,13 @@ mod tests {
                 },
             };
             let service = Arc::<Local>::clone(&metadata);
-            let member = Membership::join(service, NodeId([n; 16]), joining, boot_time(), None);
+            let member = Membership::join(
+                service,
+                NodeId([n; 16]),
+                joining,
+                boot_time(),
+                Hearing::default(),
+            );
             let member = member.await.unwrap();
             let service = Arc::<Local>::clone(&metadata);
             let store = Arc::new(Memory::new());
@@ -259,14 +266,14 @@ mod tests {
         };
         let (first, first_member) = node(1).await;
         let (second, _second_member) = node(2).await;
-        assert!(first.is_to_purge().await);
-        assert!(!second.is_to_purge().await);
+        assert!(first.is_first().await);
+        assert!(!second.is_first().await);
         let ended = CancellationToken::new();
         ended.cancel();
         first_member.keep(ended).await;
-        assert!(!first.is_to_purge().await, "it has left");
-        assert!(second.is_to_purge().await);
-        assert!(Bench::new().await.registry.is_to_purge().await, "alone");
+        assert!(!first.is_first().await, "it has left");
+        assert!(second.is_first().await);
+        assert!(Bench::new().await.registry.is_first().await, "alone");
     }
 
     fn name() -> Name {

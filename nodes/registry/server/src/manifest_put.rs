@@ -4,13 +4,14 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use roadstead_cache::{Descriptor as Known, Key};
-use roadstead_metadata::Unavailable;
+use roadstead_metadata::Unit;
 use roadstead_oci::{
     Algorithm, Child, Descriptor, Digest, Manifest, MediaType, Name, Reference, Tag,
 };
 use roadstead_storage::{Error as StoreError, Put, StorePath, layout};
 
 use crate::Registry;
+use crate::collect::admission::{ATTEMPTS, Flight, data, digest_of, of_push, undone};
 use crate::error::Error;
 use crate::link::link_to;
 use crate::options::{ManifestRules, Platforms};
@@ -24,9 +25,6 @@ const AT_ONCE: usize = 16;
 /// References told to be missing, at most: each is an error of its own in the answer.
 const MISSING_TOLD: usize = 100;
 
-/// How often a push begins again that other nodes' deletions undo.
-const ATTEMPTS: usize = 8;
-
 /// A manifest as a client sends it.
 #[derive(Debug)]
 pub(crate) struct Push<'a> {
@@ -36,6 +34,16 @@ pub(crate) struct Push<'a> {
     pub(crate) tags: Vec<Tag>,
     pub(crate) content_type: Option<&'a str>,
     pub(crate) bytes: Bytes,
+}
+
+/// The same, understood.
+#[derive(Clone, Copy)]
+struct Parsed<'a> {
+    name: &'a Name,
+    digest: &'a Digest,
+    tags: &'a [Tag],
+    manifest: &'a Manifest,
+    bytes: &'a Bytes,
 }
 
 /// What became of it.
@@ -78,11 +86,15 @@ impl Registry {
         };
         tags.sort_unstable();
         tags.dedup();
-        let epoch = self.lease.epoch();
-        self.check_children(name, &manifest).await?;
         let ticket = self.cache.begin();
-        let tagged = self.store_tagged(name, &digest, &tags, bytes.clone(), epoch);
-        tagged.await?;
+        let pushed = Parsed {
+            name,
+            digest: &digest,
+            tags: &tags,
+            manifest: &manifest,
+            bytes: &bytes,
+        };
+        self.store_admitted(pushed).await?;
         self.cache.keep_manifest(&digest, &bytes);
         let known = Known {
             size: bytes.len() as u64,
@@ -97,127 +109,182 @@ impl Registry {
         })
     }
 
-    /// The manifest, and then its tags, with no deletion between the two. Not by a node that was paused since `epoch` for
-    /// so long that its client may have tagged something newer at another: what is left is a pause within the last write.
-    async fn store_tagged(
-        &self,
-        name: &Name,
-        digest: &Digest,
-        tags: &[Tag],
-        bytes: Bytes,
-        epoch: Option<u64>,
-    ) -> Result<(), Error> {
-        let _no_deletion = self.deletions.held_off(name).await;
+    /// Again from the beginning where another node deletes it, or something that it names is condemned, meanwhile.
+    async fn store_admitted(&self, pushed: Parsed<'_>) -> Result<(), Error> {
+        let Parsed {
+            name,
+            digest,
+            manifest,
+            ..
+        } = pushed;
+        let mut flight = self.write(of_push(name, digest, manifest));
         for _attempt in 0..ATTEMPTS {
-            self.store_manifest(name, digest, tags, bytes.clone())
-                .await?;
-            if epoch.is_none() || self.lease.epoch() != epoch {
-                return Err(Unavailable::because("the node lost its lease meanwhile").into());
+            let gone = self.admit(&mut flight).await?;
+            self.refuse_without(manifest, &gone)?;
+            if !gone.is_empty() {
+                self.wait_for_end().await?;
+                continue;
             }
-            let current = tags
-                .iter()
-                .map(|tag| link_to(layout::tag_current(name, tag), digest));
-            let put = self.store.put(current.collect()).await;
-            // Also after a failure: any of them may point there.
-            self.deletions.tell(name, digest, tags);
-            put?;
-            // Another node may have deleted the manifest meanwhile, and looked for its tags before they were there.
-            if self.lease.is_unlimited()
-                || self.linked_manifest(name, digest).await?.as_ref() == Some(digest)
-            {
+            let more = self.check_children(name, manifest).await?;
+            if flight.widen(more) {
+                continue;
+            }
+            if self.store_tagged(pushed, &flight).await? {
                 return Ok(());
             }
         }
-        Err(Unavailable::because("the manifest is being deleted again and again").into())
+        Err(undone())
     }
 
-    async fn store_manifest(
-        &self,
-        name: &Name,
-        digest: &Digest,
-        tags: &[Tag],
-        bytes: Bytes,
-    ) -> Result<(), Error> {
+    /// What is being reaped does not exist; the manifest itself can be pushed when that is over.
+    fn refuse_without(&self, manifest: &Manifest, gone: &[Unit]) -> Result<(), Error> {
+        if self.options.manifests.disabled {
+            return Ok(());
+        }
+        let children = manifest.children();
+        let children = children.iter().map(|child| &child.descriptor().digest);
+        let is_gone = |digest: &&Digest| gone.iter().any(|unit| digest_of(unit) == *digest);
+        let mut missing: Vec<Digest> = children.filter(is_gone).cloned().collect();
+        missing.sort_unstable();
+        missing.dedup();
+        missing.truncate(MISSING_TOLD);
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::ReferencesUnknown(missing))
+        }
+    }
+
+    /// The manifest, and then its tags, with no deletion between the two. Whether all of it stands. Not by a node that was
+    /// paused since it was admitted for so long that its client may have tagged something newer at another.
+    async fn store_tagged(&self, pushed: Parsed<'_>, flight: &Flight) -> Result<bool, Error> {
+        let Parsed {
+            name, digest, tags, ..
+        } = pushed;
+        let _no_deletion = self.deletions.held_off(name).await;
+        self.store_manifest(pushed, flight.epoch()?).await?;
+        if !self.stands(flight)? {
+            return Ok(false);
+        }
+        let current = tags
+            .iter()
+            .map(|tag| link_to(layout::tag_current(name, tag), digest));
+        let put = self.put_under(flight.epoch()?, current.collect()).await;
+        // Also after a failure: any of them may point there.
+        self.deletions.tell(name, digest, tags);
+        put?;
+        if !self.stands(flight)? {
+            return Ok(false);
+        }
+        // Another node may have deleted the manifest meanwhile, and looked for its tags before they were there.
+        Ok(self.lease.is_unlimited()
+            || self.linked_manifest(name, digest).await?.as_ref() == Some(digest))
+    }
+
+    async fn store_manifest(&self, pushed: Parsed<'_>, epoch: u64) -> Result<(), Error> {
+        let Parsed {
+            name,
+            digest,
+            tags,
+            bytes,
+            ..
+        } = pushed;
         // What lies there may be torn, if another registry left it; then it is written again.
         let data = self.store.ensure(vec![Put {
             path: layout::blob_data(digest),
-            content: bytes,
+            content: bytes.clone(),
         }]);
         let links = std::iter::once(layout::revision_link(name, digest))
             .chain(tags.iter().map(|tag| layout::tag_index(name, tag, digest)));
         let links = links.map(|link| link_to(link, digest)).collect();
-        tokio::try_join!(data, self.store.put(links))?;
+        tokio::try_join!(data, self.put_under(epoch, links))?;
         Ok(())
     }
 
     /// Makes sure that all the manifest names is in the repository, and durable. Named twice, it is looked up once; of
-    /// what is missing, as much is told as helps.
-    async fn check_children(&self, name: &Name, manifest: &Manifest) -> Result<(), Error> {
+    /// what is missing, as much is told as helps. Answers with the bytes that links stand for by another name than theirs.
+    async fn check_children(&self, name: &Name, manifest: &Manifest) -> Result<Vec<Unit>, Error> {
         let rules = &self.options.manifests;
         if rules.disabled {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let mut children = manifest.children();
         children.sort_unstable_by_key(|child| &child.descriptor().digest);
         children.dedup_by(|one, other| one.is_same_as(other));
-        let mut missing: Vec<Digest> = Vec::new();
+        let (mut missing, mut others): (Vec<Digest>, _) = (Vec::new(), Vec::new());
         for some in children.chunks(AT_ONCE) {
-            let looks = some.iter().map(|child| self.missing(name, *child, rules));
-            let absent = futures::future::try_join_all(looks).await?;
-            missing.extend(absent.into_iter().flatten());
+            let looks = some.iter().map(|child| self.look(name, *child, rules));
+            let looks = futures::future::try_join_all(looks).await?;
+            for (child, look) in some.iter().zip(looks) {
+                let digest = &child.descriptor().digest;
+                match look {
+                    Look::Absent => missing.push(digest.clone()),
+                    Look::Found(found) if found != *digest => others.push(data(&found)),
+                    Look::Found(_) | Look::NotAsked => {}
+                }
+            }
             missing.dedup();
             if missing.len() >= MISSING_TOLD {
                 break;
             }
         }
         if missing.is_empty() {
-            Ok(())
+            Ok(others)
         } else {
             missing.truncate(MISSING_TOLD);
             Err(Error::ReferencesUnknown(missing))
         }
     }
 
-    /// The digest of a child that should be there and is not.
-    async fn missing(
+    async fn look(
         &self,
         name: &Name,
         child: Child<'_>,
         rules: &ManifestRules,
-    ) -> Result<Option<Digest>, Error> {
-        let (descriptor, present) = match child {
-            Child::Blob(blob) => (blob, self.settle_blob(name, &blob.digest).await?),
+    ) -> Result<Look, Error> {
+        let found = match child {
+            Child::Blob(blob) => self.settle_blob(name, &blob.digest).await?,
             Child::Foreign(layer) if layer.urls.as_ref().is_none_or(Vec::is_empty) => {
-                (layer, self.settle_blob(name, &layer.digest).await?)
+                self.settle_blob(name, &layer.digest).await?
             }
             Child::Foreign(layer) => {
                 check_urls(layer, rules)?;
-                (layer, true)
+                return Ok(Look::NotAsked);
             }
-            Child::Manifest(manifest) if !must_be_present(manifest, rules) => (manifest, true),
+            Child::Manifest(manifest) if !must_be_present(manifest, rules) => {
+                return Ok(Look::NotAsked);
+            }
             Child::Manifest(manifest) => {
-                let present = self.settle_manifest(name, &manifest.digest).await?
-                    || self.settle_blob(name, &manifest.digest).await?;
-                (manifest, present)
+                match self.settle_manifest(name, &manifest.digest).await? {
+                    None => self.settle_blob(name, &manifest.digest).await?,
+                    found => found,
+                }
             }
         };
-        Ok((!present).then(|| descriptor.digest.clone()))
+        Ok(found.map_or(Look::Absent, Look::Found))
     }
 
-    pub(crate) async fn settle_blob(&self, name: &Name, digest: &Digest) -> Result<bool, Error> {
+    pub(crate) async fn settle_blob(
+        &self,
+        name: &Name,
+        digest: &Digest,
+    ) -> Result<Option<Digest>, Error> {
         self.settle_linked(layout::layer_link(name, digest)).await
     }
 
-    async fn settle_manifest(&self, name: &Name, digest: &Digest) -> Result<bool, Error> {
+    async fn settle_manifest(&self, name: &Name, digest: &Digest) -> Result<Option<Digest>, Error> {
         self.settle_linked(layout::revision_link(name, digest))
             .await
     }
 
-    /// Whether a link is there, and what it points to; if so, both are durable.
-    async fn settle_linked(&self, link: StorePath) -> Result<bool, Error> {
+    /// What a link points to, if both are there; then they are durable.
+    async fn settle_linked(&self, link: StorePath) -> Result<Option<Digest>, Error> {
         match self.follow_settled(&link).await? {
-            Some(found) => self.settled(&[layout::blob_data(&found)]).await,
-            None => Ok(false),
+            Some(found) => {
+                let is_there = self.settled(&[layout::blob_data(&found)]).await?;
+                Ok(is_there.then_some(found))
+            }
+            None => Ok(None),
         }
     }
 
@@ -229,6 +296,15 @@ impl Registry {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// What became of a child.
+enum Look {
+    /// Its bytes lie under this digest.
+    Found(Digest),
+    Absent,
+    /// It may lie elsewhere.
+    NotAsked,
 }
 
 fn must_be_present(child: &Descriptor, rules: &ManifestRules) -> bool {

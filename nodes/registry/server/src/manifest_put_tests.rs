@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use roadstead_metadata::{
-    Elapsed, Fingerprint, Home, Joining, LEASE, Local, Membership, Metadata, NodeId, system_clock,
+    Elapsed, Fingerprint, Hearing, Home, Joining, LEASE, Local, Membership, Metadata, NodeId,
+    system_clock,
 };
 use roadstead_storage::{Driver, Memory, Metered};
 
@@ -39,9 +40,10 @@ async fn node(sleeps: &Arc<AtomicBool>) -> Registry {
         NodeId([1; 16]),
         joining,
         elapsed,
-        None,
+        Hearing::default(),
     );
     let lease = joined.await.unwrap().lease();
+    driver.begin_epoch(lease.epoch().unwrap()).await.unwrap();
     let registry = Registry::build(driver, metadata, Options::default()).await;
     registry.unwrap().with_lease(lease)
 }

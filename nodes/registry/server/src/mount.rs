@@ -5,6 +5,7 @@ use roadstead_oci::{Digest, Name};
 use roadstead_storage::{Error as StoreError, layout};
 
 use crate::Registry;
+use crate::collect::admission::{ATTEMPTS, of_blob, undone};
 use crate::error::Error;
 
 impl Registry {
@@ -15,6 +16,28 @@ impl Registry {
         name: &Name,
         digest: &Digest,
         from: Option<&Name>,
+    ) -> Result<bool, Error> {
+        let mut flight = self.write(of_blob(name, digest));
+        for _ in 0..ATTEMPTS {
+            // What is being reaped does not exist.
+            if !self.admit(&mut flight).await?.is_empty()
+                || !self.mount_once(name, digest, from, flight.epoch()?).await?
+            {
+                return Ok(false);
+            }
+            if self.stands(&flight)? {
+                return Ok(true);
+            }
+        }
+        Err(undone())
+    }
+
+    async fn mount_once(
+        &self,
+        name: &Name,
+        digest: &Digest,
+        from: Option<&Name>,
+        epoch: u64,
     ) -> Result<bool, Error> {
         let ticket = self.cache.begin();
         let known = match from {
@@ -33,7 +56,7 @@ impl Registry {
             Err(StoreError::NotFound(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
-        self.link_blob(name, &found).await?;
+        self.link_blob(name, &found, epoch).await?;
         if let Some(known) = known {
             self.cache.learn(ticket, &Key::blob(name, digest), &known);
         }

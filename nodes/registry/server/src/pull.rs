@@ -10,6 +10,7 @@ use roadstead_oci::{Digest, Manifest, Name, Reference};
 use roadstead_storage::{Error as StoreError, Fetch, Opened, StorePath, layout};
 
 use crate::Registry;
+use crate::collect::admission::{ATTEMPTS, data, of_blob, of_manifest, undone};
 use crate::error::Error;
 use crate::room::{Room, SMALL, Turn};
 
@@ -88,26 +89,49 @@ impl Registry {
             Reference::Digest(digest) => Some(digest.clone()),
         };
         let asked = asked.ok_or_else(unknown)?;
-        let key = Key::manifest(name, &asked);
+        let mut flight = self.lookup(of_manifest(name, &asked));
+        for _ in 0..ATTEMPTS {
+            if !self.admit(&mut flight).await?.is_empty() {
+                return Err(unknown());
+            }
+            let stored = self.stored_manifest(name, &asked).await?;
+            let stored = stored.ok_or_else(unknown)?;
+            let is_news = stored.digest != asked && flight.widen([data(&stored.digest)]);
+            if !is_news && self.stands(&flight)? {
+                return Ok(stored);
+            }
+        }
+        Err(undone())
+    }
+
+    async fn stored_manifest(
+        &self,
+        name: &Name,
+        asked: &Digest,
+    ) -> Result<Option<StoredManifest>, Error> {
+        let key = Key::manifest(name, asked);
         if self.cache.find(&key).await.is_some() {
-            if let Some(content) = self.manifest_content(&asked).await? {
-                return Ok(StoredManifest::of(asked, content));
+            if let Some(content) = self.manifest_content(asked).await? {
+                return Ok(Some(StoredManifest::of(asked.clone(), content)));
             }
             self.forget(&key).await;
         }
         let ticket = self.cache.begin();
-        let linked = self.linked_manifest(name, &asked).await?;
-        let digest = linked.ok_or_else(unknown)?;
-        let content = self.manifest_content(&digest).await?.ok_or_else(unknown)?;
+        let Some(digest) = self.linked_manifest(name, asked).await? else {
+            return Ok(None);
+        };
+        let Some(content) = self.manifest_content(&digest).await? else {
+            return Ok(None);
+        };
         let stored = StoredManifest::of(digest, content);
-        if stored.digest == asked {
+        if stored.digest == *asked {
             let descriptor = Descriptor {
                 size: stored.content.len() as u64,
                 media_type: stored.media_type.clone(),
             };
             self.cache.learn(ticket, &key, &descriptor);
         }
-        Ok(stored)
+        Ok(Some(stored))
     }
 
     /// A manifest's bytes, from memory or the store: they never change.
@@ -202,6 +226,24 @@ impl Registry {
 
     /// A blob that the repository has.
     pub(crate) async fn blob(&self, name: &Name, digest: &Digest) -> Result<FoundBlob, Error> {
+        let mut flight = self.lookup(of_blob(name, digest));
+        for _ in 0..ATTEMPTS {
+            if !self.admit(&mut flight).await?.is_empty() {
+                return Err(Error::BlobUnknown {
+                    name: name.clone(),
+                    digest: digest.clone(),
+                });
+            }
+            let found = self.found_blob(name, digest).await?;
+            let is_news = found.digest != *digest && flight.widen([data(&found.digest)]);
+            if !is_news && self.stands(&flight)? {
+                return Ok(found);
+            }
+        }
+        Err(undone())
+    }
+
+    async fn found_blob(&self, name: &Name, digest: &Digest) -> Result<FoundBlob, Error> {
         let key = Key::blob(name, digest);
         if let Some(known) = self.cache.find(&key).await {
             return Ok(FoundBlob {

@@ -12,6 +12,7 @@ use roadstead_storage::{Error as StoreError, Staged, layout};
 
 use crate::Registry;
 use crate::body::Body;
+use crate::collect::admission::{ATTEMPTS, of_blob, undone};
 use crate::error::Error;
 use crate::receive::{Received, hash, receive};
 use crate::session::{Standing, Ticket};
@@ -162,10 +163,21 @@ impl Registry {
 
     /// A blob that was completed before may have been deleted since.
     async fn check_still_there(&self, origin: &Origin, digest: &Digest) -> Result<(), Error> {
-        if self.settle_blob(&origin.repository, digest).await? {
-            return Ok(());
+        let mut flight = self.write(of_blob(&origin.repository, digest));
+        for _ in 0..ATTEMPTS {
+            self.admit_in_time(&mut flight).await?;
+            if self
+                .settle_blob(&origin.repository, digest)
+                .await?
+                .is_none()
+            {
+                return Err(Error::UploadUnknown);
+            }
+            if self.stands(&flight)? {
+                return Ok(());
+            }
         }
-        Err(Error::UploadUnknown)
+        Err(undone())
     }
 
     /// A blob in one request: no session, nothing to go on with.
@@ -366,6 +378,25 @@ impl Registry {
         digest: &Digest,
         segments: &[Segment],
     ) -> Result<(), Error> {
+        let mut flight = self.write(of_blob(name, digest));
+        for _ in 0..ATTEMPTS {
+            self.admit_in_time(&mut flight).await?;
+            self.publish_once(name, digest, segments, flight.epoch()?)
+                .await?;
+            if self.stands(&flight)? {
+                return Ok(());
+            }
+        }
+        Err(undone())
+    }
+
+    async fn publish_once(
+        &self,
+        name: &Name,
+        digest: &Digest,
+        segments: &[Segment],
+        epoch: u64,
+    ) -> Result<(), Error> {
         let ticket = self.cache.begin();
         let staged: Vec<Staged> = segments
             .iter()
@@ -377,7 +408,7 @@ impl Registry {
         self.store
             .publish(&staged, &layout::blob_data(digest))
             .await?;
-        self.link_blob(name, digest).await?;
+        self.link_blob(name, digest, epoch).await?;
         let size = segments.iter().map(|segment| segment.length).sum();
         let key = Key::blob(name, digest);
         self.cache.learn(ticket, &key, &Descriptor::of_blob(size));

@@ -6,6 +6,8 @@
 )]
 
 mod ensured;
+mod fencing;
+mod leaves;
 mod removing;
 
 use std::future::Future;
@@ -34,6 +36,16 @@ pub struct Promises {
     pub removes_only_what_was_seen: bool,
     /// A directory in which there is no file any more is not listed.
     pub forgets_empty_directories: bool,
+    pub fenced: Fenced,
+}
+
+/// How writers are kept from writing late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fenced {
+    /// By what is in the store.
+    AtOnce,
+    /// Their requests expire.
+    ByExpiry,
 }
 
 /// Runs the whole suite; `make` gives an empty store each time.
@@ -42,6 +54,7 @@ pub async fn check(make: &(dyn Fn() -> Box<dyn Driver> + Sync)) {
         removed: Removed::Stays,
         removes_only_what_was_seen: true,
         forgets_empty_directories: true,
+        fenced: Fenced::AtOnce,
     };
     check_with(make, all).await;
 }
@@ -60,6 +73,9 @@ pub async fn check_with(make: &(dyn Fn() -> Box<dyn Driver> + Sync), promises: P
     atomicity(make()).await;
     removing::racing_removals(make()).await;
     removing::removal_of_what_was_seen(&*make()).await;
+    leaves::of_directories(&*make()).await;
+    fencing::writes(&*make(), promises.fenced).await;
+    fencing::removals(make().into(), promises.fenced).await;
     if promises.forgets_empty_directories {
         removing::empty_directories(&*make()).await;
     }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+use crate::fence::{Gone, Still, Under};
 use crate::{Error, StorePath};
 
 /// Content in pieces, each at most a few hundred KiB.
@@ -46,18 +47,10 @@ pub trait Driver: Send + Sync + fmt::Debug {
     /// Makes these small files be there, as [`put`](Self::put) does. What is there with that content may be left as it
     /// is, where looking costs less than writing.
     async fn ensure(&self, writes: Vec<Put>) -> Result<(), Error> {
-        let mut absent = Vec::new();
-        for write in writes {
-            match self.get_settled(&write.path, write.content.len()).await {
-                Ok(content) if content == write.content => {}
-                Ok(_) | Err(Error::NotFound(_) | Error::TooLarge { .. }) => absent.push(write),
-                Err(error) => return Err(error),
-            }
+        match absent(self, writes).await? {
+            none if none.is_empty() => Ok(()),
+            absent => self.put(absent).await,
         }
-        if absent.is_empty() {
-            return Ok(());
-        }
-        self.put(absent).await
     }
 
     /// Makes what some other request may have just written durable: the files, and their names.
@@ -98,6 +91,90 @@ pub trait Driver: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// Makes it possible to write under an epoch; again is no error. Whoever holds its lease calls this once, and has to be
+    /// told by the log *after* it returned that the lease stands, before anything is written under it. So one who was
+    /// paused in between writes nothing that [`end_epochs`](Self::end_epochs) did not see.
+    async fn begin_epoch(&self, epoch: u64) -> Result<(), Error> {
+        let _unfenced = epoch;
+        Ok(())
+    }
+
+    /// Epochs that were begun and not ended, where the store keeps them.
+    async fn epochs(&self) -> Result<Vec<u64>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Ends epochs: nothing is written under them any more, by nobody, from when this returned and the time that it
+    /// answers with has passed. The time counts for all epochs that were over when this was called, also where none is
+    /// kept: it has to be called with none as well.
+    async fn end_epochs(&self, epochs: &[u64]) -> Result<Duration, Error> {
+        let _unfenced = epochs;
+        Ok(Duration::ZERO)
+    }
+
+    /// As [`put`](Self::put), under an epoch. `Fenced` when that has ended: some of the files may be there, and no more
+    /// of them appear.
+    async fn put_under(&self, under: Under<'_>, writes: Vec<Put>) -> Result<(), Error> {
+        let _unfenced = under;
+        self.put(writes).await
+    }
+
+    /// As [`ensure`](Self::ensure), under an epoch. What is there already is no proof that the epoch is.
+    async fn ensure_under(&self, under: Under<'_>, writes: Vec<Put>) -> Result<(), Error> {
+        match absent(self, writes).await? {
+            none if none.is_empty() => Ok(()),
+            absent => self.put_under(under, absent).await,
+        }
+    }
+
+    /// Removes directories with all that lay in them when the caller was still asked to; in one go, since asking costs.
+    /// `Fenced` when it is not: then nothing was removed. What somebody puts there again after that question is left,
+    /// where the store can tell; elsewhere requests expire, within what [`end_epochs`](Self::end_epochs) answers: so long
+    /// does whoever takes over wait, and whoever dropped this future, before anybody may put there again what was removed.
+    async fn remove_fenced(
+        &self,
+        directories: &[StorePath],
+        still: Still<'_>,
+    ) -> Result<Vec<Gone>, Error> {
+        if !still().await {
+            return Err(Error::Fenced);
+        }
+        let mut gone = Vec::with_capacity(directories.len());
+        for directory in directories {
+            match self.remove(directory).await {
+                Ok(()) | Err(Error::NotFound(_)) => gone.push(Gone::Entirely),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Tries whether the fences hold in this store: an error that tells why nothing may be collected from it while it is
+    /// written to.
+    async fn prove_fences(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// All names in a directory, and of each that is a directory the file of that path in it; in no order. Nothing when the
+    /// directory does not exist.
+    async fn leaves(
+        &self,
+        directory: &StorePath,
+        file: &str,
+        read: Read<'_>,
+    ) -> Result<Vec<Leaf>, Error> {
+        crate::leaves::by_looking(self, directory, file, read).await
+    }
+
+    /// Small files, each as [`get`](Self::get) gives it.
+    async fn get_each(&self, paths: &[StorePath], limit: usize) -> Vec<Result<Bytes, Error>> {
+        let mut all = Vec::with_capacity(paths.len());
+        for path in paths {
+            all.push(self.get(path, limit).await);
+        }
+        all
+    }
+
     /// A new place to write an upload's bytes to, outside of the layout. `hint` is part of the place's name:
     /// letters, digits and dashes.
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error>;
@@ -126,6 +203,20 @@ pub trait Driver: Send + Sync + fmt::Debug {
     async fn sweep(&self, before: SystemTime) -> Result<usize, Error>;
 }
 
+/// Those that are not there with this content. The others are, and durable.
+async fn absent<D: Driver + ?Sized>(driver: &D, writes: Vec<Put>) -> Result<Vec<Put>, Error> {
+    let mut absent = Vec::new();
+    for write in writes {
+        let there = driver.get_settled(&write.path, write.content.len()).await;
+        match there {
+            Ok(content) if content == write.content => {}
+            Ok(_) | Err(Error::NotFound(_) | Error::TooLarge { .. }) => absent.push(write),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(absent)
+}
+
 /// What whoever has a URL may do with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fetch {
@@ -150,6 +241,46 @@ pub struct Stat {
 pub struct Entry {
     pub name: String,
     pub is_directory: bool,
+}
+
+/// What [`Driver::leaves`] is to read.
+#[derive(Clone, Copy)]
+pub enum Read<'a> {
+    Nothing,
+    /// Up to so many bytes of each.
+    All(usize),
+    /// The same, where it does not have the content that one guesses of its directory's name: what a store can tell without
+    /// reading is not read.
+    Unless(usize, &'a (dyn Fn(&str) -> Option<Bytes> + Send + Sync)),
+}
+
+impl fmt::Debug for Read<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "Nothing",
+            Self::All(_) => "All",
+            Self::Unless(..) => "Unless",
+        })
+    }
+}
+
+/// A name in a directory, and the file in it that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    pub name: String,
+    pub is_directory: bool,
+    /// `None` where there is no such file, whatever else there is.
+    pub file: Option<LeafFile>,
+}
+
+/// What is known of such a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeafFile {
+    /// Bytes.
+    pub size: u64,
+    pub modified: Option<SystemTime>,
+    /// `None` where nothing was to be read, or it is longer than the limit.
+    pub content: Option<Bytes>,
 }
 
 /// A small file to be written.

@@ -22,6 +22,9 @@ pub enum Error {
     /// The root directory was removed or replaced under the running process.
     #[error("the storage root is gone")]
     Vanished,
+    /// Whoever writes has lost the right to, or what it wrote under has ended.
+    #[error("the lease that this was written under is over")]
+    Fenced,
     /// Segments of an upload are not what was recorded.
     #[error("stored parts of an upload are missing or damaged")]
     Damaged,

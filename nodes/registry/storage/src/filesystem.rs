@@ -1,6 +1,6 @@
 //! The `filesystem` driver: the layout as directories and files under one root.
 //!
-//! New files are written under `/roadstead/tmp` or `/roadstead/uploads`, synced, and renamed to where they belong, so
+//! New files are written under `/roadstead/tmp`, `/roadstead/uploads` or `/roadstead/epochs/<epoch>`, synced, and renamed to where they belong, so
 //! that nothing half-written is ever in the layout. The root must be one file system.
 
 mod directory;
@@ -11,17 +11,26 @@ mod tree;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::driver::{Driver, Entry, Opened, Publication, Put, Stage, Staged, Stat};
+use crate::driver::{Driver, Entry, Leaf, Opened, Publication, Put, Read, Stage, Staged, Stat};
+use crate::fence::{Gone, Still, Under};
 use crate::{Error, StorePath};
 use file::FileObject;
 use stage::FileStage;
 pub use tree::OpenError;
-use tree::Tree;
+use tree::{Tree, leaves};
+
+/// Directories held open at a time while they are removed.
+const OPEN_AT_ONCE: usize = 256;
+
+/// Directories looked into by one thread at a time, and threads at a time.
+const LOOKS: usize = 128;
+const LOOKERS: usize = 4;
 
 /// A store under a directory of this machine, or of a network file system.
 #[derive(Debug, Clone)]
@@ -57,12 +66,14 @@ impl Filesystem {
 
 /// The outcome of blocking work; a runtime that is shutting down is an error, not a panic.
 fn joined<T>(outcome: Result<Result<T, Error>, tokio::task::JoinError>) -> Result<T, Error> {
-    outcome.unwrap_or_else(|error| {
-        Err(Error::Io {
-            what: "disk work was cut off".to_owned(),
-            source: std::io::Error::other(error),
-        })
-    })
+    outcome.unwrap_or_else(|error| Err(cut_off(error)))
+}
+
+fn cut_off(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Io {
+        what: "disk work was cut off".to_owned(),
+        source: std::io::Error::other(error),
+    }
 }
 
 #[async_trait]
@@ -129,6 +140,85 @@ impl Driver for Filesystem {
         self.on_disk(move |tree| tree.prune(&directory)).await
     }
 
+    async fn begin_epoch(&self, epoch: u64) -> Result<(), Error> {
+        self.on_disk(move |tree| tree.begin_epoch(epoch)).await
+    }
+
+    async fn epochs(&self) -> Result<Vec<u64>, Error> {
+        self.on_disk(Tree::epochs).await
+    }
+
+    async fn end_epochs(&self, epochs: &[u64]) -> Result<Duration, Error> {
+        let epochs = epochs.to_vec();
+        let ended = self.on_disk(move |tree| tree.end_epochs(&epochs)).await;
+        ended.map(|()| Duration::ZERO)
+    }
+
+    async fn put_under(&self, under: Under<'_>, writes: Vec<Put>) -> Result<(), Error> {
+        let epoch = under.epoch;
+        self.on_disk(move |tree| tree.put_under(epoch, &writes))
+            .await
+    }
+
+    async fn remove_fenced(
+        &self,
+        directories: &[StorePath],
+        still: Still<'_>,
+    ) -> Result<Vec<Gone>, Error> {
+        let mut gone = Vec::with_capacity(directories.len());
+        for some in directories.chunks(OPEN_AT_ONCE) {
+            let some = some.to_vec();
+            let doomed = self.on_disk(move |tree| tree.doom(&some)).await?;
+            if !still().await {
+                return Err(Error::Fenced);
+            }
+            gone.extend(
+                self.on_disk(move |tree| tree.remove_doomed(&doomed))
+                    .await?,
+            );
+        }
+        Ok(gone)
+    }
+
+    async fn leaves(
+        &self,
+        directory: &StorePath,
+        file: &str,
+        read: Read<'_>,
+    ) -> Result<Vec<Leaf>, Error> {
+        let (path, file): (_, Arc<str>) = (directory.clone(), file.into());
+        let limit = match read {
+            Read::Nothing => None,
+            Read::All(limit) | Read::Unless(limit, _) => Some(limit),
+        };
+        let Some((opened, names)) = self.on_disk(move |tree| tree.names(&path)).await? else {
+            return Ok(Vec::new());
+        };
+        let opened = Arc::new(opened);
+        let looks = names.chunks(LOOKS).map(|some| {
+            let (opened, some, file) = (Arc::clone(&opened), some.to_vec(), Arc::clone(&file));
+            self.on_disk(move |_| leaves::look(&opened, some, &file, limit))
+        });
+        let looks: Vec<_> = looks.collect();
+        let looked = stream::iter(looks).buffered(LOOKERS);
+        looked.try_concat().await
+    }
+
+    async fn get_each(&self, paths: &[StorePath], limit: usize) -> Vec<Result<Bytes, Error>> {
+        let (paths, count) = (paths.to_vec(), paths.len());
+        let got = self.on_disk(move |tree| {
+            let got = paths.iter().map(|path| tree.get(path, limit));
+            Ok(got.collect::<Vec<_>>())
+        });
+        match got.await {
+            Ok(got) => got,
+            Err(error) => {
+                let said = error.to_string();
+                (0..count).map(|_| Err(cut_off(said.as_str()))).collect()
+            }
+        }
+    }
+
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error> {
         let place = format!("{hint}.{}", uuid::Uuid::new_v4().simple());
         let tree = Arc::clone(&self.tree);
@@ -177,3 +267,7 @@ mod tests;
 #[cfg(test)]
 #[path = "filesystem_durability_tests.rs"]
 mod durability_tests;
+
+#[cfg(test)]
+#[path = "filesystem_fence_tests.rs"]
+mod fence_tests;

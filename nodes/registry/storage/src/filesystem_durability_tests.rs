@@ -82,6 +82,42 @@ async fn a_second_file_in_a_known_directory_costs_two_syncs() {
 }
 
 #[tokio::test]
+async fn what_is_written_under_an_epoch_costs_no_more_syncs() {
+    let bench = Bench::new();
+    bench.driver.begin_epoch(7).await.unwrap();
+    bench.put("/a/b/c", "one").await;
+    let before = bench.power.syncs().total();
+    let is_held = &|| true;
+    let write = Put {
+        path: path("/a/b/d"),
+        content: "two".into(),
+    };
+    let under = Under { epoch: 7, is_held };
+    bench.driver.put_under(under, vec![write]).await.unwrap();
+    assert_eq!(
+        bench.power.syncs().total() - before,
+        2,
+        "its bytes, and its name"
+    );
+    bench.survives("/a/b/d", "two");
+}
+
+#[tokio::test]
+async fn a_removal_under_a_term_is_on_the_disk() {
+    let bench = Bench::new();
+    for at in ["/a/one/data", "/a/two/data", "/b/three/x/link"] {
+        bench.put(at, "x").await;
+    }
+    let yes = || futures::FutureExt::boxed(std::future::ready(true));
+    let all = ["/a/one", "/a/two", "/b/three"].map(path);
+    let gone = bench.driver.remove_fenced(&all, &yes).await.unwrap();
+    assert_eq!(gone, [Gone::Entirely; 3]);
+    let left = bench.power.image(Cut::Nothing).paths();
+    let under = |at: &&PathBuf| all.iter().any(|gone| at.starts_with(gone.relative()));
+    assert_eq!(left.iter().filter(under).count(), 0);
+}
+
+#[tokio::test]
 async fn a_file_that_was_replaced_is_another_one() {
     let bench = Bench::new();
     bench.put("/a/b/c", "one").await;

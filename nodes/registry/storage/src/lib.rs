@@ -7,16 +7,20 @@ pub mod claim;
 pub mod contract;
 mod driver;
 mod error;
+mod fence;
 mod filesystem;
 pub mod layout;
+mod leaves;
 mod memory;
 mod metered;
 mod path;
 
 pub use driver::{
-    ByteStream, Driver, Entry, Fetch, Object, Opened, Publication, Put, Stage, Staged, Stat,
+    ByteStream, Driver, Entry, Fetch, Leaf, LeafFile, Object, Opened, Publication, Put, Read,
+    Stage, Staged, Stat,
 };
 pub use error::Error;
+pub use fence::{Gone, Still, Under};
 pub use filesystem::{Filesystem, OpenError};
 pub use memory::Memory;
 pub use metered::{Meter, Metered};

@@ -1,10 +1,10 @@
 //! The `inmemory` driver: for trying things out, and for tests. Gone with the process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::{Bound, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -13,6 +13,7 @@ use futures::StreamExt as _;
 use crate::driver::{
     ByteStream, Driver, Entry, Object, Opened, Publication, Put, Stage, Staged, Stat,
 };
+use crate::fence::{Gone, Still, Under};
 use crate::{Error, StorePath};
 
 /// A store in this process's memory.
@@ -27,6 +28,7 @@ struct Store {
     files: BTreeMap<String, File>,
     staged: BTreeMap<String, File>,
     stages: u64,
+    epochs: BTreeSet<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -80,6 +82,23 @@ impl Object for File {
             start = end;
         }
         futures::stream::iter(parts).boxed()
+    }
+}
+
+impl Store {
+    fn put(&mut self, writes: Vec<Put>) {
+        for Put { path, content } in writes {
+            let file = File::new([content]);
+            self.files.insert(path.as_str().to_owned(), file);
+        }
+    }
+
+    fn below(&self, directory: &StorePath) -> Vec<(String, File)> {
+        let prefix = under(directory);
+        let files = self.files.range(prefix.clone()..);
+        let files = files.take_while(|(path, _)| path.starts_with(&prefix));
+        let files = files.map(|(path, file)| (path.clone(), file.clone()));
+        files.collect()
     }
 }
 
@@ -156,12 +175,7 @@ impl Driver for Memory {
     }
 
     async fn put(&self, writes: Vec<Put>) -> Result<(), Error> {
-        let mut store = self.lock();
-        for Put { path, content } in writes {
-            store
-                .files
-                .insert(path.as_str().to_owned(), File::new([content]));
-        }
+        self.lock().put(writes);
         Ok(())
     }
 
@@ -230,6 +244,59 @@ impl Driver for Memory {
             store.files.remove(path.as_str());
         }
         Ok(is_it)
+    }
+
+    async fn begin_epoch(&self, epoch: u64) -> Result<(), Error> {
+        self.lock().epochs.insert(epoch);
+        Ok(())
+    }
+
+    async fn epochs(&self) -> Result<Vec<u64>, Error> {
+        Ok(self.lock().epochs.iter().copied().collect())
+    }
+
+    async fn end_epochs(&self, epochs: &[u64]) -> Result<Duration, Error> {
+        self.lock().epochs.retain(|epoch| !epochs.contains(epoch));
+        Ok(Duration::ZERO)
+    }
+
+    async fn put_under(&self, under: Under<'_>, writes: Vec<Put>) -> Result<(), Error> {
+        let mut store = self.lock();
+        if !store.epochs.contains(&under.epoch) {
+            return Err(Error::Fenced);
+        }
+        store.put(writes);
+        Ok(())
+    }
+
+    async fn remove_fenced(
+        &self,
+        directories: &[StorePath],
+        still: Still<'_>,
+    ) -> Result<Vec<Gone>, Error> {
+        let seen: Vec<_> = {
+            let store = self.lock();
+            let seen = directories.iter().map(|directory| store.below(directory));
+            seen.collect()
+        };
+        if !still().await {
+            return Err(Error::Fenced);
+        }
+        let mut store = self.lock();
+        let gone = seen.into_iter().zip(directories).map(|(seen, directory)| {
+            for (path, file) in seen {
+                let is_it = |now: &File| Arc::ptr_eq(&now.pieces, &file.pieces);
+                if store.files.get(&path).is_some_and(is_it) {
+                    store.files.remove(&path);
+                }
+            }
+            if store.below(directory).is_empty() {
+                Gone::Entirely
+            } else {
+                Gone::Not
+            }
+        });
+        Ok(gone.collect())
     }
 
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error> {

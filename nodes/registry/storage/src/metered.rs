@@ -8,7 +8,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::driver::{Driver, Entry, Fetch, Opened, Publication, Put, Stage, Staged, Stat};
+use crate::driver::{
+    Driver, Entry, Fetch, Leaf, Opened, Publication, Put, Read, Stage, Staged, Stat,
+};
+use crate::fence::{Gone, Still, Under};
 use crate::{Error, StorePath};
 
 /// Told the driver's name, what was done in the words of the reference's metrics, and how long it took.
@@ -99,6 +102,56 @@ impl Driver for Metered {
 
     async fn prune(&self, directory: &StorePath) -> Result<(), Error> {
         self.driver.prune(directory).await
+    }
+
+    async fn begin_epoch(&self, epoch: u64) -> Result<(), Error> {
+        self.driver.begin_epoch(epoch).await
+    }
+
+    async fn epochs(&self) -> Result<Vec<u64>, Error> {
+        self.driver.epochs().await
+    }
+
+    async fn end_epochs(&self, epochs: &[u64]) -> Result<Duration, Error> {
+        self.driver.end_epochs(epochs).await
+    }
+
+    async fn put_under(&self, under: Under<'_>, writes: Vec<Put>) -> Result<(), Error> {
+        let put = self.driver.put_under(under, writes);
+        self.took("PutContent", put).await
+    }
+
+    async fn ensure_under(&self, under: Under<'_>, writes: Vec<Put>) -> Result<(), Error> {
+        let ensured = self.driver.ensure_under(under, writes);
+        self.took("PutContent", ensured).await
+    }
+
+    async fn remove_fenced(
+        &self,
+        directories: &[StorePath],
+        still: Still<'_>,
+    ) -> Result<Vec<Gone>, Error> {
+        let removed = self.driver.remove_fenced(directories, still);
+        self.took("Delete", removed).await
+    }
+
+    async fn prove_fences(&self) -> Result<(), Error> {
+        self.driver.prove_fences().await
+    }
+
+    async fn leaves(
+        &self,
+        directory: &StorePath,
+        file: &str,
+        read: Read<'_>,
+    ) -> Result<Vec<Leaf>, Error> {
+        let leaves = self.driver.leaves(directory, file, read);
+        self.took("Walk", leaves).await
+    }
+
+    async fn get_each(&self, paths: &[StorePath], limit: usize) -> Vec<Result<Bytes, Error>> {
+        let got = self.driver.get_each(paths, limit);
+        self.took("GetContent", got).await
     }
 
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error> {

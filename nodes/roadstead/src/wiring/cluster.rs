@@ -8,8 +8,9 @@ use bytes::Bytes;
 use roadstead_config::{Auth, Config, DriverKind};
 use roadstead_listen::Listener;
 use roadstead_metadata::{
-    BUDGET, ClusterCommand, ClusterId, ClusterOutcome, Command, Fingerprint, Hears, JoinError,
-    Joining, Lease, Membership, Metadata, NodeId, Outcome, Remote, RemoteOptions, boot_time,
+    BUDGET, ClusterCommand, ClusterId, ClusterOutcome, Command, Fingerprint, Hearing, Hears,
+    JoinError, Joining, Lease, Membership, Metadata, NodeId, Outcome, Remote, RemoteOptions,
+    boot_time,
 };
 use roadstead_registry::Registry;
 use roadstead_storage::claim::{Claim, Claimant, Held};
@@ -157,11 +158,14 @@ impl Node {
         let id = NodeId(*Uuid::new_v4().as_bytes());
         let keys = registry.keys().clone();
         let hears: Hears = Arc::new(move |secrets| keys.hear(secrets));
-        let hears = config.http.secret.is_none().then_some(hears);
+        let hearing = Hearing {
+            secrets: config.http.secret.is_none().then_some(hears),
+            epochs: Some(registry.follows()),
+        };
         loop {
             let joining = self.joining(registry, config, listeners).await;
             let metadata = Arc::clone(&self.metadata);
-            match Membership::join(metadata, id, joining, boot_time(), hears.clone()).await {
+            match Membership::join(metadata, id, joining, boot_time(), hearing.clone()).await {
                 Err(JoinError::Unavailable(error)) => {
                     tracing::warn!(%error, "waiting for the metadata service");
                     tokio::time::sleep(ASK_AGAIN_AFTER).await;

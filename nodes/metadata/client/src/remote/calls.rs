@@ -1,9 +1,10 @@
 //! Calls of which question or answer may be longer than a message.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream;
-use roadstead_machine::{Segment, SessionId};
+use roadstead_machine::{Collection, Segment, SessionId, Stamp, decode_collection};
 use roadstead_proto::metadata::v1 as wire;
 use tonic::Status;
 
@@ -41,4 +42,30 @@ pub(super) async fn unheld(
         unheld.extend(piece.places);
     }
     Ok(unheld)
+}
+
+pub(super) async fn collection(
+    mut service: Service,
+    known: Option<Stamp>,
+    wait: Duration,
+) -> Result<Option<Collection>, Status> {
+    let known = known.map(|stamp| wire::CollectionStamp {
+        version: stamp.version,
+        is_over: stamp.is_over,
+        term: stamp.term,
+    });
+    let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    let request = wire::CollectionRequest { known, wait };
+    let mut pieces = service.collection(request).await?.into_inner();
+    let mut whole = Vec::new();
+    while let Some(piece) = pieces.message().await? {
+        whole.extend(piece.content);
+    }
+    if whole.is_empty() {
+        return Ok(None);
+    }
+    let collection = decode_collection(&whole);
+    collection
+        .map(Some)
+        .map_err(|error| Status::internal(error.to_string()))
 }

@@ -114,6 +114,22 @@ impl Leaders {
             .map_err(|status| Unavailable::because(words(&status)))
     }
 
+    /// As [`Self::call`], of what is answered only after a while.
+    pub(super) async fn call_long<T, F>(
+        &self,
+        budget: Duration,
+        waits: Duration,
+        ask: impl Fn(Service) -> F,
+    ) -> Result<T, Unavailable>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let ask = |link| ask(MetadataClient::new(link).max_decoding_message_size(MESSAGE_BYTES));
+        self.try_until(budget + waits, FIRST_TRY + waits, ask)
+            .await
+            .map_err(|status| Unavailable::because(words(&status)))
+    }
+
     /// As [`Self::call`], of the group's administration. Asking twice is harmless.
     pub(super) async fn administer<F>(
         &self,

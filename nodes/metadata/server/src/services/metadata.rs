@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use futures::{Stream, stream};
 use roadstead_machine::{
-    Machine, NodeId, Session, SessionId, Timestamp, decode_command, encode_nodes, encode_outcome,
-    encode_standing,
+    Machine, NodeId, Session, SessionId, Stamp, Timestamp, decode_command, encode_collection,
+    encode_nodes, encode_outcome, encode_standing,
 };
 use roadstead_metadata::{Clock, Secrets};
 use roadstead_proto::metadata::v1 as wire;
 use roadstead_proto::metadata::v1::metadata_server::Metadata;
+use tokio::time::{Instant, sleep};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::leases::Leases;
@@ -28,6 +29,14 @@ const COMMAND_BYTES: usize = 1 << 20;
 
 /// Places that may be asked about at once: they are held in memory.
 const PLACES: usize = 4_000_000;
+
+/// Bytes in one message of a stream.
+const PIECE: usize = 256 << 10;
+
+/// How long somebody may wait for the collection to move on, and how often it is looked whether it did: here, without
+/// asking anybody.
+const WAIT: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Clone)]
 pub(crate) struct MetadataService {
@@ -213,6 +222,38 @@ impl Metadata for MetadataService {
             authentication,
             members: self.store.members(),
         }))
+    }
+
+    type CollectionStream = Pieces<wire::CollectionPiece>;
+
+    async fn collection(
+        &self,
+        request: Request<wire::CollectionRequest>,
+    ) -> Result<Response<Self::CollectionStream>, Status> {
+        let wire::CollectionRequest { known, wait } = request.into_inner();
+        let known = known.map(|stamp| Stamp {
+            version: stamp.version,
+            is_over: stamp.is_over,
+            term: stamp.term,
+        });
+        // One who does not lead says so at once.
+        self.read(|_machine| ()).await?;
+        let until = Instant::now() + Duration::from_millis(wait).min(WAIT);
+        let is_known = |machine: &Machine| Some(machine.collection().stamp()) == known;
+        while self.store.look(is_known) && Instant::now() < until {
+            sleep(LOOK_EVERY).await;
+        }
+        let found = self
+            .read(|machine| (!is_known(machine)).then(|| encode_collection(machine.collection())));
+        let encoded = found.await?.transpose();
+        let content = encoded.map_err(|error| Status::internal(error.to_string()))?;
+        let content = content.unwrap_or_default();
+        let pieces = content.chunks(PIECE).map(|piece| {
+            let content = piece.to_vec();
+            Ok(wire::CollectionPiece { content })
+        });
+        let pieces: Vec<_> = pieces.collect();
+        Ok(Response::new(Box::pin(stream::iter(pieces))))
     }
 
     type UnheldStream = Pieces<wire::UnheldPiece>;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use roadstead_machine::{ClusterCommand, ClusterId, Command, Fingerprint, NodeId};
-use roadstead_metadata::{Hears, Joining, LEASE, Lease, Membership, Metadata, Remote, Secrets};
+use roadstead_metadata::{
+    Hearing, Hears, Joining, LEASE, Lease, Membership, Metadata, Remote, Secrets,
+};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -200,7 +202,10 @@ impl Life {
                 self.id,
                 self.joining(),
                 Arc::clone(&elapsed),
-                Some(hears),
+                Hearing {
+                    secrets: Some(hears),
+                    epochs: None,
+                },
             );
             match joined.await {
                 Ok(membership) => break membership,

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use roadstead_s3::{Options, Parts, S3};
 use roadstead_storage::contract::{self, Promises, Removed};
-use roadstead_storage::{Driver, Error, Fetch, Opened, Publication, Put, Staged, StorePath};
+use roadstead_storage::{
+    Driver, Error, Fetch, Gone, Opened, Publication, Put, Read, Staged, StorePath,
+};
 
 use crate::server::{READER, Seaweed, credentials};
 
@@ -94,8 +96,33 @@ pub(crate) async fn contract(make: Make<'_>, is_strict: bool) {
         removed: Removed::MayBreak,
         removes_only_what_was_seen: is_strict,
         forgets_empty_directories: is_strict,
+        fenced: contract::Fenced::ByExpiry,
     };
     contract::check_with(&next, promises).await;
+}
+
+/// What has expired is refused, and a removal costs a listing and a request for each file.
+pub(crate) async fn fences(make: Make<'_>) {
+    let driver = connect(make("fences")).await;
+    driver
+        .prove_fences()
+        .await
+        .expect("what expired is refused");
+    let gone = driver.stat(&path("/roadstead/fence")).await;
+    assert!(matches!(gone, Err(Error::NotFound(_))), "{gone:?}");
+    let all: Vec<StorePath> = (0..20).map(|n| path(&format!("/f/{n}"))).collect();
+    for directory in &all {
+        put(&driver, &format!("{directory}/link"), "x".into()).await;
+    }
+    let before = driver.requests();
+    let yes = || futures::FutureExt::boxed(std::future::ready(true));
+    let gone = driver.remove_fenced(&all, &yes).await.expect("removed");
+    assert_eq!(gone, [Gone::Entirely; 20]);
+    assert_eq!(driver.requests() - before, 40);
+    // A store that lists directories for a while after their files are gone may list this one.
+    let left = driver.leaves(&path("/f"), "link", Read::Nothing).await;
+    let left = left.expect("listed");
+    assert!(left.iter().all(|leaf| leaf.file.is_none()), "{left:?}");
 }
 
 /// Keys are the reference's, so that either finds what the other wrote.

@@ -5,6 +5,9 @@ use std::time::Duration;
 use roadstead_s3::Options;
 use roadstead_storage::{Driver as _, Error, Publication};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
 use crate::cases::{self, connect, path, pattern, read, stage};
 use crate::strict::Strict;
 
@@ -99,4 +102,50 @@ async fn none_left(strict: &Strict) {
     });
     gone.await
         .expect("the store is told that nothing will come");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fences_are_proved() {
+    let (_, options) = Strict::start().await;
+    cases::fences(&under(&options)).await;
+}
+
+/// A store that says yes to everything cannot keep anybody from writing late.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_takes_what_has_expired_is_found_out() {
+    let endpoint = yes_to_everything().await;
+    let (_, options) = Strict::start().await;
+    let options = Options {
+        endpoint: Some(endpoint),
+        ..options
+    };
+    let proved = connect(options).await.prove_fences().await;
+    let error = proved.expect_err("nothing is refused").to_string();
+    assert!(error.contains("have expired"), "{error}");
+}
+
+async fn yes_to_everything() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut asked, mut buffer) = (Vec::new(), [0; 4096]);
+                while !asked.windows(4).any(|end| end == b"\r\n\r\n") {
+                    match stream.read(&mut buffer).await {
+                        Ok(0) | Err(_) => return,
+                        Ok(read) => asked.extend_from_slice(&buffer[..read]),
+                    }
+                }
+                let listing = "<ListBucketResult></ListBucketResult>";
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nDate: Sat, 21 Nov 2026 20:00:00 GMT\r\nConnection: close\r\n\
+                     Content-Length: {}\r\n\r\n{listing}",
+                    listing.len()
+                );
+                let _gone_already = stream.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    format!("http://{address}")
 }

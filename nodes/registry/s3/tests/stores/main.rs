@@ -23,6 +23,7 @@ async fn on_seaweedfs() {
     cases::abandoned_uploads(&seaweed).await;
     cases::large_directories(&options).await;
     cases::presigned(&seaweed).await;
+    cases::fences(&options).await;
     faults::downloads_go_on(&seaweed).await;
     faults::replaced_while_read(&seaweed).await;
     faults::slow_down(&seaweed).await;

@@ -17,8 +17,6 @@ const SCHEMA1: [&str; 2] = [
 /// What a manifest names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Named {
-    /// Where its bytes are, when that is not what its link is named.
-    pub(super) content: Option<Digest>,
     /// Layers, configs, and what else is no manifest.
     pub(super) blobs: Vec<Digest>,
     pub(super) manifests: Vec<Digest>,
@@ -27,10 +25,6 @@ pub(super) struct Named {
 }
 
 impl Named {
-    pub(super) fn children(&self) -> impl Iterator<Item = &Digest> {
-        self.blobs.iter().chain(&self.manifests)
-    }
-
     /// An error for what is no manifest that any registry took: what that means is not known.
     pub(super) fn by(bytes: &[u8]) -> Result<Self, String> {
         let document = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;

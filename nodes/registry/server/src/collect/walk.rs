@@ -3,82 +3,81 @@
 //! A repository is known by its directory alone. What the reference took (`MyCompany.com/app`) may have a name that is
 //! not served here, and its images stay all the same.
 
-use roadstead_oci::{Algorithm, Digest};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use roadstead_oci::Digest;
 use roadstead_storage::{Driver, Entry, Error as StoreError, StorePath, layout};
 
 use super::doubt::{CollectError, Doubt};
 
-/// Names listed in one step.
-const PAGE: usize = 1000;
-
 /// What a file system's check puts into the root of what was mounted. No registry takes such a name.
 const LOST_AND_FOUND: &str = "lost+found";
 
-/// The directories of all repositories, in the order of their paths.
-pub(super) async fn repositories(store: &dyn Driver) -> Result<Vec<StorePath>, CollectError> {
-    let (mut found, mut waiting) = (Vec::new(), vec![layout::repositories()]);
-    while let Some(directory) = waiting.pop() {
-        for (name, path) in directories(store, &directory).await? {
-            match name.as_str() {
-                "_manifests" => found.push(directory.clone()),
-                name if name.starts_with('_') => {}
-                _ => waiting.push(path),
+/// Directories looked into at a time.
+const AT_ONCE: usize = 16;
+
+/// What holds images, or blobs of images to be.
+#[derive(Debug, Default)]
+pub(super) struct Repositories {
+    /// In the order of their paths.
+    pub(super) all: Vec<StorePath>,
+    /// Of those that manifests were ever pushed to.
+    pub(super) with_manifests: usize,
+}
+
+/// The directories of all repositories.
+pub(super) async fn repositories(store: &dyn Driver) -> Result<Repositories, CollectError> {
+    let (mut found, mut waiting) = (Repositories::default(), vec![layout::repositories()]);
+    while !waiting.is_empty() {
+        let looks = std::mem::take(&mut waiting).into_iter();
+        let looks = looks.map(|directory| async move {
+            let inner = directories(store, &directory).await?;
+            Ok::<_, CollectError>((directory, inner))
+        });
+        let mut looks = stream::iter(looks).buffer_unordered(AT_ONCE);
+        while let Some((directory, inner)) = looks.try_next().await? {
+            let has = |wanted: &str| inner.iter().any(|(name, _)| name == wanted);
+            found.with_manifests += usize::from(has("_manifests"));
+            if has("_manifests") || has("_layers") {
+                found.all.push(directory);
             }
+            let below = inner.into_iter().filter(|(name, _)| !name.starts_with('_'));
+            waiting.extend(below.map(|(_, path)| path));
         }
     }
-    found.sort_unstable();
+    found.all.sort_unstable();
     Ok(found)
 }
 
 /// The directories in this one, with their names; none when it does not exist. Files are nothing to a registry here.
 pub(super) async fn directories(
     store: &dyn Driver,
-    directory: &StorePath,
+    parent: &StorePath,
 ) -> Result<Vec<(String, StorePath)>, CollectError> {
     let mut found = Vec::new();
-    for Entry { name, is_directory } in entries(store, directory).await? {
-        match (directory.join(&name), is_directory) {
-            (Ok(path), true) => found.push((name, path)),
-            (Ok(path), false) => is_a_file(store, &path).await?,
-            (Err(_), true) if name != LOST_AND_FOUND => {
-                let place = format!("{directory}/{}", name.escape_debug());
-                return Err(Doubt::StrangeName.at_text(place));
-            }
-            (Err(_), _) => {}
+    for Entry { name, is_directory } in entries(store, parent).await? {
+        if let Some(path) = directory(store, parent, &name, is_directory).await? {
+            found.push((name, path));
         }
     }
     Ok(found)
 }
 
-/// The digests whose directories lie below this one, one level down for each algorithm.
-pub(super) async fn digests(
+/// Where a name leads, if to a directory.
+pub(super) async fn directory(
     store: &dyn Driver,
-    directory: &StorePath,
-) -> Result<Vec<Digest>, CollectError> {
-    let mut found = Vec::new();
-    for (algorithm, path) in directories(store, directory).await? {
-        let known = algorithm.parse::<Algorithm>();
-        let algorithm = known.map_err(|_strange| Doubt::StrangeName.at(&path))?;
-        for (hex, path) in directories(store, &path).await? {
-            let digest = Digest::from_parts(algorithm, &hex);
-            found.push(digest.map_err(|_strange| Doubt::StrangeName.at(&path))?);
+    parent: &StorePath,
+    name: &str,
+    is_directory: bool,
+) -> Result<Option<StorePath>, CollectError> {
+    match (parent.join(name), is_directory) {
+        (Ok(path), true) => Ok(Some(path)),
+        (Ok(path), false) => is_a_file(store, &path).await.map(|()| None),
+        (Err(_), true) if name != LOST_AND_FOUND => {
+            let place = format!("{parent}/{}", name.escape_debug());
+            Err(Doubt::StrangeName.at_text(place))
         }
+        (Err(_), _) => Ok(None),
     }
-    Ok(found)
-}
-
-/// The same, where what is no digest can be named by nothing, and stays.
-pub(super) async fn known_digests(
-    store: &dyn Driver,
-    directory: &StorePath,
-) -> Result<Vec<Digest>, CollectError> {
-    let mut found = Vec::new();
-    for algorithm in Algorithm::ALL {
-        let entries = entries(store, &below(directory, algorithm.as_str())?).await?;
-        let names = entries.iter().map(|entry| entry.name.as_str());
-        found.extend(names.filter_map(|hex| Digest::from_parts(algorithm, hex).ok()));
-    }
-    Ok(found)
 }
 
 /// What a link holds; `None` when there is none, which is how a registry deletes.
@@ -122,16 +121,12 @@ pub(super) async fn entries(
     store: &dyn Driver,
     directory: &StorePath,
 ) -> Result<Vec<Entry>, CollectError> {
-    let mut all: Vec<Entry> = Vec::new();
-    loop {
-        let after = all.last().map(|last| last.name.as_str());
-        match store.list(directory, after, PAGE).await {
-            Ok(page) if page.is_empty() => return Ok(all),
-            Ok(page) => all.extend(page),
-            Err(StoreError::NotFound(_)) if is_absent(store, directory).await? => return Ok(all),
-            Err(StoreError::NotFound(_)) => return Err(Doubt::LeadsNowhere.at(directory)),
-            Err(error) => return Err(error.into()),
-        }
+    // In one go: a file system reads all of it for each page.
+    match store.list(directory, None, usize::MAX).await {
+        Ok(all) => Ok(all),
+        Err(StoreError::NotFound(_)) if is_absent(store, directory).await? => Ok(Vec::new()),
+        Err(StoreError::NotFound(_)) => Err(Doubt::LeadsNowhere.at(directory)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -142,27 +137,20 @@ async fn is_absent(store: &dyn Driver, file: &StorePath) -> Result<bool, Collect
     let mut path = file.clone();
     while let Some(parent) = path.parent() {
         let name = path.as_str().rsplit('/').next().unwrap_or_default();
-        let mut after: Option<String> = None;
-        loop {
-            let page = match store.list(&parent, after.as_deref(), PAGE).await {
-                Err(StoreError::NotFound(_)) => break,
-                page => page?,
-            };
-            if let Some(named) = page.iter().find(|entry| entry.name == name) {
-                return Ok(named.is_directory && path != *file);
-            }
-            match page.into_iter().last() {
-                Some(last) => after = Some(last.name),
-                None => return Ok(true),
+        match store.list(&parent, None, usize::MAX).await {
+            Err(StoreError::NotFound(_)) => path = parent,
+            Err(error) => return Err(error.into()),
+            Ok(entries) => {
+                let named = entries.iter().find(|entry| entry.name == name);
+                return Ok(named.is_none_or(|named| named.is_directory && path != *file));
             }
         }
-        path = parent;
     }
     Ok(true)
 }
 
 /// Not a symbolic link that leads nowhere: that could be a directory tomorrow.
-async fn is_a_file(store: &dyn Driver, path: &StorePath) -> Result<(), CollectError> {
+pub(super) async fn is_a_file(store: &dyn Driver, path: &StorePath) -> Result<(), CollectError> {
     match store.stat(path).await {
         Ok(_) => Ok(()),
         Err(StoreError::NotFound(_)) => Err(Doubt::LeadsNowhere.at(path)),

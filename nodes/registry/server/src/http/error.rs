@@ -175,6 +175,7 @@ impl Failure {
             StoreError::Full(_) => unavailable("the registry's storage is full"),
             StoreError::ReadOnly(_) => unavailable("the registry's storage is read-only"),
             StoreError::Vanished => unavailable("the registry's storage is gone"),
+            StoreError::Fenced => unavailable("the node lost its lease meanwhile"),
             StoreError::Damaged => Self::new(
                 ErrorCode::BlobUploadUnknown,
                 "the upload's bytes are lost: push the blob again",

@@ -9,7 +9,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::Lease;
-use crate::driver::{Driver, Entry, Fetch, Opened, Publication, Put, Stage, Staged, Stat};
+use crate::driver::{
+    Driver, Entry, Fetch, Leaf, Opened, Publication, Put, Read, Stage, Staged, Stat,
+};
+use crate::fence::{Gone, Still, Under};
 use crate::{Error, StorePath};
 
 /// Forwards everything to a driver; what writes, only while the claim holds.
@@ -106,6 +109,57 @@ impl Driver for Held {
     async fn prune(&self, directory: &StorePath) -> Result<(), Error> {
         self.check()?;
         self.driver.prune(directory).await
+    }
+
+    async fn begin_epoch(&self, epoch: u64) -> Result<(), Error> {
+        self.check()?;
+        self.driver.begin_epoch(epoch).await
+    }
+
+    async fn epochs(&self) -> Result<Vec<u64>, Error> {
+        self.driver.epochs().await
+    }
+
+    async fn end_epochs(&self, epochs: &[u64]) -> Result<Duration, Error> {
+        self.check()?;
+        self.driver.end_epochs(epochs).await
+    }
+
+    async fn put_under(&self, under: Under<'_>, writes: Vec<Put>) -> Result<(), Error> {
+        self.check()?;
+        self.driver.put_under(under, writes).await
+    }
+
+    async fn ensure_under(&self, under: Under<'_>, writes: Vec<Put>) -> Result<(), Error> {
+        self.check()?;
+        self.driver.ensure_under(under, writes).await
+    }
+
+    async fn remove_fenced(
+        &self,
+        directories: &[StorePath],
+        still: Still<'_>,
+    ) -> Result<Vec<Gone>, Error> {
+        self.check()?;
+        self.driver.remove_fenced(directories, still).await
+    }
+
+    async fn prove_fences(&self) -> Result<(), Error> {
+        self.check()?;
+        self.driver.prove_fences().await
+    }
+
+    async fn leaves(
+        &self,
+        directory: &StorePath,
+        file: &str,
+        read: Read<'_>,
+    ) -> Result<Vec<Leaf>, Error> {
+        self.driver.leaves(directory, file, read).await
+    }
+
+    async fn get_each(&self, paths: &[StorePath], limit: usize) -> Vec<Result<Bytes, Error>> {
+        self.driver.get_each(paths, limit).await
     }
 
     /// What is staged is nobody's until it is published, so its bytes are let go on.

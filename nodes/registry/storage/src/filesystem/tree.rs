@@ -6,6 +6,9 @@
 //! removed by another request makes it again; one that finds the root itself gone fails.
 
 mod conditional;
+mod epochs;
+pub(super) mod fenced;
+pub(super) mod leaves;
 mod settle;
 mod uploads;
 mod write;

@@ -20,9 +20,14 @@ pub(in super::super) struct Trash(String);
 
 impl Tree {
     pub(in super::super) fn put(&self, writes: &[Put]) -> Result<(), Error> {
+        self.put_from(TEMPORARY, writes)
+    }
+
+    /// Each is written in that directory, and renamed from there.
+    pub(super) fn put_from(&self, directory: &str, writes: &[Put]) -> Result<(), Error> {
         let mut placed = Vec::new();
         for Put { path, content } in writes {
-            let temporary = self.write_temporary(content)?;
+            let temporary = self.write_in(directory, content)?;
             if let Err(error) = self.rename(&temporary, path) {
                 let _swept_later = self.unlink(&temporary);
                 return Err(error);
@@ -73,8 +78,12 @@ impl Tree {
     }
 
     pub(super) fn create_temporary(&self) -> Result<(String, File), Error> {
+        self.create_in(TEMPORARY)
+    }
+
+    fn create_in(&self, directory: &str) -> Result<(String, File), Error> {
         self.check_root()?;
-        let name = format!("{TEMPORARY}/{}", Uuid::new_v4().simple());
+        let name = format!("{directory}/{}", Uuid::new_v4().simple());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = openat(&self.root, &name, flags, FILE_MODE)
             .map_err(|errno| write_error("writing", errno.into()))?;
@@ -83,7 +92,11 @@ impl Tree {
 
     /// A synced file with this content; its name is not synced.
     pub(super) fn write_temporary(&self, content: &[u8]) -> Result<String, Error> {
-        let (name, mut file) = self.create_temporary()?;
+        self.write_in(TEMPORARY, content)
+    }
+
+    pub(super) fn write_in(&self, directory: &str, content: &[u8]) -> Result<String, Error> {
+        let (name, mut file) = self.create_in(directory)?;
         let written = file.write_all(content).and_then(|()| file.sync_data());
         if let Err(error) = written {
             let _swept_later = self.unlink(&name);

@@ -1,0 +1,229 @@
+//! Admission of what promises or references a digest: it must not be collected behind the request's back.
+//!
+//! ```text
+//! flight (1) ──▶ admit (2) ──▶ act (3) ──▶ stands (4) ──▶ answer
+//!                  ▲                          │
+//!                  └──────────────────────────┘ something was condemned meanwhile
+//! ```
+//! While nothing is condemned this costs an entry in a table and two loads. That all is still in the store is not asked
+//! again in (4): what was there in (3) is reaped only once this node has acknowledged that it is condemned, which (4) sees,
+//! or has lost its lease.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use roadstead_metadata::{CollectOutcome, Unavailable, Unit};
+use roadstead_oci::{Child, Digest, Manifest, Name};
+
+use super::following::InFlight;
+use crate::Registry;
+use crate::error::Error;
+
+/// How often a request begins again because something that it names was condemned meanwhile. A run condemns a unit once.
+pub(crate) const ATTEMPTS: usize = 8;
+
+/// How long a push waits for the end of a run that removes what it brings. Proxies wait for a minute.
+const WAIT: Duration = Duration::from_secs(25);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Goes on without a lease, and then promises nothing: pulls outlive the metadata service.
+    Lookup,
+    Write,
+}
+
+/// A request in flight with what it names.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    kind: Kind,
+    units: Arc<[Unit]>,
+    entered: InFlight,
+    /// Of the lease in (2).
+    epoch: Option<u64>,
+    /// Known in (2).
+    version: u64,
+}
+
+impl Flight {
+    /// It turned out to name these as well. Whether that is news, so that it has to be admitted anew.
+    pub(crate) fn widen(&mut self, more: impl IntoIterator<Item = Unit>) -> bool {
+        let mut units = self.units.to_vec();
+        units.extend(more);
+        units.sort_unstable();
+        units.dedup();
+        if units.len() == self.units.len() {
+            return false;
+        }
+        self.units = units.into();
+        self.entered.widen(Arc::clone(&self.units));
+        true
+    }
+
+    /// The epoch under which an admitted write writes links and tags.
+    pub(crate) fn epoch(&self) -> Result<u64, Error> {
+        self.epoch.ok_or_else(no_lease)
+    }
+}
+
+impl Registry {
+    /// (1) of a request that only says what exists.
+    pub(crate) fn lookup(&self, units: Vec<Unit>) -> Flight {
+        self.flight(Kind::Lookup, units)
+    }
+
+    /// (1) of a request that writes.
+    pub(crate) fn write(&self, units: Vec<Unit>) -> Flight {
+        self.flight(Kind::Write, units)
+    }
+
+    fn flight(&self, kind: Kind, mut units: Vec<Unit>) -> Flight {
+        units.sort_unstable();
+        units.dedup();
+        let units: Arc<[Unit]> = units.into();
+        Flight {
+            kind,
+            entered: self.following.enter(Arc::clone(&units)),
+            units,
+            epoch: None,
+            version: 0,
+        }
+    }
+
+    /// (2). Answers with those of its units that are being reaped, and do not exist: a lookup finds nothing then, and a
+    /// write has to wait.
+    pub(crate) async fn admit(&self, flight: &mut Flight) -> Result<Vec<Unit>, Error> {
+        for _ in 0..ATTEMPTS {
+            flight.epoch = self.lease.epoch();
+            if flight.epoch.is_none() {
+                return match flight.kind {
+                    Kind::Lookup => Ok(Vec::new()),
+                    Kind::Write => Err(no_lease()),
+                };
+            }
+            let (version, is_anything) = self.following.mark();
+            flight.version = version;
+            if !is_anything || !self.is_questioned(flight) {
+                return Ok(Vec::new());
+            }
+            match self.following.rescue(version, &flight.units).await {
+                Ok(CollectOutcome::Rescued) => return Ok(Vec::new()),
+                Ok(CollectOutcome::Gone { units }) => {
+                    self.following.follow().await?;
+                    return Ok(units);
+                }
+                Ok(_stale) => self.following.follow().await?,
+                // Once the lease is over, a lookup goes on without a promise.
+                Err(error) if self.lease.is_held() => return Err(error.into()),
+                Err(_unavailable) => {}
+            }
+        }
+        Err(undone())
+    }
+
+    /// (2) of a write that waits for what it brings.
+    pub(crate) async fn admit_in_time(&self, flight: &mut Flight) -> Result<(), Error> {
+        for _ in 0..ATTEMPTS {
+            if self.admit(flight).await?.is_empty() {
+                return Ok(());
+            }
+            self.wait_for_end().await?;
+        }
+        Err(undone())
+    }
+
+    /// Until what is being reaped is removed.
+    pub(crate) async fn wait_for_end(&self) -> Result<(), Error> {
+        let version = self.following.view().stamp.version;
+        if self.following.ended(version, WAIT).await {
+            Ok(())
+        } else {
+            Err(Error::Busy(
+                "what is pushed is being removed by the garbage collection",
+            ))
+        }
+    }
+
+    /// (4). Whether what was done may be answered for; otherwise it has to be admitted anew.
+    pub(crate) fn stands(&self, flight: &Flight) -> Result<bool, Error> {
+        let epoch = self.lease.epoch();
+        match flight.kind {
+            // Read from the store by a node that promises nothing.
+            Kind::Lookup if flight.epoch.is_none() || epoch.is_none() => return Ok(true),
+            Kind::Lookup if flight.epoch != epoch => return Ok(false),
+            // A newer push may have been acknowledged elsewhere meanwhile.
+            Kind::Write if epoch.is_none() || flight.epoch != epoch => {
+                let meanwhile = Unavailable::because("the node lost its lease meanwhile");
+                return Err(meanwhile.into());
+            }
+            Kind::Lookup | Kind::Write => {}
+        }
+        let (version, is_anything) = self.following.mark();
+        Ok(version == flight.version || !is_anything || !self.is_questioned(flight))
+    }
+
+    fn is_questioned(&self, flight: &Flight) -> bool {
+        let view = self.following.view();
+        flight.units.iter().any(|unit| view.questions(unit))
+    }
+}
+
+fn no_lease() -> Error {
+    Unavailable::because("this node holds no lease").into()
+}
+
+/// A request that began again and again.
+pub(crate) fn undone() -> Error {
+    Unavailable::because("what it names is condemned again and again").into()
+}
+
+/// What a request names that is about a blob of a repository.
+pub(crate) fn of_blob(name: &Name, digest: &Digest) -> Vec<Unit> {
+    vec![layer(name, digest), data(digest)]
+}
+
+/// The same of a manifest.
+pub(crate) fn of_manifest(name: &Name, digest: &Digest) -> Vec<Unit> {
+    vec![revision(name, digest), data(digest)]
+}
+
+/// What a push of a manifest names: that and its children, of which an index may have pushed some as blobs.
+pub(crate) fn of_push(name: &Name, digest: &Digest, manifest: &Manifest) -> Vec<Unit> {
+    let mut units = of_manifest(name, digest);
+    for child in manifest.children() {
+        let digest = &child.descriptor().digest;
+        units.extend(of_blob(name, digest));
+        if matches!(child, Child::Manifest(_)) {
+            units.push(revision(name, digest));
+        }
+    }
+    units
+}
+
+pub(crate) fn data(digest: &Digest) -> Unit {
+    Unit::Data {
+        digest: digest.clone(),
+    }
+}
+
+fn layer(name: &Name, digest: &Digest) -> Unit {
+    Unit::Layer {
+        repository: name.clone(),
+        digest: digest.clone(),
+    }
+}
+
+fn revision(name: &Name, digest: &Digest) -> Unit {
+    Unit::Revision {
+        repository: name.clone(),
+        digest: digest.clone(),
+    }
+}
+
+/// What a unit is about.
+pub(crate) fn digest_of(unit: &Unit) -> &Digest {
+    match unit {
+        Unit::Revision { digest, .. } | Unit::Layer { digest, .. } | Unit::Data { digest } => {
+            digest
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Looking for the same file in many directories, and reading many files at once.
+
+use super::{get, path, put};
+use crate::Error;
+use crate::driver::{Driver, Leaf, Read};
+
+pub(super) async fn of_directories(driver: &dyn Driver) {
+    for count in 0..140 {
+        let text = b"sixteen letters!";
+        put(driver, &format!("/l/{count:04}/in/link"), text).await;
+    }
+    put(driver, "/l/other/in/else", b"x").await;
+    put(driver, "/l/none/link", b"x").await;
+    put(driver, "/l/long/in/link", &[b'x'; 300]).await;
+    put(driver, "/l/file", b"x").await;
+    put(driver, "/l/deeper/in/link/link", b"x").await;
+    let directory = path("/l");
+    let guess = |name: &str| (name != "0007").then(|| "sixteen letters!".into());
+    for read in [Read::Nothing, Read::All(256), Read::Unless(256, &guess)] {
+        let leaves = driver.leaves(&directory, "in/link", read).await;
+        let mut leaves = leaves.expect("a directory is looked through");
+        leaves.sort_by(|one, other| one.name.cmp(&other.name));
+        let named = |name: &str| -> &Leaf {
+            let at = leaves.binary_search_by(|leaf| leaf.name.as_str().cmp(name));
+            &leaves[at.unwrap_or_else(|_| panic!("{name} is told with {read:?}"))]
+        };
+        assert_eq!(leaves.len(), 145, "each name is told once");
+        assert!(!named("file").is_directory);
+        for without in ["file", "other", "none", "deeper"] {
+            assert_eq!(named(without).file, None, "{without} holds no such file");
+        }
+        let content = |name: &str| {
+            let file = named(name).file.as_ref().expect("the file is told");
+            (file.size, file.content.clone())
+        };
+        let text = (!matches!(read, Read::Nothing)).then(|| "sixteen letters!".into());
+        for name in ["0000", "0007", "0139"] {
+            assert_eq!(content(name), (16, text.clone()), "{name} with {read:?}");
+        }
+        assert_eq!(content("long"), (300, None), "what is too long is not read");
+    }
+    let absent = driver.leaves(&path("/absent"), "link", Read::Nothing).await;
+    assert_eq!(absent.expect("nothing is there"), []);
+    let paths = [
+        path("/l/none/link"),
+        path("/absent"),
+        path("/l/long/in/link"),
+    ];
+    let got = driver.get_each(&paths, 256).await;
+    assert!(
+        matches!(
+            got.as_slice(),
+            [Ok(one), Err(Error::NotFound(_)), Err(Error::TooLarge { .. })] if one == "x"
+        ),
+        "each has its own answer: {got:?}"
+    );
+    assert_eq!(get(driver, "/l/none/link").await, "x");
+}
