@@ -77,6 +77,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("roadstead-powercut", &[]),
+    ("roadstead-bench", &[]),
     ("roadstead-models", &["roadstead-machine", "roadstead-oci"]),
     (
         "roadstead-tests",
@@ -246,7 +247,10 @@ fn rooms_name_only_those_below_them() {
 #[test]
 fn libraries_stay_in_their_rooms() {
     for (room, names) in dependencies() {
-        if matches!(room.as_str(), "roadstead-tests" | "roadstead-powercut") {
+        if matches!(
+            room.as_str(),
+            "roadstead-tests" | "roadstead-powercut" | "roadstead-bench"
+        ) {
             continue;
         }
         for (library, rooms) in ONLY_IN {
