@@ -140,6 +140,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "roadstead-auth",
             "roadstead-listen",
             "roadstead-metadata",
+            "roadstead-serve",
             "roadstead-storage",
             "roadstead-telemetry",
             "roadstead",

@@ -5,8 +5,9 @@
 
 mod accept;
 pub mod body;
+mod files;
 mod via;
 
-pub use accept::{Drained, Options, serve};
+pub use accept::{Drained, InFile, Options, serve};
 pub use axum::Router;
 pub use via::{OtherEnd, Via, names_its_host};

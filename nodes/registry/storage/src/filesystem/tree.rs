@@ -20,6 +20,7 @@ use bytes::Bytes;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
+use super::cached::Cached;
 use super::directory;
 use super::durable::KnownDurable;
 use crate::driver::{Entry, Stat};
@@ -47,6 +48,7 @@ pub(super) struct Tree {
     /// Device and inode of the root: what the path must lead to.
     identity: (u64, u64),
     durable: KnownDurable,
+    cached: Cached,
 }
 
 impl Tree {
@@ -84,6 +86,7 @@ impl Tree {
             path: path.to_owned(),
             identity,
             durable: KnownDurable::default(),
+            cached: Cached::default(),
         };
         if writable {
             tree.prepare().map_err(|error| {
@@ -113,17 +116,14 @@ impl Tree {
         }
         let stat = statat(&self.root, name, AtFlags::empty())
             .map_err(|errno| self.read_error(path, errno))?;
-        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        let size = if is_directory {
-            0
-        } else {
-            stat.st_size.cast_unsigned()
-        };
-        Ok(Stat {
-            size,
-            is_directory,
-            modified: Some(modified(&stat)),
-        })
+        Ok(told(&stat))
+    }
+
+    /// As [`stat`](Self::stat), where it takes no time. Of the root itself more is asked.
+    pub(super) fn stat_cached(&self, path: &StorePath) -> Option<Stat> {
+        let name = path.relative();
+        let stat = (!name.is_empty()).then(|| self.cached.stat(&self.root, name))??;
+        Some(told(&stat))
     }
 
     pub(super) fn get(&self, path: &StorePath, limit: usize) -> Result<Bytes, Error> {
@@ -149,6 +149,18 @@ impl Tree {
             });
         }
         Ok(content.into())
+    }
+
+    /// As [`get`](Self::get), where it takes no time.
+    pub(super) fn get_cached(&self, path: &StorePath, limit: usize) -> Option<Bytes> {
+        self.cached.get(&self.root, relative(path), limit)
+    }
+
+    /// As [`open_file`](Self::open_file), where it takes no time.
+    pub(super) fn open_cached(&self, path: &StorePath) -> Option<File> {
+        let file = self.cached.open(&self.root, relative(path))?;
+        let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        is_file.then_some(file)
     }
 
     pub(super) fn open_file(&self, path: &StorePath) -> Result<File, Error> {
@@ -223,6 +235,20 @@ pub(super) fn write_error(what: &str, source: io::Error) -> Error {
             what: what.to_owned(),
             source,
         },
+    }
+}
+
+fn told(stat: &rustix::fs::Stat) -> Stat {
+    let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    let size = if is_directory {
+        0
+    } else {
+        stat.st_size.cast_unsigned()
+    };
+    Stat {
+        size,
+        is_directory,
+        modified: Some(modified(stat)),
     }
 }
 
