@@ -45,9 +45,12 @@ async fn parts_and_memory_arrive_in_order_whatever_the_socket_takes_at_once() {
         let first = files.part(&file, 1, 5_000_000);
         let second = files.part(&file, 5_000_001, content.len() - 5_000_001);
         let tail: &[u8] = b"tail";
-        write(&mut sending, head.chain(first).chain(second).chain(tail))
-            .await
-            .unwrap();
+        write(
+            &mut sending,
+            Buf::chain(Buf::chain(head, first), Buf::chain(second, tail)),
+        )
+        .await
+        .unwrap();
         assert!(files.are_none(), "what was sent is let go");
     });
     let mut came = Vec::new();
@@ -60,7 +63,7 @@ async fn parts_and_memory_arrive_in_order_whatever_the_socket_takes_at_once() {
 async fn a_limit_within_a_part_is_kept() {
     let (mut sending, mut peer) = pair();
     let part = sending.files().part(&file(b"0123456789"), 2, 8);
-    write(&mut sending, part.take(3)).await.unwrap();
+    write(&mut sending, Buf::take(part, 3)).await.unwrap();
     drop(sending);
     let mut came = String::new();
     peer.read_to_string(&mut came).await.unwrap();

@@ -7,6 +7,7 @@ mod cached;
 mod directory;
 mod durable;
 mod file;
+mod listings;
 mod stage;
 mod tree;
 

@@ -26,6 +26,11 @@ impl Default for Cached {
 }
 
 impl Cached {
+    /// Whether this is a file system of this machine, as far as is known.
+    pub(super) fn is_of_use(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// The content of a small file.
     pub(super) fn get(&self, root: &impl AsFd, name: &str, limit: usize) -> Option<Bytes> {
         let file = self.open(root, name)?;
@@ -57,7 +62,7 @@ impl Cached {
     }
 
     fn opened(&self, root: &impl AsFd, name: &str, flags: OFlags) -> Option<File> {
-        if !self.0.load(Ordering::Relaxed) {
+        if !self.is_of_use() {
             return None;
         }
         let flags = flags | OFlags::CLOEXEC;

@@ -23,6 +23,7 @@ use rustix::io::Errno;
 use super::cached::Cached;
 use super::directory;
 use super::durable::KnownDurable;
+use super::listings::Listings;
 use crate::driver::{Entry, Stat};
 use crate::{Error, StorePath};
 
@@ -49,6 +50,7 @@ pub(super) struct Tree {
     identity: (u64, u64),
     durable: KnownDurable,
     cached: Cached,
+    listings: Listings,
 }
 
 impl Tree {
@@ -87,6 +89,7 @@ impl Tree {
             identity,
             durable: KnownDurable::default(),
             cached: Cached::default(),
+            listings: Listings::default(),
         };
         if writable {
             tree.prepare().map_err(|error| {
@@ -186,7 +189,15 @@ impl Tree {
         let opened = self
             .open_directory(relative(path))
             .map_err(|errno| self.read_error(path, errno))?;
-        let listed = directory::list(&opened, after, limit);
+        let kept = if self.cached.is_of_use() {
+            self.listings.list(&opened, after, limit)
+        } else {
+            Ok(None)
+        };
+        let listed = kept.and_then(|kept| match kept {
+            Some(listed) => Ok(listed),
+            None => directory::list(&opened, after, limit),
+        });
         listed.map_err(|errno| Error::Io {
             what: format!("listing {path}"),
             source: errno.into(),
