@@ -5,7 +5,7 @@
 //! file instead. The file is never mapped: one that was truncated is an error of the connection, not a signal.
 //!
 //! Nobody reads the token. A server that asks a part for bytes to copy them gets none, and the connection fails with its
-//! next write: what it would send could be wrong.
+//! next write: what it would send could be wrong. Nobody may cut a part short either: it is sent whole.
 
 use std::fs::File;
 use std::io::{self, IoSlice};

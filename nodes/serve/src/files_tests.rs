@@ -60,17 +60,6 @@ async fn parts_and_memory_arrive_in_order_whatever_the_socket_takes_at_once() {
 }
 
 #[tokio::test]
-async fn a_limit_within_a_part_is_kept() {
-    let (mut sending, mut peer) = pair();
-    let part = sending.files().part(&file(b"0123456789"), 2, 8);
-    write(&mut sending, Buf::take(part, 3)).await.unwrap();
-    drop(sending);
-    let mut came = String::new();
-    peer.read_to_string(&mut came).await.unwrap();
-    assert_eq!(came, "234");
-}
-
-#[tokio::test]
 async fn a_file_that_was_truncated_is_an_error() {
     let (mut sending, mut peer) = pair();
     let file = file(b"0123456789");

@@ -86,6 +86,9 @@ fn named(hasher: Sha256) -> String {
 
 pub(crate) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
+/// What clients say: without it the reference finds no manifest of that type.
+pub(crate) const ACCEPT: &str = "Accept: application/vnd.oci.image.manifest.v1+json, */*\r\n";
+
 /// An image: its configuration, its layers, and the manifest that names them.
 #[derive(Debug)]
 pub(crate) struct Image {

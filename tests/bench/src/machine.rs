@@ -62,9 +62,8 @@ fn tree(pid: u32) -> Vec<u32> {
 fn seconds(stat: &str) -> Option<f64> {
     let (_, after_name) = stat.rsplit_once(')')?;
     let ticks = after_name.split_whitespace().skip(11).take(4);
-    let ticks = ticks
-        .map(|field| field.parse::<u64>().ok())
-        .sum::<Option<u64>>()?;
+    let ticks: Vec<u64> = ticks.filter_map(|field| field.parse().ok()).collect();
+    let ticks = (ticks.len() == 4).then(|| ticks.iter().sum())?;
     Some(real(ticks) / real(rustix::param::clock_ticks_per_second()))
 }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::figures::{self, real, real_of};
 use crate::machine;
-use crate::rows::{Asked, Field, Row, Work};
+use crate::rows::{Asked, Field, Row, Unit, Work};
 use crate::seeds::{BIG, SMALL, Seeds, Sizes, TAG, TAGGED, data};
 use crate::server::{Certificate, Program, Server, Setting, pause};
 use crate::work::{self, Done};
@@ -86,7 +86,12 @@ impl Bench {
             .then(|| Server::start(&Program::Roadstead, self.setting(&images.root, "/v2/")))
             .transpose()?;
         let path = path(row, program, &images.seeds, self.sizes);
-        let mut setting = self.setting(root, if row.writes() { "/v2/" } else { &path });
+        let ready = if row.writes() || row.unit == Unit::Answer {
+            "/v2/"
+        } else {
+            &path
+        };
+        let mut setting = self.setting(root, ready);
         setting.upstream = upstream.as_ref().map(|node| node.target.addr);
         setting.tls = row.tls().then_some(&self.certificate);
         let server = Server::start(program, setting)?;

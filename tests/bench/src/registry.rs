@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::content::{Blob, Image, MANIFEST_TYPE};
+use crate::content::{ACCEPT, Blob, Image, MANIFEST_TYPE};
 use crate::http::{Answer, Body, Connection, Target};
 
 /// One client of a registry, on one connection.
@@ -19,7 +19,7 @@ impl Client {
     }
 
     pub(crate) fn call(&mut self, method: &str, path: &str, body: &[u8]) -> Result<Answer> {
-        self.connection.call(method, path, "", body)
+        self.connection.call(method, path, ACCEPT, body)
     }
 
     pub(crate) fn has(&mut self, path: &str) -> Result<bool> {

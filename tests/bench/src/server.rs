@@ -13,6 +13,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+use crate::content::ACCEPT;
 use crate::http::{Connection, Target};
 use crate::machine;
 use crate::peers::Peer;
@@ -191,7 +192,7 @@ fn answers(target: &Target, path: &str) -> bool {
     let Ok(mut connection) = Connection::open(target) else {
         return false;
     };
-    let answer = connection.call("HEAD", path, "", b"");
+    let answer = connection.call("HEAD", path, ACCEPT, b"");
     answer.is_ok_and(|answer| answer.status == 200)
 }
 

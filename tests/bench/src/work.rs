@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use tokio::time::Instant;
 
-use crate::content::{Blob, Image};
+use crate::content::{ACCEPT, Blob, Image};
 use crate::figures::real_of;
 use crate::http::{Body, Connection, Target};
 use crate::registry::Client;
@@ -97,7 +97,7 @@ pub(crate) fn ask(
 ) -> Result<Done> {
     let (latencies, wall) = timed(connections, |_| {
         let mut connection = Connection::open(target)?;
-        let request = connection.request(method, path, "Accept: */*\r\n");
+        let request = connection.request(method, path, ACCEPT);
         let body = if method == "HEAD" {
             Body::Absent
         } else {

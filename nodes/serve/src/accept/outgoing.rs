@@ -38,6 +38,10 @@ impl InFile {
         }
     }
 
+    fn length(&self) -> u64 {
+        self.range.end.saturating_sub(self.range.start)
+    }
+
     /// Bytes that were sent from the file, and not taken from the body.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
@@ -55,6 +59,10 @@ impl Outgoing {
     /// The answer, whose file goes out by itself if the connection can do that.
     pub(super) fn of(mut answer: Response<Body>, files: Option<&Files>) -> Response<Self> {
         let in_file = answer.extensions_mut().remove::<InFile>();
+        let length = answer.headers().get(http::header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        // The server would have to cut a part that is longer than the answer.
+        let in_file = in_file.filter(|in_file| length == Some(in_file.length()));
         answer.map(|body| match (in_file, files) {
             (Some(in_file), Some(files)) if !body.is_end_stream() => {
                 Self::File(Box::new(FromFile {
@@ -218,6 +226,31 @@ impl http_body::Body for Outgoing {
         match self {
             Self::Memory(body) => body.size_hint(),
             Self::File(file) => SizeHint::with_exact(file.left()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_sent_only_as_the_length_that_the_answer_tells() {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        for (told, is_sent) in [(Some("7"), true), (Some("6"), false), (None, false)] {
+            let mut answer = Response::new(Body::from("content"));
+            let in_file = InFile::new(Arc::clone(&file), 3..10);
+            answer.extensions_mut().insert(in_file);
+            if let Some(told) = told {
+                let told = http::HeaderValue::from_static(told);
+                answer.headers_mut().insert("content-length", told);
+            }
+            let outgoing = Outgoing::of(answer, Some(&Files::default()));
+            assert_eq!(
+                matches!(outgoing.body(), Outgoing::File(_)),
+                is_sent,
+                "{told:?}"
+            );
         }
     }
 }

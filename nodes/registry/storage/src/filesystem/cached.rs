@@ -35,10 +35,10 @@ impl Cached {
     pub(super) fn get(&self, root: &impl AsFd, name: &str, limit: usize) -> Option<Bytes> {
         let file = self.open(root, name)?;
         let mut content = vec![0; SMALL.min(limit + 1)];
-        let read = self.noted(read_at(&file, &mut content, 0))?;
+        let read = self.noted(&file, read_at(&file, &mut content, 0))?;
         // What does not fit is no small file. Less than what fits may be less than there is.
         let at_end =
-            read < content.len() && self.noted(read_at(&file, &mut [0], read as u64))? == 0;
+            read < content.len() && self.noted(&file, read_at(&file, &mut [0], read as u64))? == 0;
         if !at_end || read > limit {
             return None;
         }
@@ -73,8 +73,11 @@ impl Cached {
         opened.ok().map(File::from)
     }
 
-    fn noted(&self, read: Result<usize, Errno>) -> Option<usize> {
-        if matches!(read, Err(Errno::OPNOTSUPP | Errno::NOSYS)) {
+    fn noted(&self, file: &File, read: Result<usize, Errno>) -> Option<usize> {
+        // Of a directory it is refused everywhere.
+        if matches!(read, Err(Errno::OPNOTSUPP | Errno::NOSYS))
+            && file.metadata().is_ok_and(|metadata| metadata.is_file())
+        {
             self.0.store(false, Ordering::Relaxed);
         }
         read.ok()
