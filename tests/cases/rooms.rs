@@ -82,6 +82,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("roadstead-powercut", &[]),
+    ("roadstead-bench", &[]),
     ("roadstead-models", &["roadstead-machine", "roadstead-oci"]),
     (
         "roadstead-tests",
@@ -153,6 +154,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "roadstead-auth",
             "roadstead-listen",
             "roadstead-metadata",
+            "roadstead-serve",
             "roadstead-storage",
             "roadstead-telemetry",
             "roadstead",
@@ -264,7 +266,10 @@ fn rooms_name_only_those_below_them() {
 #[test]
 fn libraries_stay_in_their_rooms() {
     for (room, names) in dependencies() {
-        if matches!(room.as_str(), "roadstead-tests" | "roadstead-powercut") {
+        if matches!(
+            room.as_str(),
+            "roadstead-tests" | "roadstead-powercut" | "roadstead-bench"
+        ) {
             continue;
         }
         for (library, rooms) in ONLY_IN {

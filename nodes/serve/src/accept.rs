@@ -2,6 +2,7 @@
 
 mod announced;
 mod answers;
+mod outgoing;
 mod seats;
 
 use std::convert::Infallible;
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use http::Request;
+use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -28,6 +29,9 @@ use tower::ServiceExt as _;
 use seats::{Seat, Seats};
 
 use crate::OtherEnd;
+use crate::files::{Files, Sending};
+pub use outgoing::InFile;
+use outgoing::Outgoing;
 
 /// A client has this long to send a request's headers, and may leave a connection idle for as long. More than the 60 s
 /// for which proxies commonly keep idle connections to upstreams: they close first, and lose no request.
@@ -171,6 +175,7 @@ async fn accept(listener: Listener, serving: Serving, seats: Seats, connections:
             seat,
             peer,
             serving: serving.clone(),
+            files: None,
         };
         connections.spawn(connection.serve(stream));
     };
@@ -208,13 +213,19 @@ struct Connection {
     seat: Seat,
     peer: Peer,
     serving: Serving,
+    /// What goes out by itself, where nothing is encrypted.
+    files: Option<Files>,
 }
 
 impl Connection {
     async fn serve(mut self, stream: Stream) {
         let metrics = self.serving.options.metrics.clone();
         let _counted = metrics.as_ref().map(Metrics::connected);
-        let mut stream = TimeoutStream::new(stream);
+        let sending = Sending::new(stream);
+        if self.serving.tls.is_none() {
+            self.files = Some(sending.files());
+        }
+        let mut stream = TimeoutStream::new(sending);
         stream.set_write_timeout(Some(self.serving.options.stalled_after));
         let stream = Box::pin(stream);
         let Some(ranges) = self.serving.options.proxy_protocol.clone() else {
@@ -294,6 +305,7 @@ impl Connection {
         let Self {
             seat,
             peer,
+            files,
             serving:
                 Serving {
                     tls,
@@ -312,7 +324,14 @@ impl Connection {
         let service = service_fn(move |mut request: Request<Incoming>| {
             let (service, begun) = (service.clone(), answers.begin());
             request.extensions_mut().insert(other_end);
-            async move { Ok::<_, Infallible>(begun.watch(service.oneshot(request).await?)) }
+            // HTTP/2 puts a frame's head before the bytes, and looks at them.
+            let files = files
+                .clone()
+                .filter(|_| request.version() <= Version::HTTP_11);
+            async move {
+                let answer = service.oneshot(request).await?;
+                Ok::<_, Infallible>(begun.watch(Outgoing::of(answer, files.as_ref())))
+            }
         });
         let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {

@@ -6,9 +6,10 @@
 mod accept;
 pub mod body;
 mod challenges;
+mod files;
 mod via;
 
-pub use accept::{Drained, Options, serve};
+pub use accept::{Drained, InFile, Options, serve};
 pub use axum::Router;
 pub use challenges::challenges;
 pub use via::{OtherEnd, Via, names_its_host};

@@ -23,6 +23,10 @@ pub(crate) const LIMITS: Limits = Limits {
 /// A batch is written at once and flushed, so that a line is out as soon as nothing else keeps the writer busy.
 const BATCH: usize = 64 * 1024;
 
+/// Then the writer rests: the first line is out at once, and those of a busy server come together. Without it, each line
+/// of ten thousand a second wakes the thread, which costs more than the request that it tells of.
+const REST: Duration = Duration::from_millis(1);
+
 /// What the writer found, after it wrote something, or tried to.
 #[derive(Debug)]
 pub(crate) enum Trouble {
@@ -84,7 +88,9 @@ impl Lines {
     fn write(&self, mut out: impl Write, tell: fn(&Trouble)) {
         let (mut told, mut is_refused) = (0, false);
         while let Some((batch, lines)) = self.queue.next(BATCH) {
-            if let Err(error) = out.write_all(batch.as_bytes()).and_then(|()| out.flush()) {
+            let written = out.write_all(batch.as_bytes()).and_then(|()| out.flush());
+            rest();
+            if let Err(error) = written {
                 self.left_out.fetch_add(lines as u64, Ordering::Relaxed);
                 if !is_refused {
                     is_refused = true;
@@ -100,4 +106,12 @@ impl Lines {
             }
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a thread of its own, and nobody waits for it"
+)]
+fn rest() {
+    std::thread::sleep(REST);
 }

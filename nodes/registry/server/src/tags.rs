@@ -77,6 +77,8 @@ impl Registry {
                     .try_collect()
                     .await?;
                 tags.extend(found.into_iter().flatten());
+                // What the store has at hand is looked at without a pause.
+                tokio::task::yield_now().await;
             }
             step = wanted.saturating_sub(tags.len());
             if is_long && step > 0 {

@@ -1,7 +1,9 @@
 //! The trait that every store implements.
 
 use std::fmt;
+use std::fs::File;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -300,6 +302,12 @@ pub struct Opened {
 
 /// The content of an open file.
 pub trait Object: Send + Sync + fmt::Debug {
+    /// The file of this machine that the content is, all of it and as it is, where there is one: somebody may have a way
+    /// to send it that costs less than reading it.
+    fn file(&self) -> Option<Arc<File>> {
+        None
+    }
+
     /// The bytes of `range`, which lies within the size. A file that turns out shorter is an error in the stream.
     fn read(self: Box<Self>, range: Range<u64>) -> ByteStream;
 }

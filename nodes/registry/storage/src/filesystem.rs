@@ -3,9 +3,11 @@
 //! New files are written under `/roadstead/tmp`, `/roadstead/uploads` or `/roadstead/epochs/<epoch>`, synced, and renamed to where they belong, so
 //! that nothing half-written is ever in the layout. The root must be one file system.
 
+mod cached;
 mod directory;
 mod durable;
 mod file;
+mod listings;
 mod stage;
 mod tree;
 
@@ -83,16 +85,25 @@ impl Driver for Filesystem {
     }
 
     async fn stat(&self, path: &StorePath) -> Result<Stat, Error> {
+        if let Some(stat) = self.tree.stat_cached(path) {
+            return Ok(stat);
+        }
         let path = path.clone();
         self.on_disk(move |tree| tree.stat(&path)).await
     }
 
     async fn get(&self, path: &StorePath, limit: usize) -> Result<Bytes, Error> {
+        if let Some(content) = self.tree.get_cached(path, limit) {
+            return Ok(content);
+        }
         let path = path.clone();
         self.on_disk(move |tree| tree.get(&path, limit)).await
     }
 
     async fn open(&self, path: &StorePath) -> Result<Opened, Error> {
+        if let Some(file) = self.tree.open_cached(path) {
+            return FileObject::opened(file);
+        }
         let path = path.clone();
         self.on_disk(move |tree| FileObject::opened(tree.open_file(&path)?))
             .await

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
 use http::Response;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, sleep};
+
+use super::outgoing::{Outgoing, Piece};
 
 /// How often within the time allowed it is looked whether it is over.
 const LOOKS: u32 = 4;
@@ -34,7 +35,7 @@ struct State {
 #[derive(Debug)]
 struct Held {
     /// Absent when it was given up.
-    body: Option<Body>,
+    body: Option<Outgoing>,
     /// Since when the client could have taken the next piece; absent while the body itself has none.
     untaken_since: Option<Instant>,
 }
@@ -101,20 +102,20 @@ pub(super) struct Request(Answers);
 
 impl Request {
     /// The answer, watched to its end.
-    pub(super) fn watch(self, answer: Response<Body>) -> Response<Body> {
-        if answer.body().is_end_stream() {
-            return answer;
-        }
+    pub(super) fn watch(self, answer: Response<Outgoing>) -> Response<Watched> {
         answer.map(|body| {
+            if body.is_end_stream() {
+                return Watched(None);
+            }
             let held = Arc::new(Mutex::new(Held {
                 body: Some(body),
                 untaken_since: Some(Instant::now()),
             }));
             lock(&(self.0).0).bodies.push(Arc::clone(&held));
-            Body::new(Watched {
+            Watched(Some(Watching {
                 held,
                 request: self,
-            })
+            }))
         })
     }
 }
@@ -129,9 +130,12 @@ impl Drop for Request {
     }
 }
 
-/// The body of an answer.
+/// The body of an answer; of one that is empty, nothing.
 #[derive(Debug)]
-struct Watched {
+pub(super) struct Watched(Option<Watching>);
+
+#[derive(Debug)]
+struct Watching {
     held: Arc<Mutex<Held>>,
     request: Request,
 }
@@ -142,14 +146,17 @@ struct Watched {
 struct NotTaken;
 
 impl http_body::Body for Watched {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = axum::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let mut held = lock(&self.held);
+    ) -> Poll<Option<Result<Frame<Piece>, axum::Error>>> {
+        let Some(watching) = &self.0 else {
+            return Poll::Ready(None);
+        };
+        let mut held = lock(&watching.held);
         let Some(body) = &mut held.body else {
             return Poll::Ready(Some(Err(axum::Error::new(NotTaken))));
         };
@@ -159,21 +166,24 @@ impl http_body::Body for Watched {
     }
 
     fn is_end_stream(&self) -> bool {
-        lock(&self.held)
-            .body
-            .as_ref()
-            .is_some_and(http_body::Body::is_end_stream)
+        self.0.as_ref().is_none_or(|watching| {
+            let held = lock(&watching.held);
+            held.body.as_ref().is_some_and(Outgoing::is_end_stream)
+        })
     }
 
     fn size_hint(&self) -> SizeHint {
-        lock(&self.held)
-            .body
+        let Some(watching) = &self.0 else {
+            return SizeHint::with_exact(0);
+        };
+        let held = lock(&watching.held);
+        held.body
             .as_ref()
-            .map_or_else(SizeHint::default, http_body::Body::size_hint)
+            .map_or_else(SizeHint::default, Outgoing::size_hint)
     }
 }
 
-impl Drop for Watched {
+impl Drop for Watching {
     fn drop(&mut self) {
         let mut state = lock(&(self.request.0).0);
         state.bodies.retain(|other| !Arc::ptr_eq(other, &self.held));
@@ -187,22 +197,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::body::{Body, Bytes};
     use std::sync::Weak;
 
     const ALLOWED: Duration = Duration::from_mins(1);
 
     /// An endless body, and what tells whether it is still held.
-    fn endless(every: Duration) -> (Response<Body>, Weak<()>) {
+    fn endless(every: Duration) -> (Response<Outgoing>, Weak<()>) {
         let held = Arc::new(());
         let alive = Arc::downgrade(&held);
         let pieces = futures::stream::unfold(held, move |held| async move {
             sleep(every).await;
             Some((Ok::<_, std::io::Error>(Bytes::from_static(b"piece")), held))
         });
-        (Response::new(Body::from_stream(pieces)), alive)
+        (
+            Outgoing::of(Response::new(Body::from_stream(pieces)), None),
+            alive,
+        )
     }
 
-    async fn next(body: &mut Body) -> bool {
+    async fn next(body: &mut Watched) -> bool {
         let frame = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await;
         frame.is_some_and(|frame| frame.is_ok())
     }

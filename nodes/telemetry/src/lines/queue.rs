@@ -26,7 +26,8 @@ struct Waiting {
     stage: Stage,
     lines: usize,
     text: String,
-    /// The writer has what it took in its hands.
+    /// The writer has what it took in its hands, and looks again when it is written: nobody needs to wake it, which would
+    /// cost each line a system call.
     is_writing: bool,
 }
 
@@ -76,8 +77,11 @@ impl Queue {
         }
         waiting.lines += 1;
         waiting.text.push_str(line);
+        let is_awake = waiting.is_writing || waiting.lines > 1;
         drop(waiting);
-        self.more.notify_one();
+        if !is_awake {
+            self.more.notify_one();
+        }
         true
     }
 

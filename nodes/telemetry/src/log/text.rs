@@ -1,6 +1,6 @@
 //! logrus' text form: `time="…" level=info msg="…" key=value`, fields sorted by name.
 
-use super::line::Line;
+use super::line::{Line, Value};
 use super::quote::{write_name, write_value};
 use crate::clock::write_rfc3339;
 
@@ -23,7 +23,10 @@ pub(crate) fn write(out: &mut String, line: &Line<'_>) {
         pair(out, "file", &caller.place());
     }
     for (name, value) in &line.fields {
-        pair(out, name, &value.to_string());
+        match value {
+            Value::Text(text) => pair(out, name, text),
+            other => pair(out, name, &other.to_string()),
+        }
     }
     out.push('\n');
 }

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use axum::body::{Body, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, Version, header};
 use http_body::{Body as _, Frame, SizeHint};
+use roadstead_serve::InFile;
 use roadstead_telemetry::access::{Access, AccessLog};
 use roadstead_telemetry::metrics::{Counted, Finished, Handler, Metrics};
 use roadstead_telemetry::request::{self, Failure as Told, Vars};
@@ -85,7 +86,16 @@ struct Answer {
     status: u16,
     content_type: Option<HeaderValue>,
     reported: Option<Reported>,
+    /// Bytes that came from the body.
     written: u64,
+    /// What is sent without the body.
+    in_file: Option<InFile>,
+}
+
+impl Answer {
+    fn written(&self) -> u64 {
+        self.written + self.in_file.as_ref().map_or(0, InFile::sent)
+    }
 }
 
 impl Account {
@@ -145,6 +155,7 @@ impl Account {
             content_type: answer.headers().get(header::CONTENT_TYPE).cloned(),
             reported: answer.extensions_mut().remove::<Reported>(),
             written: 0,
+            in_file: answer.extensions().get::<InFile>().cloned(),
         });
         if answer.body().is_end_stream() {
             return answer;
@@ -165,7 +176,7 @@ impl Account {
         let content_type = text(&answer.content_type);
         let response = request::Response {
             status: answer.status,
-            written: answer.written,
+            written: answer.written(),
             content_type: content_type.as_deref(),
             duration: self.began.elapsed(),
         };
@@ -192,7 +203,7 @@ impl Account {
             uri: &self.uri,
             version: self.version,
             status: answer.status,
-            written: answer.written,
+            written: answer.written(),
             referer: &bytes(&self.headers.referer).unwrap_or_default(),
             user_agent: &bytes(&self.headers.user_agent).unwrap_or_default(),
             more: "",
@@ -208,13 +219,14 @@ impl Drop for Account {
             content_type: None,
             reported: None,
             written: 0,
+            in_file: None,
         });
         if let Some(handler) = self.handler {
             let finished = Finished {
                 status: answer.status,
                 took: self.began.elapsed(),
                 received: self.learnt.received.load(Ordering::Relaxed),
-                sent: answer.written,
+                sent: answer.written(),
             };
             self.telling
                 .metrics

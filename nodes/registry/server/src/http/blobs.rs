@@ -3,6 +3,7 @@
 use axum::body::Body;
 use http::{Method, Response, StatusCode, header};
 use roadstead_oci::{ByteRange, ErrorCode, Name};
+use roadstead_serve::InFile;
 use roadstead_storage::{Fetch, Opened};
 
 use super::answer::{empty, set};
@@ -92,11 +93,10 @@ fn content(
         }
     };
     let length = range.end - range.start;
-    let body = match opened {
-        Some(opened) if !range.is_empty() => Body::from_stream(opened.object.read(range.clone())),
-        _ => Body::empty(),
+    let mut response = match opened {
+        Some(opened) if !range.is_empty() => streamed(opened, range.clone()),
+        _ => Response::new(Body::empty()),
     };
-    let mut response = Response::new(body);
     *response.status_mut() = status;
     if status == StatusCode::PARTIAL_CONTENT {
         let last = range.end.saturating_sub(1);
@@ -114,6 +114,19 @@ fn content(
     set(&mut response, header::CONTENT_LENGTH, length.to_string());
     set(&mut response, header::ACCEPT_RANGES, "bytes");
     Ok(response)
+}
+
+/// Below this, it costs less to send the head and the bytes in one call than the bytes without a copy.
+const SENT_FROM_FILE: u64 = 64 * 1024;
+
+fn streamed(opened: Opened, range: std::ops::Range<u64>) -> Response<Body> {
+    let file = opened.object.file();
+    let file = file.filter(|_| range.end - range.start > SENT_FROM_FILE);
+    let mut response = Response::new(Body::from_stream(opened.object.read(range.clone())));
+    if let Some(file) = file {
+        response.extensions_mut().insert(InFile::new(file, range));
+    }
+    response
 }
 
 /// A range counts only on GET, and with `If-Range` only if the client holds a part of just this content.

@@ -46,6 +46,30 @@ pub(super) fn list(
     Ok(first.into_sorted_vec())
 }
 
+/// All names, in byte order. `None` when there are more than `most`, or one of them may be a link.
+pub(super) fn all(directory: &OwnedFd, most: usize) -> Result<Option<Vec<Entry>>, Errno> {
+    let mut all = Vec::new();
+    for item in Dir::read_from(directory)? {
+        let item = item?;
+        let name = item.file_name().to_string_lossy();
+        if matches!(name.as_ref(), "." | "..") {
+            continue;
+        }
+        let is_directory = match item.file_type() {
+            FileType::Directory => true,
+            FileType::RegularFile => false,
+            _ => return Ok(None),
+        };
+        if all.len() >= most {
+            return Ok(None);
+        }
+        let name = name.into_owned();
+        all.push(Entry { name, is_directory });
+    }
+    all.sort_unstable();
+    Ok(Some(all))
+}
+
 /// `None` when the name is gone meanwhile. A link that leads nowhere is there, and no directory.
 fn is_directory(directory: impl AsFd, name: &CStr, kind: FileType) -> Result<Option<bool>, Errno> {
     match kind {

@@ -9,6 +9,7 @@ use futures::StreamExt as _;
 use rustix::buffer::spare_capacity;
 use tokio::task::{JoinError, JoinHandle};
 
+use super::cached;
 use crate::driver::{ByteStream, Object, Opened};
 use crate::error::Error;
 
@@ -43,6 +44,10 @@ impl FileObject {
 }
 
 impl Object for FileObject {
+    fn file(&self) -> Option<Arc<File>> {
+        Some(Arc::clone(&self.file))
+    }
+
     fn read(self: Box<Self>, range: Range<u64>) -> ByteStream {
         let reader = Reader {
             file: self.file,
@@ -66,6 +71,9 @@ impl Reader {
     async fn next(mut self) -> Option<(Result<Bytes, Error>, Self)> {
         if !self.began {
             self.began = true;
+            if let Some(piece) = self.at_hand() {
+                return Some((Ok(piece), self));
+            }
             let first = self.fetch(FIRST)?;
             let piece = self.checked(first.await);
             return Some((piece, self));
@@ -74,6 +82,15 @@ impl Reader {
         self.ahead = self.fetch(PIECE);
         let piece = self.checked(current.await);
         Some((piece, self))
+    }
+
+    /// The first piece, if no disk needs to be waited for: a small blob then costs no other thread (see DESIGN.md).
+    fn at_hand(&mut self) -> Option<Bytes> {
+        let start = self.range.start;
+        let end = self.range.end.min(start + FIRST);
+        let bytes = cached::read(&self.file, start, usize::try_from(end - start).ok()?)?;
+        self.range.start = end;
+        Some(bytes)
     }
 
     /// Nothing comes after an error.

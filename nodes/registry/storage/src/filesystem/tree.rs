@@ -23,8 +23,10 @@ use bytes::Bytes;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
+use super::cached::Cached;
 use super::directory;
 use super::durable::KnownDurable;
+use super::listings::Listings;
 use crate::driver::{Entry, Stat};
 use crate::{Error, StorePath};
 
@@ -50,6 +52,8 @@ pub(super) struct Tree {
     /// Device and inode of the root: what the path must lead to.
     identity: (u64, u64),
     durable: KnownDurable,
+    cached: Cached,
+    listings: Listings,
 }
 
 impl Tree {
@@ -87,6 +91,8 @@ impl Tree {
             path: path.to_owned(),
             identity,
             durable: KnownDurable::default(),
+            cached: Cached::default(),
+            listings: Listings::default(),
         };
         if writable {
             tree.prepare().map_err(|error| {
@@ -116,17 +122,14 @@ impl Tree {
         }
         let stat = statat(&self.root, name, AtFlags::empty())
             .map_err(|errno| self.read_error(path, errno))?;
-        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        let size = if is_directory {
-            0
-        } else {
-            stat.st_size.cast_unsigned()
-        };
-        Ok(Stat {
-            size,
-            is_directory,
-            modified: Some(modified(&stat)),
-        })
+        Ok(told(&stat))
+    }
+
+    /// As [`stat`](Self::stat), where it takes no time. Of the root itself more is asked.
+    pub(super) fn stat_cached(&self, path: &StorePath) -> Option<Stat> {
+        let name = path.relative();
+        let stat = (!name.is_empty()).then(|| self.cached.stat(&self.root, name))??;
+        Some(told(&stat))
     }
 
     pub(super) fn get(&self, path: &StorePath, limit: usize) -> Result<Bytes, Error> {
@@ -154,6 +157,18 @@ impl Tree {
         Ok(content.into())
     }
 
+    /// As [`get`](Self::get), where it takes no time.
+    pub(super) fn get_cached(&self, path: &StorePath, limit: usize) -> Option<Bytes> {
+        self.cached.get(&self.root, relative(path), limit)
+    }
+
+    /// As [`open_file`](Self::open_file), where it takes no time.
+    pub(super) fn open_cached(&self, path: &StorePath) -> Option<File> {
+        let file = self.cached.open(&self.root, relative(path))?;
+        let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        is_file.then_some(file)
+    }
+
     pub(super) fn open_file(&self, path: &StorePath) -> Result<File, Error> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
         let file = openat(&self.root, relative(path), flags, Mode::empty());
@@ -177,7 +192,15 @@ impl Tree {
         let opened = self
             .open_directory(relative(path))
             .map_err(|errno| self.read_error(path, errno))?;
-        let listed = directory::list(&opened, after, limit);
+        let kept = if self.cached.is_of_use() {
+            self.listings.list(&opened, after, limit)
+        } else {
+            Ok(None)
+        };
+        let listed = kept.and_then(|kept| match kept {
+            Some(listed) => Ok(listed),
+            None => directory::list(&opened, after, limit),
+        });
         listed.map_err(|errno| Error::Io {
             what: format!("listing {path}"),
             source: errno.into(),
@@ -226,6 +249,20 @@ pub(super) fn write_error(what: &str, source: io::Error) -> Error {
             what: what.to_owned(),
             source,
         },
+    }
+}
+
+fn told(stat: &rustix::fs::Stat) -> Stat {
+    let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    let size = if is_directory {
+        0
+    } else {
+        stat.st_size.cast_unsigned()
+    };
+    Stat {
+        size,
+        is_directory,
+        modified: Some(modified(stat)),
     }
 }
 
