@@ -159,10 +159,12 @@ impl Cluster {
     /// A configuration with these keys, over the cluster's directory or another.
     pub(crate) fn node_with(&self, keys: &str, root: Option<&Path>) -> PathBuf {
         let shared = self.root();
-        let storage = format!(
-            "  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\n",
-            root.unwrap_or(&shared).display()
-        );
+        let storage = self.storage.clone().unwrap_or_else(|| {
+            format!(
+                "  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\n",
+                root.unwrap_or(&shared).display()
+            )
+        });
         self.node_on(&storage, keys)
     }
 
@@ -173,12 +175,6 @@ impl Cluster {
             .values()
             .map(|addr| format!("'{addr}'"))
             .collect();
-        let storage = self.storage.clone().unwrap_or_else(|| {
-            format!(
-                "  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\n",
-                root.unwrap_or(&shared).display()
-            )
-        });
         let text = format!(
             "version: 0.1\nlog:\n  accesslog:\n    disabled: true\nstorage:\n{storage}\
              cluster:\n  secret: {SECRET}\n  metadata: [{}]\n{keys}",
