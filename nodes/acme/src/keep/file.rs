@@ -171,8 +171,9 @@ impl Held {
         let content = self.content().map_err(|error| self.failed(error))?;
         let path = || self.path.clone();
         // Also of a file of which not even the first line was finished.
-        let length = content.len().min(FORM.len());
-        if !content.is_empty() && !content.starts_with(&ANY_FORM[..length.min(ANY_FORM.len())]) {
+        let (bytes, form) = (content.as_bytes(), ANY_FORM.as_bytes());
+        let length = bytes.len().min(form.len());
+        if bytes[..length] != form[..length] {
             return Err(KeepError::Foreign { path: path() });
         }
         let parsed = |line: &str| serde_json::from_str(line.strip_prefix(FORM)?).ok();

@@ -60,10 +60,9 @@ impl Log {
 }
 
 /// The first second of a year.
-fn year(year: u64) -> Option<SystemTime> {
+fn year(year: u64) -> SystemTime {
     let leap_days = (year - 1969) / 4;
-    let hours = ((year - 1970) * 365 + leap_days) * 24;
-    Some(SystemTime::UNIX_EPOCH + Duration::from_hours(hours))
+    SystemTime::UNIX_EPOCH + Duration::from_hours(((year - 1970) * 365 + leap_days) * 24)
 }
 
 /// A watcher that ends with the test, a little after it began. The clock is paused: it goes on when nothing else is left
@@ -89,14 +88,14 @@ async fn c10_a_changed_pair_is_served_once_it_has_settled() {
     let files = Files::new(&ca.server(2040));
     let tls = files.load().unwrap();
     let _watching = watched(&tls).await;
-    assert_eq!(tls.not_after(), year(2040));
+    assert_eq!(tls.not_after(), Some(year(2040)));
     looks(3).await;
-    assert_eq!(tls.not_after(), year(2040));
+    assert_eq!(tls.not_after(), Some(year(2040)));
     ca.server(2041).write(&files.certificate(), &files.key());
     looks(1).await;
-    assert_eq!(tls.not_after(), year(2040), "seen once");
+    assert_eq!(tls.not_after(), Some(year(2040)), "seen once");
     looks(1).await;
-    assert_eq!(tls.not_after(), year(2041), "seen twice");
+    assert_eq!(tls.not_after(), Some(year(2041)), "seen twice");
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,10 +118,10 @@ async fn a_broken_pair_keeps_the_old_one_and_is_logged_once_per_change() {
     looks(10).await;
     assert_eq!(log.count(kept), 3, "{}", log.text());
     assert_eq!(log.count("No such file"), 1, "{}", log.text());
-    assert_eq!(tls.not_after(), year(2040));
+    assert_eq!(tls.not_after(), Some(year(2040)));
     files.put("tls.key", &renewed.key);
     looks(2).await;
-    assert_eq!(tls.not_after(), year(2041));
+    assert_eq!(tls.not_after(), Some(year(2041)));
     assert_eq!(log.count(kept), 3, "{}", log.text());
     assert!(!log.text().contains("PRIVATE"), "{}", log.text());
 }
@@ -160,16 +159,16 @@ async fn a027_renewal_by_certbots_symlinks_is_followed() {
     looks(2).await;
     assert_eq!(
         tls.not_after(),
-        year(2040),
+        Some(year(2040)),
         "the links still point to the first"
     );
     // One link, and the other looks later.
     point("privkey", 2);
     looks(3).await;
-    assert_eq!(tls.not_after(), year(2040));
+    assert_eq!(tls.not_after(), Some(year(2040)));
     point("fullchain", 2);
     looks(2).await;
-    assert_eq!(tls.not_after(), year(2041));
+    assert_eq!(tls.not_after(), Some(year(2041)));
     assert_eq!(log.count("was not reloaded"), 1, "{}", log.text());
 }
 
@@ -182,10 +181,10 @@ async fn a_hangup_reloads_at_once_or_says_why_not() {
     files.put("tls.crt", &renewed.chain);
     let error = tls.reload_now().await.unwrap_err();
     assert!(error.to_string().contains("does not belong"), "{error}");
-    assert_eq!(tls.not_after(), year(2040));
+    assert_eq!(tls.not_after(), Some(year(2040)));
     files.put("tls.key", &renewed.key);
     tls.reload_now().await.unwrap();
-    assert_eq!(tls.not_after(), year(2041));
+    assert_eq!(tls.not_after(), Some(year(2041)));
 }
 
 #[test]
@@ -193,7 +192,7 @@ fn the_end_of_a_certificate_is_announced() {
     let (log, _guard) = Log::start();
     let ca = Ca::new("root");
     let tls = Files::new(&ca.server(2001)).load().unwrap();
-    assert_eq!(tls.not_after(), year(2001));
+    assert_eq!(tls.not_after(), Some(year(2001)));
     assert_eq!(log.count("WARN"), 1, "{}", log.text());
     assert_eq!(log.count("the certificate has expired"), 1);
     assert_eq!(log.count("2001-01-01T00:00:00Z"), 1, "{}", log.text());

@@ -1,6 +1,7 @@
 //! What is rendered, read back by a parser of the text format; and against what the reference serves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::UNIX_EPOCH;
 
 use ::http::StatusCode;
 use proptest::prelude::*;
