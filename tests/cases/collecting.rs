@@ -8,6 +8,7 @@ mod writers;
 use std::path::Path;
 use std::time::Duration;
 
+use roadstead_tests::registry::command;
 use roadstead_tests::{Client, Content, Family, Image, Options, Registry, wait_until};
 use rustix::process::Signal;
 
@@ -94,14 +95,49 @@ fn nothing_is_collected_unasked() {
     assert!(!registry.log().contains("garbage collection"));
 }
 
+/// The command asks the registry that has the storage, and says what that does.
+#[test]
+fn a_registry_that_serves_is_asked_to_collect() {
+    let gc = "gc: {grace: 0s, window: 1s}\n";
+    let registry = Registry::roadstead(Options::default().yaml(gc));
+    let repository = registry.repository("asked");
+    let lost = Image::new(74).build();
+    repository.push("lost", &lost);
+    repository.delete_manifest("lost").expect_status(202);
+    let collect = |more: &[&str]| {
+        let mut command = command().arg("garbage-collect");
+        for arg in more {
+            command = command.arg(arg);
+        }
+        command
+            .arg(registry.config())
+            .deadline(DEADLINE)
+            .ok()
+            .text()
+    };
+    let said = collect(&["--dry-run", "-m"]);
+    let manifest = lost.root().digest.to_string();
+    let untagged = format!("asked: manifest eligible for deletion: {manifest} (no tag");
+    assert!(said.contains(&untagged), "{said}");
+    assert_eq!(blobs(registry.root()), lost.documents().count(), "{said}");
+    let said = collect(&[]);
+    assert!(said.contains("0 blobs and 0 manifests eligible"), "{said}");
+    let said = collect(&["-m"]);
+    assert!(said.contains("bytes freed"), "{said}");
+    assert_eq!(blobs(registry.root()), 0, "{said}");
+    assert_eq!(collect(&["-q", "-m"]), "");
+    repository.push("lost", &lost);
+    repository.assert_serves("lost", &lost);
+}
+
 fn overs(log: &str) -> usize {
     log.matches(OVER).count()
 }
 
 /// All that is left when all tags are deleted is nothing.
-fn check_and_empty(clients: &[Client], kept: Vec<(String, String, Content)>, root: &Path) {
+fn check_and_empty(clients: &[Client], kept: &[(String, String, Content)], root: &Path) {
     for client in clients {
-        for (name, tag, content) in &kept {
+        for (name, tag, content) in kept {
             client.repository(name).assert_serves(tag, content);
         }
     }
@@ -132,7 +168,7 @@ fn a_registry_collects_while_everyone_pushes() {
     let pushed = writers.shared.pushed();
     let kept = writers.stop();
     assert!(pushed > 0 && !kept.is_empty());
-    check_and_empty(&[registry.client()], kept, registry.root());
+    check_and_empty(&[registry.client()], &kept, registry.root());
 }
 
 fn soaked() -> Duration {
@@ -198,5 +234,5 @@ fn a_cluster_collects_while_everyone_pushes_and_nodes_fail() {
     }
     let kept = writers.stop();
     let clients: Vec<Client> = (0..3).map(|n| cluster.node(n).client()).collect();
-    check_and_empty(&clients, kept, &root);
+    check_and_empty(&clients, &kept, &root);
 }

@@ -9,10 +9,11 @@ mod cost;
 pub(crate) mod dice;
 mod drill;
 mod fleet;
+mod gateways;
 mod history;
 mod members;
 mod nodes;
-mod session;
+pub(crate) mod session;
 mod sessions;
 mod store;
 mod upload;
@@ -24,7 +25,7 @@ fn digest(bytes: &[u8]) -> Digest {
 }
 
 /// A figure for whoever looks.
-fn say(words: &str) {
+pub(crate) fn say(words: &str) {
     #[expect(clippy::print_stderr, reason = "a figure for whoever looks")]
     {
         eprintln!("{words}");

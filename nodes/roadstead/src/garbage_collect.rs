@@ -1,15 +1,17 @@
-//! `roadstead garbage-collect`: of a registry that is stopped.
+//! `roadstead garbage-collect`: of a registry that is stopped, or, by asking it, of one that serves a directory.
 
-use std::io::{BufWriter, Write as _};
+use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use roadstead_config::{Config, DriverKind};
-use roadstead_registry::{CollectError, CollectOptions, Collected, collect};
+use roadstead_registry::{CollectError, CollectOptions, Collected, DONE, FAILED, collect};
 use roadstead_storage::claim::Claim;
 use roadstead_storage::layout;
 
+use crate::serve::asked;
 use crate::wiring::store::{self, Store};
 use crate::{log, wiring};
 
@@ -45,6 +47,10 @@ fn run_logged(
     }
     if let DriverKind::Filesystem { root, .. } = &storage.driver {
         check_is_store(root)?;
+        // Where nobody answers, nobody serves it, or the lock says who does.
+        if let Ok(server) = UnixStream::connect(asked::path(root)) {
+            return ask(server, options, quiet);
+        }
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -77,6 +83,28 @@ fn run_logged(
     }
     collected?;
     unwritten.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
+}
+
+/// Lets the registry that serves collect, and says what it says.
+fn ask(mut server: UnixStream, options: CollectOptions, quiet: bool) -> Result<ExitCode> {
+    let question = asked::question(options.dry_run, options.delete_untagged);
+    writeln!(server, "{question}").context("the registry that serves the storage")?;
+    let mut out = std::io::stdout();
+    for line in BufReader::new(server).lines() {
+        let line = line.context("the registry that serves the storage")?;
+        if line == DONE {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if let Some(reason) = line.strip_prefix(FAILED) {
+            bail!("the registry that serves the storage could not collect: {reason}");
+        }
+        if !quiet {
+            writeln!(out, "{line}")?;
+        }
+    }
+    bail!(
+        "the registry that serves the storage ended before the collection did; it goes on when it is back"
+    )
 }
 
 /// Opening a store makes what is missing: a misspelt root, or one that is not mounted, would be an empty store. What a

@@ -34,6 +34,7 @@ use crate::wiring::store::{self, Store};
 use crate::wiring::{self, entry};
 use crate::{descriptors, log};
 
+pub(crate) mod asked;
 mod claimed;
 mod collecting;
 

@@ -22,6 +22,8 @@ const ORDINARY: &str = "http:\n  addr: 127.0.0.1:0\n";
 pub(crate) struct Cluster {
     group: Group,
     nodes: Vec<Node>,
+    /// In place of the directory.
+    storage: Option<String>,
     home: TempDir,
 }
 
@@ -65,6 +67,7 @@ impl Cluster {
         let mut cluster = Self {
             group,
             nodes: Vec::new(),
+            storage: None,
             home: scratch(),
         };
         for _ in 0..nodes {
@@ -89,6 +92,11 @@ impl Cluster {
         let config = self.node_with(keys, root);
         let node = self.launch(&config, self.nodes.len());
         self.nodes.push(node);
+    }
+
+    /// From now on, nodes store what lines below `storage` say.
+    pub(crate) fn store_in(&mut self, storage: String) {
+        self.storage = Some(storage);
     }
 
     /// The storage that the nodes share.
@@ -147,10 +155,15 @@ impl Cluster {
             .values()
             .map(|addr| format!("'{addr}'"))
             .collect();
+        let storage = self.storage.clone().unwrap_or_else(|| {
+            format!(
+                "  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\n",
+                root.unwrap_or(&shared).display()
+            )
+        });
         let text = format!(
-            "version: 0.1\nlog:\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    \
-             enabled: true\ncluster:\n  secret: {SECRET}\n  metadata: [{}]\n{keys}",
-            root.unwrap_or(&shared).display(),
+            "version: 0.1\nlog:\n  accesslog:\n    disabled: true\nstorage:\n{storage}\
+             cluster:\n  secret: {SECRET}\n  metadata: [{}]\n{keys}",
             members.join(", "),
         );
         let count = std::fs::read_dir(self.home.path())

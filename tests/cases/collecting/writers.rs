@@ -4,9 +4,10 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use roadstead_tests::{Answer, Client, Content, Document, Family, Image};
+use tokio::time::Instant;
 
 use crate::failures::dice::Dice;
 
@@ -124,7 +125,7 @@ impl Shared {
                 broken => {
                     let said = broken.map(|answer| answer.text());
                     assert!(asked < deadline, "{method} {path}: {said:?} at last");
-                    std::thread::sleep(AGAIN_AFTER);
+                    std::thread::park_timeout(AGAIN_AFTER);
                 }
             }
         }

@@ -154,18 +154,6 @@ fn our_collector_says_and_does_what_the_references_does() {
     }
 }
 
-#[test]
-fn a_registry_that_runs_is_not_collected() {
-    let registry = Registry::roadstead(Options::default());
-    let refused = command()
-        .arg("garbage-collect")
-        .arg(registry.config())
-        .fails();
-    let said = refused.said();
-    assert!(said.contains("stop the registry first"), "{said}");
-    assert!(said.contains("rootdirectory"), "{said}");
-}
-
 /// As with the reference, and nothing is made there.
 #[test]
 fn what_is_no_store_is_not_collected() {

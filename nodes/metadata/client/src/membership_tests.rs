@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use roadstead_machine::{Collection, Node, Segment, SessionId, Stamp, Standing, Timestamp};
+use roadstead_machine::{Collection, Segment, SessionId, Stamp, Standing, Timestamp};
 
 use super::*;
 use crate::{Fleet, Home, Local, system_clock};

@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 use roadstead_oci::Digest;
 use roadstead_storage::{Driver, StorePath, layout};
 
-pub use coordinator::Collecting;
+pub use coordinator::{Collecting, DONE, Demand, FAILED};
 pub use doubt::{CollectError, Doubt};
 use keep::{Depth, Rules};
 pub use mark::{Finding, Marked, Marker, Policy, Reason, Unneeded};

@@ -36,7 +36,9 @@ use tokio_util::task::TaskTracker;
 
 use collect::following::Following;
 
-pub use collect::{CollectError, CollectOptions, Collected, Collecting, Doubt, collect};
+pub use collect::{
+    CollectError, CollectOptions, Collected, Collecting, DONE, Demand, Doubt, FAILED, collect,
+};
 pub use collect::{Finding, Marked, Marker, Policy, Reason, Unneeded, reap};
 pub use error::Error;
 pub use keys::Keys;

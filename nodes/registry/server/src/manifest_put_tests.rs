@@ -43,6 +43,7 @@ async fn node(sleeps: &Arc<AtomicBool>) -> Registry {
         Hearing::default(),
     );
     let lease = joined.await.unwrap().lease();
+    driver.begin_epoch(lease.epoch().unwrap()).await.unwrap();
     let registry = Registry::build(driver, metadata, Options::default()).await;
     registry.unwrap().with_lease(lease)
 }

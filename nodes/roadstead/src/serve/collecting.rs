@@ -3,18 +3,25 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use roadstead_config::{Config, Gc};
+use roadstead_config::{Config, DriverKind, Gc};
 use roadstead_registry::{Collecting, Registry};
 use roadstead_telemetry::metrics::Metrics;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use super::asked;
+
+/// Demands that wait for another to be met.
+const DEMANDS: usize = 1;
 
 /// What goes on beside requests.
 pub(super) struct Tasks {
     /// When no request is in flight any more.
     served: CancellationToken,
     following: JoinHandle<()>,
-    collecting: Option<JoinHandle<()>>,
+    /// Until the drain.
+    others: Vec<JoinHandle<()>>,
 }
 
 impl Tasks {
@@ -35,22 +42,32 @@ impl Tasks {
             let metrics = metrics.collection();
             tokio::spawn(async move { registry.keep_following(metrics, ended).await })
         };
-        let collecting = writes.then(|| {
+        let mut others = Vec::new();
+        if writes {
+            let (demand, demands) = mpsc::channel(DEMANDS);
+            if let DriverKind::Filesystem { root, .. } = &config.storage.driver
+                && registry.lease().is_unlimited()
+            {
+                let asked = asked::serve(asked::path(root), demand, drain.clone());
+                others.push(tokio::spawn(asked));
+            }
             let (registry, ended) = (Arc::clone(registry), drain.clone());
             let (how, metrics) = (how(&config.gc), metrics.collection());
-            tokio::spawn(async move { registry.keep_collecting(how, metrics, ended).await })
-        });
+            others.push(tokio::spawn(async move {
+                registry.keep_collecting(how, demands, metrics, ended).await;
+            }));
+        }
         Ok(Self {
             served,
             following,
-            collecting,
+            others,
         })
     }
 
     /// When nothing is served any more.
     pub(super) async fn end(self) {
         self.served.cancel();
-        for task in std::iter::once(self.following).chain(self.collecting) {
+        for task in std::iter::once(self.following).chain(self.others) {
             if let Err(error) = task.await {
                 tracing::error!(%error, "the garbage collection was not brought to an end");
             }

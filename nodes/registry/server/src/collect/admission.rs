@@ -37,7 +37,7 @@ enum Kind {
 pub(crate) struct Flight {
     kind: Kind,
     units: Arc<[Unit]>,
-    in_flight: InFlight,
+    entered: InFlight,
     /// Of the lease in (2).
     epoch: Option<u64>,
     /// Known in (2).
@@ -55,7 +55,7 @@ impl Flight {
             return false;
         }
         self.units = units.into();
-        self.in_flight.widen(Arc::clone(&self.units));
+        self.entered.widen(Arc::clone(&self.units));
         true
     }
 
@@ -82,7 +82,7 @@ impl Registry {
         let units: Arc<[Unit]> = units.into();
         Flight {
             kind,
-            in_flight: self.following.enter(Arc::clone(&units)),
+            entered: self.following.enter(Arc::clone(&units)),
             units,
             epoch: None,
             version: 0,

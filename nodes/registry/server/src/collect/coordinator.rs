@@ -14,6 +14,7 @@ use roadstead_metadata::{
 };
 use roadstead_storage::{Driver, Error as StoreError};
 use roadstead_telemetry::metrics::CollectionMetrics;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +61,21 @@ pub struct Collecting {
     pub untagged: bool,
 }
 
+/// A collection that somebody asks for.
+#[derive(Debug)]
+pub struct Demand {
+    /// Only says what would go.
+    pub dry_run: bool,
+    /// Besides what is configured.
+    pub untagged: bool,
+    /// Told line by line; the last line says how it ended.
+    pub tell: mpsc::UnboundedSender<String>,
+}
+
+/// The last line of what a demand is told, when all went well, and what it begins with when it did not.
+pub const DONE: &str = "done";
+pub const FAILED: &str = "failed: ";
+
 /// Why a coordinator does not go on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Stop {
@@ -99,6 +115,7 @@ impl Registry {
     pub async fn keep_collecting(
         &self,
         how: Collecting,
+        mut demands: mpsc::Receiver<Demand>,
         metrics: CollectionMetrics,
         ended: CancellationToken,
     ) {
@@ -112,12 +129,19 @@ impl Registry {
         };
         let first = how.interval.map(|interval| interval.min(FIRST_WITHIN));
         let mut due = first.map(|first| Instant::now() + first);
-        while ended.run_until_cancelled(sleep(LOOK_EVERY)).await.is_some() {
-            let is_due = due.is_some_and(|due| due <= Instant::now());
+        while let Some(demand) = ended.run_until_cancelled(asked(&mut demands)).await {
+            let is_asked = demand.is_some();
+            let is_due = is_asked || due.is_some_and(|due| due <= Instant::now());
             if !is_due && self.following.view().stamp.is_over {
                 continue;
             }
-            let turn = self.coordinate(&mut coordinator, is_due);
+            coordinator.how.untagged = how.untagged;
+            let turn = async {
+                match demand {
+                    None => self.coordinate(&mut coordinator, is_due).await,
+                    Some(demand) => self.answer(&mut coordinator, demand).await,
+                }
+            };
             match ended.run_until_cancelled(turn).await {
                 None => return,
                 Some(Ok(false)) => {}
@@ -140,6 +164,29 @@ impl Registry {
         self.following
             .keep(self.lease.clone(), metrics, ended)
             .await;
+    }
+
+    /// Collects, or says what would go, for one who asks. Whether a collection is over.
+    async fn answer(&self, coordinator: &mut Coordinator, demand: Demand) -> Result<bool, Stop> {
+        let Demand {
+            dry_run,
+            untagged,
+            tell,
+        } = demand;
+        coordinator.how.untagged |= untagged;
+        coordinator.report.tell_to(Some(tell.clone()));
+        let answered = if dry_run {
+            coordinator.look().await
+        } else {
+            self.coordinate(coordinator, true).await
+        };
+        coordinator.report.tell_to(None);
+        let last = match &answered {
+            Ok(_over) => DONE.to_owned(),
+            Err(stop) => format!("{FAILED}{stop}"),
+        };
+        let _reader_gone = tell.send(last);
+        answered
     }
 
     /// Leads, if nobody else does and there is something to lead. Whether what was due is done, or somebody else's.
@@ -180,7 +227,27 @@ impl Registry {
     }
 }
 
+/// The next demand, or that it is time to look.
+async fn asked(demands: &mut mpsc::Receiver<Demand>) -> Option<Demand> {
+    match tokio::time::timeout(LOOK_EVERY, demands.recv()).await {
+        // Nobody can ask any more.
+        Ok(None) => {
+            sleep(LOOK_EVERY).await;
+            None
+        }
+        Ok(demand) => demand,
+        Err(_elapsed) => None,
+    }
+}
+
 impl Coordinator {
+    /// Says what would be condemned now.
+    async fn look(&mut self) -> Result<bool, Stop> {
+        let marked = self.mark(None).await?;
+        self.report.marked(&marked);
+        Ok(false)
+    }
+
     /// Until there is nothing more to collect: what nothing names any more once a manifest is gone is found by the mark
     /// after that. Where nothing is due, until the run that is under way is over.
     async fn lead(&mut self, term: u64, is_due: bool) -> Result<(), Stop> {
@@ -276,7 +343,7 @@ impl Coordinator {
                 _fenced => return Err(Stop::Fenced),
             }
         }
-        self.report.condemned(units.len());
+        self.report.condemned(units.len(), wait);
         Ok(Step::Again)
     }
 

@@ -233,13 +233,10 @@ impl Following {
                 }
                 Ok::<_, Unavailable>(())
             };
-            match ended.run_until_cancelled(turn).await {
-                Some(Err(error)) => {
-                    tracing::debug!(%error, "the collection is not followed");
-                    let pause = tokio::time::sleep(PAUSE);
-                    ended.run_until_cancelled(pause).await;
-                }
-                Some(Ok(())) | None => {}
+            if let Some(Err(error)) = ended.run_until_cancelled(turn).await {
+                tracing::debug!(%error, "the collection is not followed");
+                let pause = tokio::time::sleep(PAUSE);
+                ended.run_until_cancelled(pause).await;
             }
         }
     }

@@ -254,8 +254,9 @@ async fn the_coordinator_collects_what_nothing_names() {
     };
     let metrics = Metrics::new("1", roadstead_telemetry::system_clock()()).collection();
     let (registry, ended) = (Arc::clone(&bench.registry), bench.ended.clone());
+    let (_nobody, demands) = tokio::sync::mpsc::channel(1);
     let collecting =
-        tokio::spawn(async move { registry.keep_collecting(how, metrics, ended).await });
+        tokio::spawn(async move { registry.keep_collecting(how, demands, metrics, ended).await });
     bench
         .until("it is gone", async |bench| {
             let data = roadstead_storage::layout::blob_data(&digest("lost"));

@@ -1,9 +1,12 @@
 //! What a collector says of what it does: log lines and figures.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use roadstead_metadata::Unit;
 use roadstead_telemetry::metrics::{CollectionMetrics, Phase};
+
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::coordinator::Stop;
 use super::mark::{Finding, Marked, Unneeded};
@@ -20,6 +23,8 @@ pub(super) struct Report {
     bytes: u64,
     /// Said last, so that it is said once.
     failure: Option<String>,
+    /// Somebody who has asked for the collection.
+    asked_by: Option<UnboundedSender<String>>,
 }
 
 impl Report {
@@ -30,6 +35,17 @@ impl Report {
             reaped: 0,
             bytes: 0,
             failure: None,
+            asked_by: None,
+        }
+    }
+
+    pub(super) fn tell_to(&mut self, asked_by: Option<UnboundedSender<String>>) {
+        self.asked_by = asked_by;
+    }
+
+    fn tell(&self, line: impl FnOnce() -> String) {
+        if let Some(asked_by) = &self.asked_by {
+            let _reader_gone = asked_by.send(line());
         }
     }
 
@@ -43,12 +59,44 @@ impl Report {
         for Finding { place, doubt, .. } in marked.findings.iter().take(FINDINGS) {
             tracing::warn!(%place, %doubt, "garbage collection: not as it should be");
         }
+        self.list(marked);
         let (unneeded, named) = (marked.unneeded.len(), marked.named);
         tracing::debug!(unneeded, named, "garbage collection: looked");
     }
 
+    /// In the reference's words.
+    fn list(&self, marked: &Marked) {
+        let (mut blobs, mut manifests) = (0, 0);
+        for Unneeded { unit, reason, .. } in &marked.unneeded {
+            match unit {
+                Unit::Revision { .. } => manifests += 1,
+                Unit::Data { .. } => blobs += 1,
+                Unit::Layer { .. } => {}
+            }
+            self.tell(|| match unit {
+                Unit::Revision { repository, digest } => {
+                    format!("{repository}: manifest eligible for deletion: {digest} ({reason})")
+                }
+                Unit::Layer { repository, digest } => {
+                    format!("{repository}: layer link eligible for deletion: {digest} ({reason})")
+                }
+                Unit::Data { digest } => format!("blob eligible for deletion: {digest} ({reason})"),
+            });
+        }
+        let named = marked.named;
+        self.tell(|| {
+            format!("\n{named} blobs marked, {blobs} blobs and {manifests} manifests eligible for deletion")
+        });
+    }
+
     /// So many, and they can be removed after the wait.
-    pub(super) fn condemned(&mut self, units: usize) {
+    pub(super) fn condemned(&mut self, units: usize, wait: Duration) {
+        self.tell(|| {
+            format!(
+                "waiting {} s: what is asked for meanwhile stays",
+                wait.as_secs()
+            )
+        });
         self.condemned = units;
         self.failure = None;
         self.metrics.condemned(units);
@@ -85,6 +133,7 @@ impl Report {
         self.metrics.is_in(Phase::Idle);
         let (removed, bytes) = (self.reaped, self.bytes);
         tracing::info!(removed, bytes, "garbage collection: the run is over");
+        self.tell(|| format!("{removed} removed, {bytes} bytes freed"));
     }
 
     /// There is nothing to collect.
