@@ -15,7 +15,7 @@ const ROOT: &str = "ROADSTEAD_TEST_FENCE_ROOT";
 const EPOCH: &str = "ROADSTEAD_TEST_FENCE_EPOCH";
 
 /// On a machine that has better things to do.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 const ROUNDS: u64 = 30;
 

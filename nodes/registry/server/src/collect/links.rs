@@ -73,6 +73,18 @@ struct Directory<'a> {
     links: Links,
 }
 
+/// Where each link is in a list, and where it lies.
+type Unread = (usize, StorePath);
+
+async fn contents<'a>(
+    store: &dyn Driver,
+    batch: &'a [Unread],
+) -> (&'a [Unread], Vec<Result<Bytes, StoreError>>) {
+    let paths: Vec<StorePath> = batch.iter().map(|(_, path)| path.clone()).collect();
+    let got = store.get_each(&paths, layout::LINK_LIMIT).await;
+    (batch, got)
+}
+
 /// The links to manifests. What could be one and is not understood is an error.
 pub(super) async fn revisions(
     store: &dyn Driver,
@@ -186,16 +198,13 @@ impl<'a> Directory<'a> {
             }
         }
         self.links.read += unknown.len() as u64;
-        let batches: Vec<Vec<_>> = unknown.chunks(BATCH).map(<[_]>::to_vec).collect();
-        let store = self.store;
-        let mut batches = stream::iter(batches.into_iter().map(|batch| async move {
-            let paths: Vec<StorePath> = batch.iter().map(|(_, path)| path.clone()).collect();
-            let got = store.get_each(&paths, layout::LINK_LIMIT).await;
-            (batch, got)
-        }))
-        .buffer_unordered(BATCHES);
+        let reads: Vec<_> = unknown
+            .chunks(BATCH)
+            .map(|batch| contents(self.store, batch))
+            .collect();
+        let mut batches = stream::iter(reads).buffer_unordered(BATCHES);
         while let Some((batch, got)) = batches.next().await {
-            for ((at, _), got) in batch.into_iter().zip(got) {
+            for (&(at, _), got) in batch.iter().zip(got) {
                 match got {
                     Ok(content) => {
                         if let Some(file) = &mut leaves[at].file {

@@ -12,7 +12,7 @@ use super::super::reap;
 use super::*;
 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// A store that is written to as registries do, file by file.
 struct Bench {

@@ -264,7 +264,7 @@ async fn a_mark_costs_listings_and_later_ones_nothing_else() {
         let policy = Policy {
             untagged: true,
             grace: Duration::from_secs(1),
-            now: SystemTime::UNIX_EPOCH + Duration::from_secs(3600),
+            now: SystemTime::UNIX_EPOCH + Duration::from_hours(1),
             among: None,
             most,
         };
