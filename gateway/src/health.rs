@@ -78,8 +78,15 @@ impl Check {
         }
     }
 
+    /// What the operator says, else what the cluster says. Where nobody does, a registry that lost its `auth` must not be
+    /// exposed.
+    fn expected(&self) -> Expect {
+        let said = self.options.expect.or_else(|| self.node.expected());
+        said.unwrap_or(Expect::Unauthorized)
+    }
+
     async fn ask(&self) -> Verdict {
-        let asking = ask(&self.pool.dial, &self.node, &self.path, self.options.expect);
+        let asking = ask(&self.pool.dial, &self.node, &self.path, self.expected());
         match tokio::time::timeout(self.options.timeout, asking).await {
             Ok(verdict) => verdict,
             Err(_elapsed) => {

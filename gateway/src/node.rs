@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::nodes::NodeInfo;
+use crate::options::Expect;
 
 /// Connections that are kept when nobody uses them, and for how long: less than the 75 s that nodes keep theirs, so that
 /// nodes do not close them under a request.
@@ -54,6 +55,7 @@ pub(crate) struct Node {
     pub(crate) info: NodeInfo,
     takes_writes: AtomicBool,
     draining: AtomicBool,
+    expect: Mutex<Option<Expect>>,
     standing: watch::Sender<Standing>,
     record: Mutex<Record>,
     in_flight: AtomicUsize,
@@ -84,6 +86,7 @@ impl Node {
         Arc::new(Self {
             takes_writes: AtomicBool::new(info.takes_writes),
             draining: AtomicBool::new(info.draining),
+            expect: Mutex::new(info.expect),
             info,
             standing: watch::Sender::new(Standing::Down),
             record: Mutex::new(Record {
@@ -104,6 +107,12 @@ impl Node {
         self.takes_writes
             .store(info.takes_writes, Ordering::Relaxed);
         self.draining.store(info.draining, Ordering::Relaxed);
+        *lock(&self.expect) = info.expect;
+    }
+
+    /// What it is to answer to strangers, where somebody knows.
+    pub(crate) fn expected(&self) -> Option<Expect> {
+        *lock(&self.expect)
     }
 
     pub(crate) fn name(&self) -> &str {

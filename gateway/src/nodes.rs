@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 pub use configured::{Configured, Place};
 pub use members::Members;
 
+use crate::options::Expect;
+
 /// One who knows nodes. When it cannot know for a while, what it said last stands.
 pub trait Nodes: Send + Sync + std::fmt::Debug {
     /// The nodes at each moment. Keeps itself up to date until the drain.
@@ -29,6 +31,8 @@ pub struct NodeInfo {
     pub takes_writes: bool,
     /// Finishes what it has, and takes nothing new.
     pub draining: bool,
+    /// What it is to answer to strangers, where somebody knows.
+    pub expect: Option<Expect>,
 }
 
 impl NodeInfo {
@@ -46,6 +50,7 @@ impl NodeInfo {
             server_name: host.to_owned(),
             takes_writes: true,
             draining: false,
+            expect: None,
         }
     }
 }

@@ -34,7 +34,8 @@ pub enum Expect {
 /// When a node is well.
 #[derive(Debug, Clone)]
 pub struct HealthOptions {
-    pub expect: Expect,
+    /// Absent where each node's is what the cluster says, or else the safe one.
+    pub expect: Option<Expect>,
     pub interval: Duration,
     pub timeout: Duration,
     /// Good answers in a row that bring it back.

@@ -10,6 +10,7 @@ mod ending;
 mod failures;
 mod gateway;
 mod htpasswd;
+mod kubernetes;
 mod load;
 mod mail;
 mod metadata;

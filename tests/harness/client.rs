@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, Request};
 use serde_json::Value;
+use ureq::config::ConfigBuilder;
+use ureq::typestate::AgentScope;
 
 pub use repository::Repository;
 
@@ -49,6 +51,14 @@ impl Client {
 
     /// One that takes a connection for broken when no whole answer has come for so long.
     pub fn with_patience(base: &str, patience: Duration) -> Self {
+        Self::of(base, patience, |config| config)
+    }
+
+    fn of(
+        base: &str,
+        patience: Duration,
+        how: impl FnOnce(ConfigBuilder<AgentScope>) -> ConfigBuilder<AgentScope>,
+    ) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -56,12 +66,16 @@ impl Client {
             .accept(ureq::config::AutoHeaderValue::None)
             .timeout_global(Some(patience))
             .allow_non_standard_methods(true)
-            .proxy(None)
-            .build();
+            .proxy(None);
         Self {
-            agent: config.into(),
+            agent: how(config).build().into(),
             base: base.to_owned(),
         }
+    }
+
+    /// One that opens a connection for each request.
+    pub fn without_keeping(base: &str) -> Self {
+        Self::of(base, DEADLINE, |config| config.max_idle_connections(0))
     }
 
     /// A request for `target`: a path, or a whole URL as a `Location` may hold it.

@@ -1,6 +1,8 @@
 //! Proxies in front of a registry: nginx and haproxy, with a certificate of their own; and nginx as a dumb balancer.
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -15,6 +17,9 @@ use crate::wait::{poll, wait_until};
 
 /// From SIGTERM to the end; a proxy that takes longer is killed.
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
+
+/// Where haproxy says how its servers are.
+const STATS: &str = "stats";
 
 /// A proxy that listens on 127.0.0.1. Dropped, it is ended.
 #[derive(Debug)]
@@ -110,6 +115,45 @@ impl Proxy {
             )
         };
         Self::start("haproxy", "https", configuration)
+    }
+
+    /// haproxy, which passes connections on to whichever of `servers` says at `/readyz` that it is ready. It knows nothing
+    /// of what is said in them.
+    #[track_caller]
+    pub fn connections(servers: &[SocketAddr]) -> Self {
+        let servers: String = (0..)
+            .zip(servers)
+            .map(|(n, server)| format!("  server s{n} {server}\n"))
+            .collect();
+        let configuration = |home: &Path, port: u16| {
+            let stats = home.join(STATS).display().to_string();
+            format!(
+                "global\n  maxconn 1024\n  stats socket {stats} level user\n\
+                 defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 10m\n  timeout server 10m\n\
+                 frontend f\n  bind 127.0.0.1:{port}\n  default_backend b\n\
+                 backend b\n  balance roundrobin\n  retries 3\n  option redispatch 1\n  option httpchk GET /readyz\n\
+                   default-server check inter 200ms fall 1 rise 1\n{servers}"
+            )
+        };
+        Self::start("haproxy", "http", configuration)
+    }
+
+    /// Whether [`connections`](Self::connections) takes all of its servers for ready.
+    pub fn takes_all_for_ready(&self) -> bool {
+        let Ok(mut socket) = UnixStream::connect(self.home.path().join(STATS)) else {
+            return false;
+        };
+        let mut told = String::new();
+        let asked = socket
+            .write_all(b"show stat b 4 -1\n")
+            .and_then(|()| socket.read_to_string(&mut told));
+        // Its 18th column is the state.
+        let states = told
+            .lines()
+            .filter(|line| line.starts_with("b,s"))
+            .map(|line| line.split(',').nth(17));
+        let states: Vec<_> = states.collect();
+        asked.is_ok() && !states.is_empty() && states.iter().all(|state| *state == Some("UP"))
     }
 
     fn start(

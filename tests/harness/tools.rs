@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::client::Answer;
 use crate::registry::target_profile;
-use crate::run::Run;
+use crate::run::{CLIENT, Run};
 
 /// Any image is accepted: what is tested is the registry, not a signature. (One's own file, since the machine's may
 /// say otherwise.)
@@ -30,6 +30,7 @@ pub fn skopeo_fails(args: &[&str]) -> crate::Output {
 fn skopeo_at(home: &Path, args: &[&str]) -> Run {
     std::fs::write(home.join("registries.conf"), "").expect("a configuration file");
     Run::new("skopeo")
+        .deadline(CLIENT)
         .arg("--insecure-policy")
         .arg("--tmpdir")
         .arg(home)
@@ -96,13 +97,13 @@ fn curled(args: &[&str], heads: &str, body: Vec<u8>) -> Curled {
     }
 }
 
-/// Runs a python script with the library `oras`, which `tests/setup` put beside the build.
+/// Runs a python script with the libraries that `tests/setup` put beside the build.
 #[track_caller]
-pub fn oras(script: &Path, args: &[&str], dir: &Path) -> crate::Output {
-    let python = oras_python();
+pub fn python(script: &Path, args: &[&str], dir: &Path) -> crate::Output {
+    let python = python_of_setup();
     assert!(
         python.is_file(),
-        "oras is not installed ({} is missing): run tests/setup",
+        "the python libraries are not installed ({} is missing): run tests/setup",
         python.display()
     );
     Run::new(python)
@@ -114,7 +115,7 @@ pub fn oras(script: &Path, args: &[&str], dir: &Path) -> crate::Output {
         .ok()
 }
 
-fn oras_python() -> PathBuf {
+fn python_of_setup() -> PathBuf {
     let profile = target_profile();
     let target = profile.parent().expect("the target directory");
     target.join("test-tools/venv/bin/python")

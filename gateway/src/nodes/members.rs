@@ -8,9 +8,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{NodeInfo, Nodes};
+use crate::options::Expect;
 
 /// How often it is asked. A node that is lost is found out by checks; this is for those that come, drain or leave.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// What nodes call it when anybody may do anything.
+const NO_AUTHENTICATION: &str = "none";
 
 /// The nodes of a cluster. While the metadata service is away, those that it named last are served.
 #[derive(Debug)]
@@ -24,12 +28,15 @@ impl Members {
     async fn keep_asking(self, told: watch::Sender<Vec<NodeInfo>>) {
         let mut is_away = false;
         loop {
-            match self.0.nodes().await {
-                Ok(nodes) => {
+            match self.0.fleet().await {
+                Ok(fleet) => {
                     if std::mem::take(&mut is_away) {
                         tracing::info!("the metadata service is back");
                     }
-                    let nodes: Vec<NodeInfo> = nodes.values().filter_map(info).collect();
+                    let expect = fleet.authentication.as_deref().map(expected);
+                    let nodes = fleet.nodes.values().filter_map(info);
+                    let nodes: Vec<NodeInfo> =
+                        nodes.map(|info| NodeInfo { expect, ..info }).collect();
                     told.send_if_modified(|before| {
                         let is_new = *before != nodes;
                         *before = nodes;
@@ -52,6 +59,15 @@ impl Nodes for Members {
         let (told, watched) = watch::channel(Vec::new());
         tokio::spawn(async move { drain.run_until_cancelled(self.keep_asking(told)).await });
         watched
+    }
+}
+
+/// What strangers are told where `auth` is of this kind.
+fn expected(authentication: &str) -> Expect {
+    if authentication == NO_AUTHENTICATION {
+        Expect::Ok
+    } else {
+        Expect::Unauthorized
     }
 }
 
@@ -88,5 +104,13 @@ mod tests {
         assert_eq!(found.name, "[::1]:5000");
         assert!(!info(&node("a:1", false)).unwrap().draining);
         assert_eq!(info(&node("a", false)), None);
+    }
+
+    #[test]
+    fn strangers_are_let_in_only_where_nobody_has_to_log_in() {
+        assert_eq!(expected("none"), Expect::Ok);
+        for kind in ["htpasswd", "token", "silly", "of a later version"] {
+            assert_eq!(expected(kind), Expect::Unauthorized, "{kind}");
+        }
     }
 }

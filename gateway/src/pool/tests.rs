@@ -11,7 +11,7 @@ fn pool(names: &[&str]) -> Arc<Pool> {
         body_idle: Duration::from_secs(1),
         refuse_ancient: false,
         health: HealthOptions {
-            expect: Expect::Ok,
+            expect: Some(Expect::Ok),
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
             rise: 1,

@@ -76,7 +76,7 @@ pub enum ProxyVersion {
 /// What a node without credentials must answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Expect {
-    /// 401: nobody else says what the policy is.
+    /// What the cluster says of its `auth`; 401 where nobody says anything.
     #[default]
     Auto,
     /// 401: a node that lets strangers in is taken out.

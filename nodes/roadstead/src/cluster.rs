@@ -136,7 +136,7 @@ pub(crate) fn run(options: Options, command: Command) -> Result<ExitCode> {
 
 /// Without a quorum a change of the group would be tried for a minute.
 async fn must_decide(remote: &Remote) -> Result<()> {
-    match remote.nodes().await {
+    match remote.fleet().await {
         Ok(_confirmed) => Ok(()),
         Err(error) => bail!(
             "{error}: members come and go only while a quorum answers; roadstead cluster status shows who does"
@@ -157,7 +157,7 @@ async fn status(remote: &Remote, json: bool) -> Result<ExitCode> {
         .any(|(_, told)| told.as_ref().is_ok_and(|told| told.leader.is_some()));
     // A leader may not know yet that nobody follows it: what it answers here, a quorum has confirmed.
     let nodes = if is_led {
-        remote.nodes().await.ok()
+        remote.fleet().await.ok().map(|fleet| fleet.nodes)
     } else {
         None
     };
@@ -185,7 +185,7 @@ async fn drain(remote: &Remote, addr: String, on: bool) -> Result<ExitCode> {
         other => bail!("it answered {other:?}"),
     };
     if told == 0 {
-        let nodes = remote.nodes().await.unwrap_or_default();
+        let nodes = remote.fleet().await.unwrap_or_default().nodes;
         let known: Vec<&str> = nodes.values().map(|node| node.address.as_str()).collect();
         bail!("no node is at {addr}; there are: {}", known.join(", "));
     }

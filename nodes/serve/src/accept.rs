@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -53,6 +54,9 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// A request that a client sent before it knew of a drain arrives within this, or the client asks again elsewhere.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(1);
+
+/// Clients that may have connected, and were not accepted, when a drain begins: as many as systems commonly let wait.
+const CONNECTED_AT_MOST: usize = 4096;
 
 /// After an error that is not about one connection (out of file descriptors, say).
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -166,28 +170,41 @@ struct Serving {
 
 async fn accept(listener: Listener, serving: Serving, seats: Seats, connections: TaskTracker) {
     let drain = serving.end.drain.clone();
+    let begin = |seat, stream, peer| {
+        let connection = Connection {
+            seat,
+            peer,
+            serving: serving.clone(),
+            files: None,
+        };
+        connections.spawn(connection.serve(stream));
+    };
     loop {
         let Some(accepted) = drain.run_until_cancelled(listener.accept()).await else {
-            return;
+            break;
         };
         match accepted {
             Ok((stream, peer)) => {
                 let Some(seat) = drain.run_until_cancelled(seats.take()).await else {
-                    return;
+                    break;
                 };
-                let connection = Connection {
-                    seat,
-                    peer,
-                    serving: serving.clone(),
-                    files: None,
-                };
-                connections.spawn(connection.serve(stream));
+                begin(seat, stream, peer);
             }
             Err(error) => {
                 tracing::error!(%error, "connections cannot be accepted");
                 tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
             }
         }
+    }
+    // Who has connected is served: with the listener their connections would break.
+    for _ in 0..CONNECTED_AT_MOST {
+        let Some(Ok((stream, peer))) = listener.accept().now_or_never() else {
+            return;
+        };
+        let Some(seat) = seats.take().now_or_never() else {
+            return;
+        };
+        begin(seat, stream, peer);
     }
 }
 
@@ -264,11 +281,16 @@ impl Connection {
         }
     }
 
-    /// What happens before the first request is given up when the drain begins, or somebody needs the seat.
+    /// What happens before the first request is given up when somebody needs the seat, or in a drain when the client had
+    /// not sent that request before it.
     async fn before_it_ends<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let drained = async {
+            self.serving.end.drain.cancelled().await;
+            tokio::time::sleep(ARRIVES_WITHIN).await;
+        };
         tokio::select! {
             done = work => Some(done),
-            () = self.serving.end.drain.cancelled() => None,
+            () = drained => None,
             () = self.seat.leave.cancelled() => None,
         }
     }
@@ -310,6 +332,8 @@ impl Connection {
         });
         let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         let ended = tokio::select! {
+            // What the client has sent is read before a drain is looked at.
+            biased;
             ended = &mut serving => ended,
             () = seat.answers.all_stalled(options.stalled_after) => return,
             () = asked_to_leave(&seat) => return,

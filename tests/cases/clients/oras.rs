@@ -11,7 +11,7 @@ use super::registry;
 /// Runs one step of `oras_steps.py` with its arguments as JSON; what it says is JSON.
 fn oras(step: &str, arguments: &Value, dir: &Path) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/oras_steps.py");
-    tools::oras(&script, &[step, &arguments.to_string()], dir).json()
+    tools::python(&script, &[step, &arguments.to_string()], dir).json()
 }
 
 #[test]

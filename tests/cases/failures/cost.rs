@@ -3,7 +3,7 @@
 use roadstead_tests::image::noise;
 use roadstead_tests::{Content, Image, Repository};
 
-use super::fleet::{Fleet, Store};
+use super::fleet::{Fleet, Front, Store};
 use super::upload::path_of;
 
 /// Uploads in a row, so that an election's own entry is seen to be none of theirs.
@@ -30,7 +30,7 @@ fn in_chunks(repository: &Repository, bytes: &[u8], chunks: usize) {
 /// Each upload ends with two that nobody waits for together: the seal, and in its own time the note that it is over.
 #[test]
 fn an_upload_costs_its_appends_and_its_end() {
-    let fleet = Fleet::start(Store::Filesystem, 30);
+    let fleet = Fleet::start(Store::Filesystem, Front::Dumb(30));
     let repository = fleet.client().repository("cost");
     let idle = entries_of(&fleet, |_| {
         drop(repository.client().get("/v2/").expect_status(200));

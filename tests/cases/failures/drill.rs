@@ -9,7 +9,7 @@ use roadstead_tests::wait_until;
 
 use super::asking::{Failure, Kind};
 use super::clients::Load;
-use super::fleet::{DEADLINE, Fleet, NODES, Store};
+use super::fleet::{DEADLINE, Fleet, Front, NODES, Store};
 
 /// Whole pulls and pushes that show that it goes on.
 const SOME: usize = 5;
@@ -45,8 +45,8 @@ pub(super) struct Drill {
 }
 
 impl Drill {
-    pub(super) fn start(store: Store, patience: u32, seed: u64) -> Self {
-        let fleet = Fleet::start(store, patience);
+    pub(super) fn start(store: Store, front: Front, seed: u64) -> Self {
+        let fleet = Fleet::start(store, front);
         let load = Load::start(&fleet.client(), seed);
         let drill = Self {
             fleet,

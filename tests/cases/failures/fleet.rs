@@ -1,5 +1,5 @@
-//! A whole cluster of processes: three members of the metadata service, three nodes, Redis, and nginx in turn to each
-//! node. Each member and each node has an address of its own, and the ways between them can be cut.
+//! A whole cluster of processes: three members of the metadata service, three nodes, Redis, and before them nginx, or two
+//! gateways behind haproxy. Each member, node and gateway has an address of its own, and the ways between them can be cut.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +24,7 @@ const METADATA_PORT: u16 = 7000;
 const NODE_PORT: u16 = 5000;
 pub(super) const MEMBERS: [u64; 3] = [1, 2, 3];
 pub(super) const NODES: usize = 3;
+const GATEWAYS: usize = 2;
 
 /// Where the nodes store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,9 +33,19 @@ pub(super) enum Store {
     Bucket,
 }
 
+/// What clients speak to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Front {
+    /// nginx in turn to each node. It gives one up that sends nothing for so many seconds.
+    Dumb(u32),
+    /// haproxy passes connections on to gateways that say they are ready.
+    Gateways,
+}
+
 pub(super) struct Fleet {
     pub(super) members: BTreeMap<u64, Machine>,
     pub(super) nodes: Vec<Machine>,
+    pub(super) gateways: Vec<Machine>,
     pub(super) redis: Redis,
     pub(super) seaweed: Option<Seaweed>,
     /// Each node's way to it.
@@ -110,9 +121,9 @@ impl Machine {
 }
 
 impl Fleet {
-    /// All of it, serving. nginx gives a node up that sends nothing for `patience` seconds.
+    /// All of it, serving.
     #[track_caller]
-    pub(super) fn start(store: Store, patience: u32) -> Self {
+    pub(super) fn start(store: Store, front: Front) -> Self {
         let home = scratch();
         let network = Network::start();
         let places: BTreeMap<u64, Place> = MEMBERS.map(|id| (id, network.join())).into();
@@ -153,13 +164,18 @@ impl Fleet {
             nodes.push(machine);
         }
         let upstreams: Vec<SocketAddr> = nodes.iter().map(node_addr).collect();
+        let (gateways, proxy) = match front {
+            Front::Dumb(patience) => (Vec::new(), Proxy::round_robin(&upstreams, patience)),
+            Front::Gateways => gateways(&network, &peers, home.path()),
+        };
         let mut fleet = Self {
             members,
             nodes,
+            gateways,
             redis,
             seaweed,
             store_cables,
-            proxy: Proxy::round_robin(&upstreams, patience),
+            proxy,
             _network: network,
             home,
         };
@@ -194,9 +210,36 @@ impl Fleet {
         }
     }
 
-    /// Whoever talks to nginx.
+    /// Whoever talks to what stands in front.
     pub(super) fn client(&self) -> Client {
-        Client::new(&self.proxy.url())
+        if self.gateways.is_empty() {
+            Client::new(&self.proxy.url())
+        } else {
+            // Who reuses a connection must reckon with its end, whoever restarts.
+            Client::without_keeping(&self.proxy.url())
+        }
+    }
+
+    /// Waits until haproxy passes connections to every gateway.
+    #[track_caller]
+    pub(super) fn front_uses_all(&self) {
+        wait_until("all gateways are ready", DEADLINE, || {
+            self.proxy.takes_all_for_ready()
+        });
+    }
+
+    /// Waits until every member has what the leader has.
+    #[track_caller]
+    pub(super) fn members_follow(&self) {
+        wait_until("all members follow", DEADLINE, || {
+            let status = self.status();
+            let members = status
+                .as_ref()
+                .and_then(|status| status["group"]["members"].as_array());
+            members.is_some_and(|members| {
+                members.len() == MEMBERS.len() && members.iter().all(|one| one["behind"] == 0)
+            })
+        });
     }
 
     /// Whoever talks to one node.
@@ -297,6 +340,33 @@ impl Drop for Fleet {
             self.keep_logs();
         }
     }
+}
+
+/// Two gateways, and haproxy before them: it passes connections on, and knows nothing of what is said in them.
+fn gateways(
+    network: &Network,
+    peers: &BTreeMap<u64, String>,
+    home: &Path,
+) -> (Vec<Machine>, Proxy) {
+    let machines: Vec<Machine> = (0..GATEWAYS)
+        .map(|n| {
+            let place = network.join();
+            let addr = SocketAddr::new(place.addr().into(), NODE_PORT);
+            let config = home.join(format!("gateway-{n}.yml"));
+            let text = format!(
+                "version: 0.1\nlog:\n  accesslog:\n    disabled: true\ncluster:\n  secret: {SECRET}\n  metadata: [{}]\n\
+                 gateway:\n  addr: '{addr}'\n  health: {{interval: 500ms, slowstart: 1s}}\n",
+                listed(peers)
+            );
+            std::fs::write(&config, text).expect("a configuration");
+            let name = format!("gateway-{n}");
+            let mut machine = Machine::new(place, &name, "gateway", &config, home);
+            machine.start();
+            machine
+        })
+        .collect();
+    let addrs: Vec<SocketAddr> = machines.iter().map(node_addr).collect();
+    (machines, Proxy::connections(&addrs))
 }
 
 fn node_addr(node: &Machine) -> SocketAddr {

@@ -5,14 +5,14 @@ use tokio::time::Instant;
 
 use super::asking::Kind;
 use super::drill::{Cost, Drill};
-use super::fleet::{DEADLINE, MEMBERS, Store};
+use super::fleet::{DEADLINE, Front, MEMBERS, Store};
 
 /// Longer than a proposal is tried: what nodes wait for, clients wait for.
-const PATIENCE: u32 = 30;
+const FRONT: Front = Front::Dumb(30);
 
 #[test]
 fn a_member_lost_costs_latency() {
-    let mut drill = Drill::start(Store::Filesystem, PATIENCE, 1);
+    let mut drill = Drill::start(Store::Filesystem, FRONT, 1);
     for _ in 0..super::soak() {
         let lost = drill.fleet.follower();
         drill.fault("a follower killed", Cost::Latency, |drill| {
@@ -56,7 +56,7 @@ fn a_member_lost_costs_latency() {
 
 #[test]
 fn the_quorum_lost_costs_pushes_and_redis_lost_costs_latency() {
-    let mut drill = Drill::start(Store::Filesystem, PATIENCE, 2);
+    let mut drill = Drill::start(Store::Filesystem, FRONT, 2);
     for _ in 0..super::soak() {
         drill.fault("redis killed", Cost::Latency, |drill| {
             drill.fleet.redis.kill();

@@ -1,14 +1,14 @@
 //! Registry nodes behind a balancer that knows nothing: connections to one that is lost break, and nothing else.
 
 use super::drill::{Cost, Drill};
-use super::fleet::{DEADLINE, NODES, Store};
+use super::fleet::{DEADLINE, Front, NODES, Store};
 
 /// Shorter than a lease: clients go on at other nodes while one is away.
-const PATIENCE: u32 = 3;
+const FRONT: Front = Front::Dumb(3);
 
 #[test]
 fn a_node_lost_costs_connections() {
-    let mut drill = Drill::start(Store::Filesystem, PATIENCE, 3);
+    let mut drill = Drill::start(Store::Filesystem, FRONT, 3);
     for _ in 0..super::soak() {
         drill.fault("a node killed", Cost::Connections, |drill| {
             drill.fleet.nodes[0].kill();

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use roadstead_tests::{Client, wait_until};
 
 use super::dice::Dice;
-use super::fleet::{DEADLINE, Fleet, NODES, Store};
+use super::fleet::{DEADLINE, Fleet, Front, NODES, Store};
 use super::session::{Session, Sums, pause};
 
 /// Sessions at a time.
@@ -119,7 +119,7 @@ fn seeds(count: u64) -> (u64, u64) {
 
 #[test]
 fn uploads_go_on_whatever_befalls_nodes_on_a_directory() {
-    let mut fleet = Fleet::start(Store::Filesystem, 30);
+    let mut fleet = Fleet::start(Store::Filesystem, Front::Dumb(30));
     let (first, count) = seeds(ON_A_DIRECTORY);
     let closed = run(&mut fleet, first, count);
     check(&mut fleet, &closed);
@@ -130,7 +130,7 @@ fn uploads_go_on_whatever_befalls_nodes_on_a_directory() {
 
 #[test]
 fn uploads_go_on_whatever_befalls_nodes_in_a_bucket() {
-    let mut fleet = Fleet::start(Store::Bucket, 30);
+    let mut fleet = Fleet::start(Store::Bucket, Front::Dumb(30));
     let (first, count) = seeds(IN_A_BUCKET);
     let closed = run(&mut fleet, first, count);
     check(&mut fleet, &closed);

@@ -6,19 +6,19 @@ use rustix::process::Signal;
 use tokio::time::Instant;
 
 use super::drill::{Cost, Drill};
-use super::fleet::Store;
+use super::fleet::{Front, Store};
 use super::nodes::everything_killed;
 use super::session::pause;
 
 /// Longer than a node waits for the store, so that it is the node who says that it is lost.
-const PATIENCE: u32 = 60;
+const FRONT: Front = Front::Dumb(60);
 
 /// Shorter than a try of a request to the store.
 const A_MOMENT: Duration = Duration::from_secs(3);
 
 #[test]
 fn the_store_lost_is_said_so() {
-    let mut drill = Drill::start(Store::Bucket, PATIENCE, 4);
+    let mut drill = Drill::start(Store::Bucket, FRONT, 4);
     for _ in 0..super::soak() {
         drill.fault("a node cut off from the store", Cost::Refusals, |drill| {
             let since = Instant::now();

@@ -11,7 +11,9 @@ use roadstead_tests::{Gateway, Image, wait_until};
 
 use crate::cluster::nodes::{Cluster, DEADLINE};
 
-const BELOW: &str = "  health: {expect: 200, interval: 200ms, slowstart: 1s}\n  limits: {chunk: 1048576, memory: 33554432}\n";
+/// `expect` is left to the cluster, whose nodes ask nobody for a login.
+const BELOW: &str =
+    "  health: {interval: 200ms, slowstart: 1s}\n  limits: {chunk: 1048576, memory: 33554432}\n";
 
 fn keys(addr: SocketAddr) -> String {
     format!("  advertise: '{addr}'\nhttp:\n  addr: '{addr}'\n")

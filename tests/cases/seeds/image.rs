@@ -270,14 +270,22 @@ fn a415_the_systemd_units_are_right() {
         return;
     }
     let dir = scratch();
-    for unit in ["roadstead.service", "roadstead.socket"] {
+    let units = [
+        "roadstead.service",
+        "roadstead.socket",
+        "roadstead-metadata.service",
+        "roadstead-registry.service",
+        "roadstead-gateway.service",
+    ];
+    for unit in units {
         let text = deployed(&format!("samples/{unit}"));
         let text = text.replace("/usr/local/bin/roadstead", "/bin/true");
         std::fs::write(dir.path().join(unit), text).expect("a unit");
     }
     let said = Run::new("systemd-analyze")
         .dir(dir.path())
-        .args(["verify", "./roadstead.service", "./roadstead.socket"])
+        .arg("verify")
+        .args(units.map(|unit| format!("./{unit}")))
         .ok();
-    assert!(!said.said().contains("roadstead."), "{}", said.said());
+    assert!(!said.said().contains("roadstead"), "{}", said.said());
 }

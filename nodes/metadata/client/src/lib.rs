@@ -13,7 +13,6 @@ mod remote;
 mod secrets;
 pub mod transport;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -58,13 +57,21 @@ pub trait Metadata: Send + Sync + fmt::Debug {
     async fn renew(&self, node: NodeId, epoch: u64) -> Result<Renewal, Unavailable>;
 
     /// The nodes of the cluster, as the log knows them.
-    async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable>;
+    async fn fleet(&self) -> Result<Fleet, Unavailable>;
 
     /// What nodes sign with, where that is left to the cluster.
     async fn secrets(&self) -> Result<Secrets, Unavailable>;
 
     /// The present, as the log would have it.
     async fn now(&self) -> Result<Timestamp, Unavailable>;
+}
+
+/// The nodes that hold leases, and what others have to know of all of them.
+#[derive(Debug, Clone, Default)]
+pub struct Fleet {
+    pub nodes: Nodes,
+    /// The kind of `auth` that they share (`"none"` without); absent before the first of them ever joined.
+    pub authentication: Option<String>,
 }
 
 /// Whether the command took effect is not known; the client of the registry may try again later.

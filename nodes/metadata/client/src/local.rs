@@ -1,6 +1,6 @@
 //! The machine in this process: one thread appends what many propose, in batches, each made durable by one sync.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -8,14 +8,13 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use roadstead_machine::{
-    Command, Entry, Machine, Node, NodeId, Outcome, Segment, Session, SessionId, Standing,
-    Timestamp,
+    Command, Entry, Machine, NodeId, Outcome, Segment, Session, SessionId, Standing, Timestamp,
 };
 use tokio::sync::{mpsc, oneshot};
 
 pub use crate::journal::Home;
 use crate::journal::{Journal, JournalError};
-use crate::{Metadata, Renewal, Secrets, Unavailable};
+use crate::{Fleet, Metadata, Renewal, Secrets, Unavailable};
 
 /// Proposals that wait at most; beyond that, proposers wait to get in.
 const QUEUE: usize = 1024;
@@ -187,8 +186,11 @@ impl Metadata for Local {
         Ok(self.read(held))
     }
 
-    async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable> {
-        Ok(self.read(|machine| machine.nodes().clone()))
+    async fn fleet(&self) -> Result<Fleet, Unavailable> {
+        Ok(self.read(|machine| Fleet {
+            nodes: machine.nodes().clone(),
+            authentication: machine.authentication().map(ToOwned::to_owned),
+        }))
     }
 
     async fn secrets(&self) -> Result<Secrets, Unavailable> {

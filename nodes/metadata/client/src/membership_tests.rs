@@ -1,14 +1,13 @@
 //! Joining, losing the lease, and coming back.
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use roadstead_machine::{Node, Segment, SessionId, Standing, Timestamp};
+use roadstead_machine::{Segment, SessionId, Standing, Timestamp};
 
 use super::*;
-use crate::{Home, Local, system_clock};
+use crate::{Fleet, Home, Local, system_clock};
 
 /// A service that can be away.
 #[derive(Debug)]
@@ -38,7 +37,7 @@ impl Service {
     }
 
     async fn epochs(&self) -> Vec<u64> {
-        let nodes = self.local.nodes().await.unwrap();
+        let nodes = self.local.fleet().await.unwrap().nodes;
         nodes.values().map(|node| node.epoch).collect()
     }
 }
@@ -71,8 +70,8 @@ impl Metadata for Service {
         self.renewals.fetch_add(1, Ordering::Relaxed);
         renewed
     }
-    async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable> {
-        self.there()?.nodes().await
+    async fn fleet(&self) -> Result<Fleet, Unavailable> {
+        self.there()?.fleet().await
     }
     async fn secrets(&self) -> Result<Secrets, Unavailable> {
         self.there()?.secrets().await

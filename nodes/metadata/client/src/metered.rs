@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use roadstead_machine::{Command, NodeId, Nodes, Outcome, Segment, SessionId, Standing, Timestamp};
+use roadstead_machine::{Command, NodeId, Outcome, Segment, SessionId, Standing, Timestamp};
 use tokio::time::Instant;
 
-use crate::{Metadata, Renewal, Secrets, Unavailable};
+use crate::{Fleet, Metadata, Renewal, Secrets, Unavailable};
 
 /// Told the name of a command, of its outcome, and the time from one to the other.
 pub type Meter = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sync>;
@@ -67,8 +67,8 @@ impl Metadata for Metered {
         self.metadata.renew(node, epoch).await
     }
 
-    async fn nodes(&self) -> Result<Nodes, Unavailable> {
-        self.metadata.nodes().await
+    async fn fleet(&self) -> Result<Fleet, Unavailable> {
+        self.metadata.fleet().await
     }
 
     async fn secrets(&self) -> Result<Secrets, Unavailable> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::join_all;
 use roadstead_machine::{
-    Command, NodeId, Nodes, Outcome, Segment, SessionId, Standing, Timestamp, decode_nodes,
+    Command, NodeId, Outcome, Segment, SessionId, Standing, Timestamp, decode_nodes,
     decode_outcome, decode_standing, encode_command,
 };
 use roadstead_proto::metadata::v1 as wire;
@@ -22,7 +22,7 @@ use self::leader::{Leaders, refused};
 use self::present::Present;
 use crate::elapsed::Elapsed;
 use crate::transport::{Dial, Identity, NotAnAddress};
-use crate::{KeptSecret, Metadata, Renewal, Secrets, Unavailable};
+use crate::{Fleet, KeptSecret, Metadata, Renewal, Secrets, Unavailable};
 
 /// How the metadata service is reached.
 #[derive(Debug, Clone)]
@@ -197,13 +197,16 @@ impl Metadata for Remote {
         })
     }
 
-    async fn nodes(&self) -> Result<Nodes, Unavailable> {
+    async fn fleet(&self) -> Result<Fleet, Unavailable> {
         let ask = |mut service: leader::Service| async move {
             Ok(service.nodes(wire::NodesRequest {}).await?.into_inner())
         };
         let answer = self.leaders.call(self.budget, ask).await?;
         self.present.hear(answer.present);
-        decode_nodes(&answer.nodes).map_err(Unavailable::because)
+        Ok(Fleet {
+            nodes: decode_nodes(&answer.nodes).map_err(Unavailable::because)?,
+            authentication: answer.authentication,
+        })
     }
 
     async fn secrets(&self) -> Result<Secrets, Unavailable> {

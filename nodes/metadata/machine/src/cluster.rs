@@ -232,6 +232,12 @@ impl Cluster {
         &self.nodes
     }
 
+    /// The kind of `auth` that the nodes share, or shared when there were some.
+    pub(crate) fn authentication(&self) -> Option<&str> {
+        let shared = self.shared.as_ref();
+        shared.map(|shared| shared.authentication.as_str())
+    }
+
     /// When the last one was replaced.
     pub(crate) fn secret_since(&self) -> Timestamp {
         let newest = self.former.last();

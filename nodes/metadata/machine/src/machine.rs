@@ -140,6 +140,11 @@ impl Machine {
     }
 
     /// What is agreed on about collecting.
+    /// The kind of `auth` that the nodes share, or shared when there were some.
+    pub fn authentication(&self) -> Option<&str> {
+        self.cluster.authentication()
+    }
+
     pub fn collection(&self) -> &Collection {
         &self.collection
     }

@@ -92,14 +92,13 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::SystemTime;
 
     use async_trait::async_trait;
     use roadstead_metadata::{
-        Home, Local, Metadata, Node, NodeId, Renewal, Secrets, SessionId, Standing, Timestamp,
+        Fleet, Home, Local, Metadata, NodeId, Renewal, Secrets, SessionId, Standing, Timestamp,
         Unavailable, system_clock,
     };
     use roadstead_oci::{Algorithm, Name};
@@ -148,8 +147,8 @@ mod tests {
         async fn renew(&self, node: NodeId, epoch: u64) -> Result<Renewal, Unavailable> {
             self.local.renew(node, epoch).await
         }
-        async fn nodes(&self) -> Result<BTreeMap<NodeId, Node>, Unavailable> {
-            self.local.nodes().await
+        async fn fleet(&self) -> Result<Fleet, Unavailable> {
+            self.local.fleet().await
         }
         async fn secrets(&self) -> Result<Secrets, Unavailable> {
             self.local.secrets().await

@@ -151,8 +151,8 @@ impl Registry {
         if self.lease.is_unlimited() {
             return true;
         }
-        match (self.lease.epoch(), self.metadata.nodes().await) {
-            (Some(mine), Ok(nodes)) => nodes.values().all(|node| node.epoch >= mine),
+        match (self.lease.epoch(), self.metadata.fleet().await) {
+            (Some(mine), Ok(fleet)) => fleet.nodes.values().all(|node| node.epoch >= mine),
             _without_a_lease => false,
         }
     }

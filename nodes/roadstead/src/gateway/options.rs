@@ -26,9 +26,9 @@ pub(super) fn of(config: &Config, settings: &Settings) -> Result<Options> {
         refuse_ancient: settings.refuse_ancient,
         health: HealthOptions {
             expect: match health.expect {
-                // Nobody else says what the policy is: the safe one, then.
-                ConfigExpect::Auto | ConfigExpect::Unauthorized => Expect::Unauthorized,
-                ConfigExpect::Ok => Expect::Ok,
+                ConfigExpect::Auto => None,
+                ConfigExpect::Unauthorized => Some(Expect::Unauthorized),
+                ConfigExpect::Ok => Some(Expect::Ok),
             },
             interval: health.interval,
             timeout: health.timeout,

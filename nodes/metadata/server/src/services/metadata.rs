@@ -200,11 +200,16 @@ impl Metadata for MetadataService {
         &self,
         _request: Request<wire::NodesRequest>,
     ) -> Result<Response<wire::NodesResponse>, Status> {
-        let nodes = self.read(|machine| machine.nodes().clone()).await?;
+        let known = |machine: &Machine| {
+            let authentication = machine.authentication().map(ToOwned::to_owned);
+            (machine.nodes().clone(), authentication)
+        };
+        let (nodes, authentication) = self.read(known).await?;
         let nodes = encode_nodes(&nodes).map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(wire::NodesResponse {
             nodes,
             present: self.present(),
+            authentication,
         }))
     }
 

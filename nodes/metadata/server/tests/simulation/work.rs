@@ -77,7 +77,7 @@ impl Worker {
         match chance::within(0..100) {
             0..2 => self.rotate().await,
             2..8 => self.give_up().await,
-            8..12 => self.remote.nodes().await.ok().map(|_nodes| ()),
+            8..12 => self.remote.fleet().await.ok().map(|_fleet| ()),
             _ => {
                 let origin = self.session().await?;
                 self.go_on_with(origin).await
