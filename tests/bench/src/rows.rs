@@ -207,8 +207,8 @@ pub(crate) const ROWS: &[Row] = &[
 impl Row {
     pub(crate) fn field(&self) -> Field {
         match self.work {
-            Work::Pull { .. } => Field::RegistriesAndFiles,
-            Work::Ask {
+            Work::Pull { .. }
+            | Work::Ask {
                 what: Asked::ManifestByDigest | Asked::SmallBlob,
                 method: "GET",
                 ..
@@ -295,8 +295,8 @@ mod tests {
 
     #[test]
     fn a_gibibyte_in_a_second_is_1074_megabytes() {
-        assert_eq!(Unit::Gibibyte.rate(1.0, 1.0).round(), 1074.0);
-        assert_eq!(Unit::Answer.rate(1000.0, 1.0), 1.0);
-        assert_eq!(Unit::Request.cost(0.5, 1e6), 0.5);
+        assert!((Unit::Gibibyte.rate(1.0, 1.0) - 1073.74).abs() < 0.01);
+        assert!((Unit::Answer.rate(1000.0, 1.0) - 1.0).abs() < 1e-9);
+        assert!((Unit::Request.cost(0.5, 1e6) - 0.5).abs() < 1e-9);
     }
 }

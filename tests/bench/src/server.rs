@@ -75,7 +75,7 @@ impl Program {
 /// A certificate for 127.0.0.1, and a client that trusts it.
 #[derive(Debug)]
 pub(crate) struct Certificate {
-    certificate: String,
+    chain: String,
     key: String,
     pub(crate) client: Arc<ClientConfig>,
 }
@@ -89,7 +89,7 @@ impl Certificate {
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(Self {
-            certificate: made.cert.pem(),
+            chain: made.cert.pem(),
             key: made.signing_key.serialize_pem(),
             client: Arc::new(client),
         })
@@ -279,7 +279,7 @@ fn haproxy(setting: Setting<'_>, port: u16, home: &Path) -> Result<String> {
         Some(tls) => {
             // Certificate and key in one file, as haproxy wants them.
             let both = home.join("both.pem");
-            fs::write(&both, format!("{}{}", tls.certificate, tls.key))?;
+            fs::write(&both, format!("{}{}", tls.chain, tls.key))?;
             format!(" ssl crt {}", both.display())
         }
     };
@@ -334,7 +334,7 @@ fn certificate(setting: Setting<'_>, home: &Path) -> Result<Option<(PathBuf, Pat
         return Ok(None);
     };
     let (certificate, key) = (home.join("certificate.pem"), home.join("key.pem"));
-    fs::write(&certificate, &tls.certificate)?;
+    fs::write(&certificate, &tls.chain)?;
     fs::write(&key, &tls.key)?;
     Ok(Some((certificate, key)))
 }

@@ -28,10 +28,12 @@ pub(crate) fn together<T: Send>(
 ) -> Result<Vec<T>> {
     std::thread::scope(|scope| {
         let client = &client;
-        let begun: Vec<_> = (0..clients)
-            .map(|number| scope.spawn(move || client(number)))
-            .collect();
-        let ended = begun.into_iter().map(|thread| thread.join());
+        // All begin before the first is waited for.
+        let mut begun = Vec::new();
+        for number in 0..clients {
+            begun.push(scope.spawn(move || client(number)));
+        }
+        let ended = begun.into_iter().map(std::thread::ScopedJoinHandle::join);
         ended
             .map(|ended| ended.unwrap_or_else(|_| Err(anyhow!("a client panicked"))))
             .collect()
@@ -113,7 +115,7 @@ pub(crate) fn ask(
         }
         Ok(latencies)
     })?;
-    Ok(counted(latencies, wall))
+    Ok(counted(&latencies, wall))
 }
 
 /// How an image is pushed.
@@ -148,10 +150,10 @@ pub(crate) fn images(target: &Target, flow: Flow, clients: usize, time: Duration
         }
         Ok(latencies)
     })?;
-    Ok(counted(latencies, wall))
+    Ok(counted(&latencies, wall))
 }
 
-fn counted(latencies: Vec<Vec<f64>>, wall: Duration) -> Done {
+fn counted(latencies: &[Vec<f64>], wall: Duration) -> Done {
     let mut latencies = latencies.concat();
     latencies.sort_by(f64::total_cmp);
     Done {
