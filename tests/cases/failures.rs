@@ -13,7 +13,7 @@ mod gateways;
 mod history;
 mod members;
 mod nodes;
-mod session;
+pub(crate) mod session;
 mod sessions;
 mod store;
 mod upload;
@@ -25,7 +25,7 @@ fn digest(bytes: &[u8]) -> Digest {
 }
 
 /// A figure for whoever looks.
-fn say(words: &str) {
+pub(crate) fn say(words: &str) {
     #[expect(clippy::print_stderr, reason = "a figure for whoever looks")]
     {
         eprintln!("{words}");
@@ -38,6 +38,6 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// How many times as long as in the test command.
-fn soak() -> u64 {
+pub(crate) fn soak() -> u64 {
     number("ROADSTEAD_SOAK").unwrap_or(1).max(1)
 }

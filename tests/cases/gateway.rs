@@ -8,6 +8,7 @@ mod downloads;
 mod entry;
 mod health;
 mod passing;
+mod soak;
 mod uploads;
 mod wire;
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::process::Process;
 use crate::registry::search_path;
-use crate::run::{Output, Run};
+use crate::run::{CLIENT, Output, Run};
 
 /// From the start of the daemon to its socket, with the containerd that it starts first.
 const STARTS_WITHIN: Duration = Duration::from_mins(1);
@@ -94,6 +94,7 @@ impl Docker {
 
     fn command(&self) -> Run {
         Run::new("docker")
+            .deadline(CLIENT)
             .env("DOCKER_HOST", socket(self.home.path()))
             .env("DOCKER_CONFIG", self.home.path().join("client"))
             .env("HOME", self.home.path())

@@ -12,6 +12,9 @@ use crate::wait::poll;
 /// What a client may take: each moves a few megabytes over the loopback interface.
 const DEADLINE: Duration = Duration::from_mins(1);
 
+/// For programs that carry whole images.
+pub(crate) const CLIENT: Duration = Duration::from_mins(10);
+
 /// A program with its arguments, not yet run. It inherits nothing of the environment but `PATH`.
 #[derive(Debug)]
 pub struct Run {

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::client::Answer;
 use crate::registry::target_profile;
-use crate::run::Run;
+use crate::run::{CLIENT, Run};
 
 /// Any image is accepted: what is tested is the registry, not a signature. (One's own file, since the machine's may
 /// say otherwise.)
@@ -30,6 +30,7 @@ pub fn skopeo_fails(args: &[&str]) -> crate::Output {
 fn skopeo_at(home: &Path, args: &[&str]) -> Run {
     std::fs::write(home.join("registries.conf"), "").expect("a configuration file");
     Run::new("skopeo")
+        .deadline(CLIENT)
         .arg("--insecure-policy")
         .arg("--tmpdir")
         .arg(home)

@@ -21,6 +21,8 @@ const ORDINARY: &str = "http:\n  addr: 127.0.0.1:0\n";
 pub(crate) struct Cluster {
     group: Group,
     nodes: Vec<Node>,
+    /// In place of the directory.
+    storage: Option<String>,
     home: TempDir,
 }
 
@@ -64,6 +66,7 @@ impl Cluster {
         let mut cluster = Self {
             group,
             nodes: Vec::new(),
+            storage: None,
             home: scratch(),
         };
         for _ in 0..nodes {
@@ -90,8 +93,13 @@ impl Cluster {
         self.nodes.push(node);
     }
 
+    /// From now on, nodes store what lines below `storage` say.
+    pub(crate) fn store_in(&mut self, storage: String) {
+        self.storage = Some(storage);
+    }
+
     /// The storage that the nodes share.
-    pub(super) fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.home.path().join("root")
     }
 
@@ -160,6 +168,12 @@ impl Cluster {
             .values()
             .map(|addr| format!("'{addr}'"))
             .collect();
+        let storage = self.storage.clone().unwrap_or_else(|| {
+            format!(
+                "  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\n",
+                root.unwrap_or(&shared).display()
+            )
+        });
         let text = format!(
             "version: 0.1\nlog:\n  accesslog:\n    disabled: true\nstorage:\n{storage}\
              cluster:\n  secret: {SECRET}\n  metadata: [{}]\n{keys}",

@@ -350,7 +350,7 @@ fn patch(at: &Repository, location: &str, chunk: &[u8]) -> Option<Answer> {
 }
 
 /// A client's own time.
-pub(super) fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     let never = Condvar::new();
     let held = Mutex::new(());
     let held = held.lock().unwrap_or_else(PoisonError::into_inner);
