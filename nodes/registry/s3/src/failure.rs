@@ -62,10 +62,10 @@ impl Failure {
     }
 
     /// No answer came to what was signed here.
-    pub(crate) fn lost(operation: &str, key: &str, error: Box<dyn StdError + Send + Sync>) -> Self {
+    pub(crate) fn lost(operation: &str, key: &str, error: &dyn StdError) -> Self {
         Self {
             kind: io::ErrorKind::NotConnected,
-            ..Self::odd(operation, key, chain(&*error))
+            ..Self::odd(operation, key, chain(error))
         }
     }
 

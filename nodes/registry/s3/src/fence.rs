@@ -102,7 +102,7 @@ impl Store {
         };
         let request = request.into_http_1x_request(body.into());
         let answered = self.clients.http.send_signed(request).await;
-        let (status, body) = answered.map_err(|error| Failure::lost(operation, &key, error))?;
+        let (status, body) = answered.map_err(|error| Failure::lost(operation, &key, &*error))?;
         match status {
             200..300 => Ok(()),
             404 if operation == "DeleteObject" => Ok(()),
