@@ -120,7 +120,7 @@ impl Lease {
     async fn rest(&self, wait: Duration) {
         let soon = SOON.min(wait);
         sleep(soon).await;
-        let _time_or_want = timeout(wait - soon, self.0.wanted.notified()).await;
+        let _time_or_want = timeout(wait.saturating_sub(soon), self.0.wanted.notified()).await;
     }
 }
 
