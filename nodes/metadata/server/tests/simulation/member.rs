@@ -169,6 +169,10 @@ impl Member {
         tokio::spawn(async move { participant.raft.shutdown().await });
     }
 
+    pub(super) fn knows_others(&self) -> bool {
+        self.peers.len() > 1
+    }
+
     /// Whether it votes in the group as the disk that it is.
     pub(super) fn is_voter(&self) -> bool {
         let Some(running) = &self.running else {

@@ -226,8 +226,9 @@ impl World {
         // As many copies as there were must be there again before another is lost.
         let here = || self.members.iter().filter(|member| !member.is_gone);
         let is_whole = here().all(Member::is_voter) && self.operator.is_idle();
-        // Two bear no loss.
-        let loses_disk = here().count() > 2 && is_whole && chance::one_in(3);
+        // Two bear no loss; and one that is configured with itself alone would begin a group of its own.
+        let bears = here().count() > 2 && self.members[member].knows_others();
+        let loses_disk = bears && is_whole && chance::one_in(3);
         self.members[member].crash(loses_disk);
         // Some are back before anybody has noticed.
         let most = chance::pick(&[40, 6_000, 6_000]).unwrap_or(40);
