@@ -30,20 +30,18 @@ fn manifests() -> Vec<Value> {
     files.sort();
     let mut args = vec![SCHEMAS_OF];
     args.extend(files.iter().map(String::as_str));
-    let Value::Array(documents) = tools::python(&script, &args, scratch().path()).json() else {
-        panic!("the manifests are printed as a list");
-    };
-    documents
+    let printed = tools::python(&script, &args, scratch().path()).json();
+    let documents = printed.as_array();
+    documents.expect("a list of manifests").clone()
 }
 
 fn named<'a>(documents: &'a [Value], kinds: &[&str], name: &str) -> &'a Value {
-    documents
-        .iter()
-        .find(|one| {
-            let kind = one["kind"].as_str().unwrap_or_default();
-            kinds.contains(&kind) && one["metadata"]["name"] == name
-        })
-        .unwrap_or_else(|| panic!("no {kinds:?} with the name {name}"))
+    let found = documents.iter().find(|one| {
+        let kind = one["kind"].as_str().unwrap_or_default();
+        kinds.contains(&kind) && one["metadata"]["name"] == name
+    });
+    assert!(found.is_some(), "no {kinds:?} with the name {name}");
+    found.expect("it was found")
 }
 
 fn workload<'a>(documents: &'a [Value], name: &str) -> &'a Value {
@@ -54,7 +52,7 @@ fn container(workload: &Value) -> &Value {
     &workload["spec"]["template"]["spec"]["containers"][0]
 }
 
-fn each<'a>(list: &'a Value) -> impl Iterator<Item = &'a Value> {
+fn each(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten()
 }
 

@@ -138,10 +138,11 @@ impl Proxy {
     /// of what is said in them.
     #[track_caller]
     pub fn connections(servers: &[SocketAddr]) -> Self {
-        let servers: String = (0..)
+        let servers: Vec<String> = (0..)
             .zip(servers)
             .map(|(n, server)| format!("  server s{n} {server}\n"))
             .collect();
+        let servers = servers.concat();
         let configuration = |home: &Path, port: u16| {
             let stats = home.join(STATS).display().to_string();
             format!(

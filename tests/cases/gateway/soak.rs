@@ -131,7 +131,8 @@ fn clear(gateway: &Gateway, name: &str, root: Option<&Path>) {
     for layer in manifest.json()["layers"].as_array().expect("layers") {
         let digest = layer["digest"].as_str().expect("a digest");
         let (_, hex) = digest.split_once(':').expect("an algorithm");
-        let place = format!("docker/registry/v2/blobs/sha256/{}/{hex}", &hex[..2]);
+        let two: String = hex.chars().take(2).collect();
+        let place = format!("docker/registry/v2/blobs/sha256/{two}/{hex}");
         std::fs::remove_dir_all(root.join(place)).expect("it was there");
     }
 }

@@ -19,7 +19,8 @@ fn pushed(registry: &Registry, bytes: &[u8]) -> (Digest, PathBuf) {
     let repository = registry.repository("files");
     repository.push_blob(bytes, &digest).expect_status(201);
     let hex = digest.hex();
-    let path = format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
+    let two: String = hex.chars().take(2).collect();
+    let path = format!("docker/registry/v2/blobs/sha256/{two}/{hex}/data");
     (digest, registry.root().join(path))
 }
 
@@ -101,10 +102,11 @@ fn parts_of_files_and_small_answers_follow_each_other_on_one_connection() {
     ];
     let mut requests = String::new();
     for (first, last) in ranges {
-        requests += &format!(
+        let pair = format!(
             "GET /v2/files/blobs/{digest} HTTP/1.1\r\nHost: x\r\nRange: bytes={first}-{last}\r\n\r\n\
              GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"
         );
+        requests.push_str(&pair);
     }
     requests += "GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     let mut stream = TcpStream::connect(registry.addr()).expect("connected");

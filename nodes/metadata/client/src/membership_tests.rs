@@ -222,7 +222,7 @@ async fn who_was_killed_while_it_joined_takes_no_lease_away() {
     let joins = service.proposed.lock().unwrap().split_off(before);
     let metadata: Arc<dyn Metadata> = Arc::<Service>::clone(&service);
     let node = NodeId([2; 16]);
-    let next = Membership::join(metadata, node, joining("s"), elapsed(), None).await;
+    let next = Membership::join(metadata, node, joining("s"), elapsed(), Hearing::default()).await;
     let (lease, ended) = (next.as_ref().unwrap().lease(), CancellationToken::new());
     let kept = tokio::spawn(next.unwrap().keep(ended.clone()));
     assert_eq!(joins.len(), 1, "{joins:?}");

@@ -304,23 +304,7 @@ impl Truth {
                     ..
                 },
                 Outcome::Appended { offset },
-            ) => {
-                let record = self.sessions.entry(origin.session).or_default();
-                let at = record.place(segment);
-                let fits = match at {
-                    Some(at) => at == *from,
-                    None => !record.is_sealed && !record.is_over && record.offset() == *from,
-                };
-                if at.is_none() {
-                    record.segments.push(segment.clone());
-                    record.touched = Some(now);
-                }
-                if !fits || *offset != from + segment.length {
-                    wrong = Some(format!("{segment:?} cannot be at {from}"));
-                } else if self.renounced.contains(&segment.place) {
-                    wrong = Some(format!("{} was given up, and was taken", segment.place));
-                }
-            }
+            ) => wrong = self.appended(origin.session, *from, segment, *offset, now),
             (
                 Command::Seal { origin, tail, .. },
                 Outcome::Sealed {
@@ -361,6 +345,33 @@ impl Truth {
             _ => {}
         }
         wrong
+    }
+
+    fn appended(
+        &mut self,
+        session: SessionId,
+        from: u64,
+        segment: &Segment,
+        offset: u64,
+        now: Timestamp,
+    ) -> Option<String> {
+        let record = self.sessions.entry(session).or_default();
+        let at = record.place(segment);
+        let fits = match at {
+            Some(at) => at == from,
+            None => !record.is_sealed && !record.is_over && record.offset() == from,
+        };
+        if at.is_none() {
+            record.segments.push(segment.clone());
+            record.touched = Some(now);
+        }
+        if !fits || offset != from + segment.length {
+            Some(format!("{segment:?} cannot be at {from}"))
+        } else if self.renounced.contains(&segment.place) {
+            Some(format!("{} was given up, and was taken", segment.place))
+        } else {
+            None
+        }
     }
 
     /// It is about to be proposed, for the first time; what may be meant twice is not followed.

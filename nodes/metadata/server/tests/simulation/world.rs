@@ -131,8 +131,7 @@ impl World {
                     self.members[at].start(&self.net).await;
                 }
             }
-            Later::StopMember(at) => self.members[at].crash(false),
-            Later::CrashMember(at) => self.members[at].crash(false),
+            Later::StopMember(at) | Later::CrashMember(at) => self.members[at].crash(false),
             Later::StartNode(at) => {
                 if !self.nodes[at].is_running() {
                     let members = self.addresses();
