@@ -10,8 +10,6 @@ use openraft::{OptionalSend, RaftLogReader, StorageIOError};
 use super::Shared;
 use super::disk::VOTE;
 use super::writer::{Task, Waiting};
-#[cfg(test)]
-use crate::simulation::{Mutant, is};
 use crate::types::{LogEntry, LogId, StorageError, TypeConfig, Vote, encode};
 
 /// Bytes of entries in one message to another member, unless a single one has more.
@@ -71,10 +69,6 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
         let vote = self.0.log().vote;
-        #[cfg(test)]
-        if is(Mutant::ResumesLead) {
-            return Ok(vote);
-        }
         // Asked at the start. Whoever led does not go on where its own disk ended: the others may have committed more in
         // its name, and it would answer readers before it has applied again what it had.
         let mine = |vote: &Vote| vote.leader_id.node_id == self.0.id;

@@ -172,7 +172,7 @@ impl World {
             42..52 => self.storm(),
             52..58 => self.slow_disk(member),
             58..66 => self.wrong_clock(member),
-            66..74 => self.members[member].pause(chance::millis(100..8_000)),
+            66..74 => self.members[member].pause(chance::millis(100..14_000)),
             74..82 => self.nodes[node].pause(chance::millis(100..20_000)),
             82..89 => {
                 self.nodes[node].crash();
