@@ -18,7 +18,6 @@ mod services;
 mod simulation;
 mod status;
 mod store;
-mod tasks;
 mod telling;
 mod types;
 

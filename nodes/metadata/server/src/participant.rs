@@ -26,7 +26,6 @@ use crate::read::Reads;
 use crate::server::{BuildError, Failed};
 use crate::services::{ClusterService, MetadataService, PeerService};
 use crate::store::Store;
-use crate::tasks::spawn;
 use crate::telling::Telling;
 use crate::types::{Change, Raft};
 
@@ -87,7 +86,7 @@ impl Participant {
             network: self.network.clone(),
         };
         let until = stop.clone();
-        spawn(async move { until.run_until_cancelled(bootstrap.run()).await });
+        tokio::spawn(async move { until.run_until_cancelled(bootstrap.run()).await });
         let (raft, store, until) = (self.raft.clone(), self.store.clone(), stop.clone());
         let snapshots = async move {
             loop {
@@ -97,16 +96,18 @@ impl Participant {
                 }
             }
         };
-        spawn(async move { until.run_until_cancelled(snapshots).await });
+        tokio::spawn(async move { until.run_until_cancelled(snapshots).await });
         let (raft, until) = (self.raft.clone(), stop.clone());
-        spawn(async move { until.run_until_cancelled(tell_roles(raft)).await });
+        tokio::spawn(async move { until.run_until_cancelled(tell_roles(raft)).await });
         if !self.store.is_blank() {
             let (raft, until) = (self.raft.clone(), stop.clone());
-            spawn(async move { until.run_until_cancelled(stand_alone(raft)).await });
+            tokio::spawn(async move { until.run_until_cancelled(stand_alone(raft)).await });
         }
         if let Some(state) = self.setting.import.clone() {
             let (raft, store, until) = (self.raft.clone(), self.store.clone(), stop.clone());
-            spawn(async move { until.run_until_cancelled(import(raft, store, state)).await });
+            tokio::spawn(
+                async move { until.run_until_cancelled(import(raft, store, state)).await },
+            );
         }
         let clock = Arc::clone(&self.setting.clock);
         Proposer::start(self.raft.clone(), clock, self.metrics.clone())
@@ -139,7 +140,7 @@ impl Participant {
             .clone()
             .keep(self.raft.clone(), self.store.clone(), proposer.clone());
         let until = stop.clone();
-        spawn(async move { until.run_until_cancelled(keeping).await });
+        tokio::spawn(async move { until.run_until_cancelled(keeping).await });
         MetadataServer::new(MetadataService {
             store: self.store.clone(),
             proposer,

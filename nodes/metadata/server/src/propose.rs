@@ -9,7 +9,6 @@ use roadstead_metadata::Clock;
 use roadstead_telemetry::metrics::MemberMetrics;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::tasks::spawn;
 use crate::types::{Change, Member, Proposed, Raft};
 
 /// Proposals that wait at most; beyond that, proposers wait to get in.
@@ -58,7 +57,7 @@ impl Proposer {
     pub(crate) fn start(raft: Raft, clock: Clock, metrics: MemberMetrics) -> Self {
         let (queue, proposals) = mpsc::channel(QUEUE);
         let log = Log { raft, metrics };
-        spawn(batches(log, clock, proposals));
+        tokio::spawn(batches(log, clock, proposals));
         Self {
             queue,
             is_closed: Arc::default(),
@@ -119,7 +118,7 @@ async fn batches(log: Log, clock: Clock, mut proposals: mpsc::Receiver<Proposal>
             batch.push(next);
         }
         batch.retain(|proposal| !proposal.answer.is_closed());
-        spawn(commit(log.clone(), clock(), batch, seat));
+        tokio::spawn(commit(log.clone(), clock(), batch, seat));
     }
 }
 

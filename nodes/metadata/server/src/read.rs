@@ -8,7 +8,6 @@ use tokio::sync::{mpsc, oneshot};
 use crate::propose::Refusal;
 #[cfg(test)]
 use crate::simulation::{Mutant, is};
-use crate::tasks::spawn;
 use crate::types::{Member, Raft};
 
 /// Readers that wait at most.
@@ -26,7 +25,7 @@ pub(crate) struct Reads(mpsc::Sender<Waiting>);
 impl Reads {
     pub(crate) fn start(raft: Raft) -> Self {
         let (queue, mut readers) = mpsc::channel::<Waiting>(QUEUE);
-        spawn(async move {
+        tokio::spawn(async move {
             while let Some(first) = readers.recv().await {
                 let more = std::iter::from_fn(|| readers.try_recv().ok()).take(QUEUE);
                 let waiting: Vec<Waiting> = std::iter::once(first).chain(more).collect();

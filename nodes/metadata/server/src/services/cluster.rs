@@ -9,7 +9,6 @@ use tonic::{Request, Response, Status};
 use crate::group::{Group, incarnation};
 use crate::status::status;
 use crate::store::Store;
-use crate::tasks::spawn;
 use crate::types::{Member, Raft};
 
 #[derive(Clone)]
@@ -74,6 +73,6 @@ impl Cluster for ClusterService {
 async fn finish(
     change: impl Future<Output = Result<(), Status>> + Send + 'static,
 ) -> Result<(), Status> {
-    let done = spawn(change).await;
+    let done = tokio::spawn(change).await;
     done.map_err(|error| Status::internal(error.to_string()))?
 }

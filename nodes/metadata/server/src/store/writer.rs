@@ -64,7 +64,7 @@ impl Writer {
     #[cfg(test)]
     pub(super) fn paced(disk: Arc<Disk>, pace: super::Pace) -> Self {
         let (this, mut hand) = Self::of(disk);
-        crate::tasks::spawn(async move {
+        tokio::spawn(async move {
             while let Some(first) = hand.queue.recv().await {
                 tokio::time::sleep(pace()).await;
                 hand.write(first);

@@ -15,7 +15,6 @@ use super::net::{Net, Process};
 use super::{Mutant, chance, truth};
 use crate::participant::{Participant, Setting};
 use crate::store::Store;
-use crate::tasks::spawn;
 
 /// When simulations begin, in milliseconds since 1970.
 pub(super) const BEGINNING: Timestamp = Timestamp(1_700_000_000_000);
@@ -28,19 +27,9 @@ pub(super) fn elapsed() -> Elapsed {
     Arc::new(move || offset + begun.elapsed() * percent / 100)
 }
 
-pub(super) fn address(id: u64) -> String {
-    format!("m{id}:1")
-}
-
 pub(super) struct Member {
     pub(super) id: u64,
     pub(super) address: String,
-    /// Those that it is configured with, itself among them.
-    peers: BTreeMap<u64, String>,
-    /// The state that it is to begin a group with.
-    import: Option<Vec<u8>>,
-    /// It was removed from the group: its process is stopped soon, for good.
-    pub(super) is_gone: bool,
     pub(super) disk: Disk,
     /// Milliseconds by which its clock is wrong.
     pub(super) skew: Arc<AtomicI64>,
@@ -56,15 +45,10 @@ pub(super) struct Running {
 }
 
 impl Member {
-    pub(super) fn new(id: u64, mut peers: BTreeMap<u64, String>, import: Option<Vec<u8>>) -> Self {
-        let address = address(id);
-        peers.insert(id, address.clone());
+    pub(super) fn new(id: u64) -> Self {
         Self {
             id,
-            address,
-            peers,
-            import,
-            is_gone: false,
+            address: format!("m{id}:1"),
             disk: Disk::new(super::is(Mutant::LyingDisks)),
             skew: Arc::default(),
             pace: Arc::new(AtomicU64::new(4)),
@@ -80,56 +64,47 @@ impl Member {
         })
     }
 
-    pub(super) async fn start(&mut self, net: &Net) {
+    pub(super) async fn start(&mut self, net: &Net, peers: &BTreeMap<u64, String>) {
         let process = Process::new(&self.address);
         let pace = Arc::clone(&self.pace);
         let pace =
             move || Duration::from_micros(chance::within(0..pace.load(Ordering::Relaxed) * 1000));
-        let (disk, id, crashed) = (self.disk.open(), self.id, process.crashed.clone());
+        let store = Store::paced(self.disk.open(), self.id, Arc::new(pace)).expect("a disk");
+        truth::event(format_args!(
+            "{} starts, blank: {}",
+            self.address,
+            store.is_blank()
+        ));
         let setting = Setting {
-            id,
-            peers: self.peers.clone(),
+            id: self.id,
+            peers: peers.clone(),
             clock: self.clock(),
             elapsed: elapsed(),
-            import: self.import.clone(),
+            import: None,
         };
-        let (dial, drain, address) = (
-            net.from(&process),
-            CancellationToken::new(),
-            self.address.clone(),
+        let participant = Participant::start(setting, store, net.from(&process)).await;
+        let participant = Arc::new(participant.expect("a member"));
+        let proposer = participant.start_helpers(&process.crashed);
+        net.listen(
+            &process,
+            participant.routes(proposer.clone(), &process.crashed),
         );
-        let drained = drain.clone();
-        let begun = async move {
-            let store = Store::paced(disk, id, Arc::new(pace)).expect("a disk");
-            let is_blank = store.is_blank();
-            truth::event(format_args!("{address} starts, blank: {is_blank}"));
-            let participant = Participant::start(setting, store, dial).await;
-            let participant = Arc::new(participant.expect("a member"));
-            let proposer = participant.start_helpers(&crashed);
-            let routes = participant.routes(proposer.clone(), &crashed);
-            let hands_over = Arc::clone(&participant);
-            spawn(async move {
-                crashed
-                    .run_until_cancelled(hands_over.drained(&drained, &proposer))
-                    .await
-            });
-            (participant, routes)
-        };
-        let (participant, routes) = process.pause.over(begun).await;
-        net.listen(&process, routes);
+        let drain = CancellationToken::new();
+        let (drained, until, crashed) = (
+            Arc::clone(&participant),
+            drain.clone(),
+            process.crashed.clone(),
+        );
+        tokio::spawn(async move {
+            crashed
+                .run_until_cancelled(drained.drained(&until, &proposer))
+                .await
+        });
         self.running = Some(Running {
             process,
             drain,
             participant,
         });
-    }
-
-    /// Stops it for a while: what was sent to it waits, and its clocks go on.
-    pub(super) fn pause(&self, period: Duration) {
-        if let Some(running) = &self.running {
-            truth::event(format_args!("{} is paused for {period:?}", self.address));
-            running.process.pause.begin(period);
-        }
     }
 
     /// Asks it to end: it hands over if it leads.
@@ -161,16 +136,11 @@ impl Member {
             self.address
         ));
         process.crashed.cancel();
-        process.pause.begin(Duration::ZERO);
         self.disk.crash();
         if loses_disk {
             self.disk = Disk::new(super::is(Mutant::LyingDisks));
         }
         tokio::spawn(async move { participant.raft.shutdown().await });
-    }
-
-    pub(super) fn knows_others(&self) -> bool {
-        self.peers.len() > 1
     }
 
     /// Whether it votes in the group as the disk that it is.

@@ -18,8 +18,7 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower::{BoxError, ServiceExt as _};
 
-use super::chance;
-use super::pause::Pause;
+use super::{Mutant, chance, is};
 
 /// How long it takes until a connection is given up on which nothing is heard.
 const GIVEN_UP: Range<u64> = 1_000..4_000;
@@ -31,7 +30,6 @@ type Answer = Result<Response<Body>, BoxError>;
 pub(super) struct Process {
     pub(super) name: String,
     pub(super) crashed: CancellationToken,
-    pub(super) pause: Pause,
 }
 
 impl Process {
@@ -39,7 +37,6 @@ impl Process {
         Self {
             name: name.to_owned(),
             crashed: CancellationToken::new(),
-            pause: Pause::default(),
         }
     }
 }
@@ -123,7 +120,9 @@ impl Net {
         let Weather {
             delay, lost, held, ..
         } = self.state().weather.clone();
-        let held = chance::percent(held).then(|| chance::millis(0..8_000));
+        // Who wants to see what comes too late has much come late.
+        let least = if is(Mutant::NeverTooLate) { 5 } else { 0 };
+        let held = chance::percent(held.max(least)).then(|| chance::millis(0..8_000));
         sleep(held.unwrap_or_else(|| chance::millis(delay))).await;
         let is_cut = self.state().cut.contains(&(from.to_owned(), to.to_owned()));
         !is_cut && !chance::percent(lost)
@@ -149,7 +148,6 @@ impl Net {
             let body = body.collect().await?;
             Ok(Response::from_parts(parts, Body::new(body)))
         };
-        let answered = process.pause.over(answered);
         let Some(answer) = process.crashed.run_until_cancelled(answered).await else {
             return Err(lost());
         };

@@ -1,6 +1,9 @@
 //! The nodes: each joins, keeps its lease, and has writers that race with those of the others.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -9,7 +12,7 @@ use roadstead_metadata::{
     Hearing, Hears, Joining, LEASE, Lease, Membership, Metadata, Remote, Secrets,
 };
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::member::elapsed;
@@ -32,9 +35,9 @@ pub(super) struct Node {
 }
 
 struct Running {
-    id: NodeId,
     process: Process,
     ended: CancellationToken,
+    pause: Pause,
     held: Arc<Mutex<Option<Held>>>,
     task: JoinHandle<()>,
 }
@@ -47,17 +50,12 @@ struct Held {
 }
 
 impl Node {
-    pub(super) fn new(number: u64) -> Self {
+    pub(super) fn new(number: u64, members: Vec<String>) -> Self {
         Self {
             name: format!("n{number}:1"),
-            members: Vec::new(),
+            members,
             running: None,
         }
-    }
-
-    /// Whether it is configured with one of these members.
-    pub(super) fn knows_any(&self, members: &[String]) -> bool {
-        self.members.iter().any(|known| members.contains(known))
     }
 
     pub(super) fn name(&self) -> &str {
@@ -68,8 +66,7 @@ impl Node {
         self.running.is_some()
     }
 
-    pub(super) fn start(&mut self, net: &Net, sessions: &Sessions, members: Vec<String>) {
-        self.members = members;
+    pub(super) fn start(&mut self, net: &Net, sessions: &Sessions) {
         let (process, elapsed) = (Process::new(&self.name), elapsed());
         let remote = Remote::over(
             net.from(&process),
@@ -86,14 +83,14 @@ impl Node {
             ended: CancellationToken::new(),
             held: Arc::default(),
         };
-        let id = life.id;
         truth::event(format_args!("{} starts as {}", self.name, life.id));
-        let (ended, held) = (life.ended.clone(), Arc::clone(&life.held));
-        let task = tokio::spawn(process.pause.over(life.run(elapsed)));
+        let (pause, ended, held) = (Pause::default(), life.ended.clone(), Arc::clone(&life.held));
+        let lived = pause.clone().over(life.run(elapsed));
+        let task = tokio::spawn(lived);
         self.running = Some(Running {
-            id,
             process,
             ended,
+            pause,
             held,
             task,
         });
@@ -102,7 +99,6 @@ impl Node {
     pub(super) fn crash(&mut self) {
         if let Some(running) = self.running.take() {
             truth::event(format_args!("{} crashes", self.name));
-            truth::look(|truth| truth.dead.insert(running.id));
             running.process.crashed.cancel();
             running.task.abort();
         }
@@ -131,7 +127,7 @@ impl Node {
     pub(super) fn pause(&self, period: Duration) {
         if let Some(running) = &self.running {
             truth::event(format_args!("{} is paused for {period:?}", self.name));
-            running.process.pause.begin(period);
+            running.pause.begin(period);
         }
     }
 
@@ -253,5 +249,46 @@ impl Life {
                 redis: None,
             },
         }
+    }
+}
+
+/// Stops a process for a while: its clocks go on.
+#[derive(Debug, Clone, Default)]
+struct Pause(Arc<Mutex<Option<Instant>>>);
+
+impl Pause {
+    fn begin(&self, period: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + period);
+    }
+
+    fn over<F: Future<Output = ()>>(self, future: F) -> Paused<F> {
+        Paused {
+            pause: self,
+            until: None,
+            future: Box::pin(future),
+        }
+    }
+}
+
+struct Paused<F> {
+    pause: Pause,
+    until: Option<Pin<Box<Sleep>>>,
+    future: Pin<Box<F>>,
+}
+
+impl<F: Future<Output = ()>> Future for Paused<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let paused = *self.pause.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until) = paused.filter(|until| Instant::now() < *until) {
+            let mut wakes = Box::pin(tokio::time::sleep_until(until));
+            if wakes.as_mut().poll(context).is_pending() {
+                self.until = Some(wakes);
+                return Poll::Pending;
+            }
+        }
+        self.until = None;
+        self.future.as_mut().poll(context)
     }
 }

@@ -8,7 +8,6 @@ use openraft::{AsyncRuntime, OptionalSend, TokioInstant, TokioRuntime};
 use tokio::sync::oneshot;
 
 use super::chance::Seeded;
-use super::pause::of_this_process;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Runtime;
@@ -30,7 +29,7 @@ impl AsyncRuntime for Runtime {
         T: Future + OptionalSend + 'static,
         T::Output: OptionalSend + 'static,
     {
-        TokioRuntime::spawn(of_this_process(future))
+        TokioRuntime::spawn(future)
     }
 
     fn sleep(duration: Duration) -> Self::Sleep {

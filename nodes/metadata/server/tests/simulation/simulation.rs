@@ -9,8 +9,6 @@ mod disk;
 mod member;
 mod net;
 mod node;
-mod operator;
-mod pause;
 mod runtime;
 mod truth;
 mod work;
@@ -23,7 +21,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-pub(crate) use pause::of_this_process;
 pub(crate) use runtime::Runtime;
 pub(crate) use truth::applied;
 use world::World;
@@ -166,7 +163,6 @@ async fn settles(world: &mut World) {
 async fn until(world: &mut World, trouble: impl Fn(&World) -> Option<String>) {
     let deadline = Instant::now() + SETTLES_WITHIN;
     while let Some(trouble) = trouble(world) {
-        world.catch_up().await;
         if is_over() {
             return;
         }

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use openraft::EntryPayload;
 use roadstead_machine::{
-    ClusterCommand, Command, Entry, Machine, NodeId, Nodes, Outcome, Segment, Session, SessionId,
-    Timestamp,
+    ClusterCommand, Command, Entry, Machine, Nodes, Outcome, Segment, SessionId,
 };
 use tokio::time::Instant;
 
@@ -32,8 +31,6 @@ pub(super) struct Record {
     pub(super) segments: Vec<Segment>,
     pub(super) is_sealed: bool,
     pub(super) is_over: bool,
-    /// When it moved last, as the log has it; `None` while it is not on record.
-    touched: Option<Timestamp>,
 }
 
 impl Record {
@@ -60,12 +57,8 @@ pub(super) struct Truth {
     pub(super) sessions: BTreeMap<SessionId, Record>,
     pub(super) outcomes: BTreeMap<String, Vec<Outcome>>,
     pub(super) nodes: Nodes,
-    /// Nodes that have crashed.
-    pub(super) dead: BTreeSet<NodeId>,
     /// The newest, and since when.
     pub(super) secret: (Vec<u8>, Duration),
-    /// Those that it replaced.
-    former: BTreeSet<Vec<u8>>,
     renounced: BTreeSet<String>,
     /// Whether all clocks tell the time, and since when commands are proposed.
     pub(super) clocks_are_right: bool,
@@ -89,9 +82,7 @@ pub(super) fn begin(is_loud: bool) {
         sessions: BTreeMap::new(),
         outcomes: BTreeMap::new(),
         nodes: Nodes::new(),
-        dead: BTreeSet::new(),
         secret: (Vec::new(), Duration::ZERO),
-        former: BTreeSet::new(),
         renounced: BTreeSet::new(),
         clocks_are_right: true,
         proposed: BTreeMap::new(),
@@ -178,59 +169,15 @@ impl Truth {
                 "entry {index} was applied before the one before it"
             ));
         }
-        self.follow_nodes(machine.nodes());
-        self.follow_secret(machine.secret().unwrap_or_default());
-        match &entry.payload {
-            EntryPayload::Normal(Change::Commands(commands)) => {
-                for (command, outcome) in commands.iter().zip(&answer.0) {
-                    self.committed(&command.entry, outcome.as_ref(), machine);
-                }
+        self.nodes.clone_from(machine.nodes());
+        let secret = machine.secret().unwrap_or_default();
+        if *secret != *self.secret.0 {
+            self.secret = (secret.to_vec(), self.now());
+        }
+        if let EntryPayload::Normal(Change::Commands(commands)) = &entry.payload {
+            for (command, outcome) in commands.iter().zip(&answer.0) {
+                self.committed(&command.entry, outcome.as_ref());
             }
-            EntryPayload::Normal(Change::Import(state)) => self.imported(state, machine),
-            _ => {}
-        }
-    }
-
-    /// Whoever has crashed takes no lease from the process that came after it.
-    fn follow_nodes(&mut self, nodes: &Nodes) {
-        let at = |of: &Nodes, address: &str| {
-            let mut there = of.iter().filter(|(_, node)| node.address == address);
-            there.next().map(|(id, _)| *id)
-        };
-        for (id, before) in std::mem::replace(&mut self.nodes, nodes.clone()) {
-            let after = at(nodes, &before.address).filter(|after| *after != id);
-            if let Some(after) = after.filter(|after| self.dead.contains(after)) {
-                self.violated(format_args!("{after} is dead, and took the lease of {id}"));
-            }
-        }
-    }
-
-    fn follow_secret(&mut self, secret: &[u8]) {
-        if *secret == *self.secret.0 {
-            return;
-        }
-        let now = self.now();
-        let (before, _) = std::mem::replace(&mut self.secret, (secret.to_vec(), now));
-        self.former.insert(before);
-        if self.former.contains(secret) {
-            self.violated(format_args!("a secret came back that was replaced"));
-        }
-    }
-
-    /// What there is to begin with, if there was nothing before.
-    fn imported(&mut self, state: &[u8], machine: &Machine) {
-        if machine.encode().ok().as_deref() != Some(state) {
-            return;
-        }
-        self.event(format_args!("a state was imported"));
-        for id in super::work::IMPORTED {
-            let segments = machine.session(id).map(Session::segments);
-            let record = Record {
-                segments: segments.unwrap_or_default().to_vec(),
-                touched: Some(machine.present(Timestamp(0))),
-                ..Record::default()
-            };
-            self.sessions.insert(id, record);
         }
     }
 
@@ -242,7 +189,7 @@ impl Truth {
         }
     }
 
-    fn committed(&mut self, entry: &Entry, outcome: Option<&Outcome>, machine: &Machine) {
+    fn committed(&mut self, entry: &Entry, outcome: Option<&Outcome>) {
         let Entry { at, command } = entry;
         self.event(format_args!("committed {command:?} = {outcome:?}"));
         let Some(outcome) = outcome else {
@@ -258,42 +205,12 @@ impl Truth {
             ));
         }
         self.outcomes.entry(key).or_default().push(outcome.clone());
-        let now = machine.present(Timestamp(0));
-        let wrong = match command {
-            Command::Purge { idle_since } => self.purged(*idle_since, outcome),
-            _ => self.follow(command, outcome, now),
-        };
-        if let Some(wrong) = wrong {
-            self.violated(format_args!("{wrong}"));
-        }
-    }
 
-    /// All that rested for long have ended, and no other; what they had is told.
-    fn purged(&mut self, idle_since: Timestamp, outcome: &Outcome) -> Option<String> {
-        let idle = |record: &&mut Record| {
-            !record.is_over && record.touched.is_some_and(|touched| touched < idle_since)
-        };
-        let (mut sessions, mut had) = (0, BTreeSet::new());
-        for record in self.sessions.values_mut().filter(idle) {
-            record.is_over = true;
-            sessions += 1;
-            had.extend(record.segments.iter().map(|segment| segment.place.clone()));
-        }
-        let Outcome::Discarded {
-            sessions: told,
-            segments,
-        } = outcome
-        else {
-            return Some(format!("a purge came to {outcome:?}"));
-        };
-        let places: BTreeSet<String> = segments.iter().map(|one| one.place.clone()).collect();
-        (*told != sessions || places != had).then(|| {
-            format!("{told} sessions with {places:?} were purged: {sessions} with {had:?} rested")
-        })
+        self.follow(command, outcome);
     }
 
     /// U1 and U2, and that what was given up stays so.
-    fn follow(&mut self, command: &Command, outcome: &Outcome, now: Timestamp) -> Option<String> {
+    fn follow(&mut self, command: &Command, outcome: &Outcome) {
         let mut wrong = None;
         match (command, outcome) {
             (
@@ -304,7 +221,22 @@ impl Truth {
                     ..
                 },
                 Outcome::Appended { offset },
-            ) => wrong = self.appended(origin.session, *from, segment, *offset, now),
+            ) => {
+                let record = self.sessions.entry(origin.session).or_default();
+                let at = record.place(segment);
+                let fits = match at {
+                    Some(at) => at == *from,
+                    None => !record.is_sealed && !record.is_over && record.offset() == *from,
+                };
+                if at.is_none() {
+                    record.segments.push(segment.clone());
+                }
+                if !fits || *offset != from + segment.length {
+                    wrong = Some(format!("{segment:?} cannot be at {from}"));
+                } else if self.renounced.contains(&segment.place) {
+                    wrong = Some(format!("{} was given up, and was taken", segment.place));
+                }
+            }
             (
                 Command::Seal { origin, tail, .. },
                 Outcome::Sealed {
@@ -317,23 +249,13 @@ impl Truth {
                 record.is_sealed = true;
                 if !taken_before {
                     record.segments.extend(tail.clone());
-                    record.touched = Some(now);
                 }
                 if record.segments != *segments {
                     wrong = Some("what was sealed is not what was appended".to_owned());
                 }
             }
-            (Command::Open { origin, .. }, Outcome::Appended { offset }) => {
-                let record = self.sessions.entry(origin.session).or_default();
-                record.touched.get_or_insert(now);
-                if record.is_over || record.is_sealed || *offset != record.offset() {
-                    wrong = Some(format!("{record:?} was opened at {offset}"));
-                }
-            }
             (
-                Command::Cancel { origin }
-                | Command::CancelOnce { origin, .. }
-                | Command::Abandon { origin, .. },
+                Command::Cancel { origin } | Command::CancelOnce { origin, .. },
                 Outcome::Discarded { .. },
             ) => self.sessions.entry(origin.session).or_default().is_over = true,
             (Command::Finish { session }, Outcome::Discarded { .. }) => {
@@ -344,33 +266,8 @@ impl Truth {
             }
             _ => {}
         }
-        wrong
-    }
-
-    fn appended(
-        &mut self,
-        session: SessionId,
-        from: u64,
-        segment: &Segment,
-        offset: u64,
-        now: Timestamp,
-    ) -> Option<String> {
-        let record = self.sessions.entry(session).or_default();
-        let at = record.place(segment);
-        let fits = match at {
-            Some(at) => at == from,
-            None => !record.is_sealed && !record.is_over && record.offset() == from,
-        };
-        if at.is_none() {
-            record.segments.push(segment.clone());
-            record.touched = Some(now);
-        }
-        if !fits || offset != from + segment.length {
-            Some(format!("{segment:?} cannot be at {from}"))
-        } else if self.renounced.contains(&segment.place) {
-            Some(format!("{} was given up, and was taken", segment.place))
-        } else {
-            None
+        if let Some(wrong) = wrong {
+            self.violated(format_args!("{wrong}"));
         }
     }
 

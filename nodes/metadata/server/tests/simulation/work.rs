@@ -3,15 +3,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use roadstead_machine::{
-    ClusterCommand, Command, Entry, FRESH_FOR, Machine, Origin, Outcome, Segment, SessionId,
-    Standing, Timestamp,
+    ClusterCommand, Command, Origin, Outcome, Segment, SessionId, Standing, Timestamp,
 };
 use roadstead_metadata::{Metadata as _, Remote};
 use roadstead_oci::{Algorithm, Digest, Hasher};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::member::BEGINNING;
 use super::truth::Record;
 use super::{chance, truth};
 
@@ -33,11 +31,6 @@ struct Shared {
 impl Sessions {
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// One that was open before the cluster began.
-    pub(super) fn begin_with(&self, origin: Origin) {
-        self.lock().open.push(origin);
     }
 
     /// Proposals that were answered.
@@ -83,8 +76,7 @@ impl Worker {
     async fn step(&self) -> Option<()> {
         match chance::within(0..100) {
             0..2 => self.rotate().await,
-            2..4 => self.purge().await,
-            4..8 => self.give_up().await,
+            2..8 => self.give_up().await,
             8..12 => self.remote.fleet().await.ok().map(|_fleet| ()),
             _ => {
                 let origin = self.session().await?;
@@ -117,11 +109,9 @@ impl Worker {
         let standing = self.remote.session(id).await.ok()?;
         check_standing(id, &at_least, standing.as_ref());
         match standing {
-            None if chance::one_in(4) => self.open(origin).await,
             None => self.append(origin, 0).await,
             Some(Standing::Receiving { offset, .. }) => match chance::within(0..20) {
                 0 => self.cancel(origin).await,
-                3 => self.abandon(origin, offset).await,
                 1 => self.seal(origin, offset).await,
                 2 => {
                     let segments = self.remote.segments(id).await.ok()?;
@@ -178,33 +168,6 @@ impl Worker {
         Some(())
     }
 
-    /// On record before the first byte.
-    async fn open(&self, origin: Origin) -> Option<()> {
-        let state = Hasher::new(Algorithm::Sha256).save();
-        let opened = propose(&self.remote, Command::Open { origin, state }).await;
-        opened.map(|_outcome| ())
-    }
-
-    /// Its client sent the wrong bytes from there; somebody may have gone on meanwhile.
-    async fn abandon(&self, origin: Origin, at: u64) -> Option<()> {
-        let id = origin.session;
-        let abandoned = propose(&self.remote, Command::Abandon { origin, at }).await?;
-        if matches!(abandoned, Outcome::Discarded { .. })
-            && !truth::look(|truth| truth.record(id).is_over)
-        {
-            truth::violated(format_args!("{id} was abandoned, and is not"));
-        }
-        Some(())
-    }
-
-    /// Ends what rests.
-    async fn purge(&self) -> Option<()> {
-        let rested = chance::millis(300..6_000);
-        let idle_since = self.remote.now().await.ok()?.minus(rested);
-        let purged = propose(&self.remote, Command::Purge { idle_since }).await;
-        purged.map(|_outcome| ())
-    }
-
     /// Clears places away, of which some are on their way into a session.
     async fn give_up(&self) -> Option<()> {
         let places = {
@@ -235,38 +198,6 @@ impl Worker {
     fn forget(&self, id: SessionId) {
         self.sessions.lock().open.retain(|open| open.session != id);
     }
-}
-
-/// The session of a registry that served alone.
-pub(super) const IMPORTED: [SessionId; 1] = [SessionId([9; 16])];
-
-/// What a registry that served alone had, and how old its session is.
-pub(super) fn import() -> (Vec<u8>, Origin) {
-    let [session] = IMPORTED;
-    let opened = BEGINNING.minus(2 * FRESH_FOR);
-    let origin = origin(session, opened);
-    let mut machine = Machine::default();
-    let commands = [
-        Command::AdoptSecret {
-            secret: vec![7; 32],
-        },
-        Command::Append {
-            origin: origin.clone(),
-            from: 0,
-            segment: Segment {
-                place: "imported".to_owned(),
-                length: 5,
-            },
-            state: Hasher::new(Algorithm::Sha256).save(),
-        },
-    ];
-    for command in commands {
-        machine.apply(Entry {
-            at: opened,
-            command,
-        });
-    }
-    (machine.encode().expect("a state"), origin)
 }
 
 fn origin(session: SessionId, opened: Timestamp) -> Origin {
