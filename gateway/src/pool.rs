@@ -53,7 +53,8 @@ impl Pool {
             dial,
             options: options.clone(),
             risen: watch::Sender::new(0),
-            last_well: Mutex::default(),
+            // The first checks are on their way: who comes meanwhile waits for them.
+            last_well: Mutex::new(Some(Instant::now())),
             metrics,
         })
     }

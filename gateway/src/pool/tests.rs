@@ -123,11 +123,28 @@ async fn one_without_a_lease_gets_only_what_reads_and_one_that_drains_nothing() 
     );
 }
 
+/// A gateway that was restarted has not asked any node yet.
+#[tokio::test(start_paused = true)]
+async fn at_the_start_the_first_check_is_waited_for() {
+    let pool = pool(&["a"]);
+    let node = Arc::clone(&pool.all()[0]);
+    node.fall();
+    let waiting = tokio::spawn({
+        let pool = Arc::clone(&pool);
+        async move { pool.pick(&Want::default(), &[]).await.is_ok() }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    node.rise();
+    pool.rose();
+    assert!(waiting.await.unwrap());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_node_that_was_well_a_moment_ago_is_waited_for() {
     let pool = pool(&["a"]);
     let node = Arc::clone(&pool.all()[0]);
     node.fall();
+    tokio::time::advance(RECENTLY).await;
     let begun = Instant::now();
     assert_eq!(
         pool.pick(&Want::default(), &[]).await.unwrap_err(),

@@ -213,6 +213,10 @@ impl Fleet {
                 call.try_send().is_some_and(|answer| answer.status == 201)
             });
         }
+        if !self.gateways.is_empty() {
+            // With nodes that were all gone, gateways were not ready either.
+            self.front_uses_all();
+        }
     }
 
     /// Whoever talks to what stands in front.
