@@ -138,6 +138,8 @@ fn a_second_server_is_refused(seaweed: &Seaweed) {
     );
     // Paused for long, it has lost its place to who has another directory, and ends when it wakes up.
     let mut second = serve(seaweed, "one/at/a/time");
+    // It answers once all that comes before is done; paused within that, it ends with another word.
+    second.client().get("/v2/").expect_status(200);
     second.process().signal(Signal::STOP);
     let directory = scratch();
     let mut third = start(directory.path(), &storage);
