@@ -135,7 +135,8 @@ impl Proxy {
     }
 
     /// haproxy, which passes connections on to whichever of `servers` says at `/readyz` that it is ready. It knows nothing
-    /// of what is said in them.
+    /// of what is said in them. An answer that is slow is none that says no: without a time-out of its own a check that
+    /// takes longer than from one to the next takes a server out, and on a busy machine the last one.
     #[track_caller]
     pub fn connections(servers: &[SocketAddr]) -> Self {
         let servers: Vec<String> = (0..)
@@ -147,7 +148,7 @@ impl Proxy {
             let stats = home.join(STATS).display().to_string();
             format!(
                 "global\n  maxconn 1024\n  stats socket {stats} level user\n\
-                 defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 10m\n  timeout server 10m\n\
+                 defaults\n  mode tcp\n  timeout connect 5s\n  timeout check 10s\n  timeout client 10m\n  timeout server 10m\n\
                  frontend f\n  bind 127.0.0.1:{port}\n  default_backend b\n\
                  backend b\n  balance roundrobin\n  retries 3\n  option redispatch 1\n  option httpchk GET /readyz\n\
                    default-server check inter 200ms fall 1 rise 1\n{servers}"

@@ -32,6 +32,8 @@ pub struct Gateway {
     pub resolve: Duration,
     /// TLS to the nodes: `upstreamtls`. Default: plain HTTP.
     pub upstream_tls: Option<UpstreamTls>,
+    /// Nodes are spoken to in HTTP/2: `upstreamhttp2`. Default: false, since HTTP/1.1 costs less for bytes.
+    pub upstream_http2: bool,
     /// Who says where connections come from: `proxyprotocol`.
     pub proxy_protocol: ProxyProtocol,
     /// When a node is well: `health`.
@@ -115,7 +117,10 @@ pub struct GatewayTimeouts {
     pub idle: Duration,
     /// How long a request waits for a node where all are down: `patience`. Default: 10 s.
     pub patience: Duration,
-    /// How long what is under way may take after the signal to stop: `drain`. Default: 60 s.
+    /// How long connections are still taken after the signal to stop, while `/readyz` says 503: `lameduck`. Default: 1 s,
+    /// longer than balancers commonly take to check once where they check closely.
+    pub lame_duck: Duration,
+    /// How long what is under way then may take: `drain`. Default: 60 s.
     pub drain: Duration,
 }
 
@@ -172,6 +177,7 @@ impl Default for Gateway {
             upstreams: Vec::new(),
             resolve: Duration::from_secs(10),
             upstream_tls: None,
+            upstream_http2: false,
             proxy_protocol: ProxyProtocol::default(),
             health: GatewayHealth::default(),
             timeouts: GatewayTimeouts::default(),
@@ -203,6 +209,7 @@ impl Default for GatewayTimeouts {
             commit: Duration::from_mins(15),
             idle: Duration::from_mins(1),
             patience: Duration::from_secs(10),
+            lame_duck: Duration::from_secs(1),
             drain: Duration::from_mins(1),
         }
     }
@@ -249,6 +256,9 @@ impl Gateway {
                 .read("resolve", scalar::positive_duration)
                 .unwrap_or(default.resolve),
             upstream_tls: UpstreamTls::read(&mut gateway.below("upstreamtls")),
+            upstream_http2: gateway
+                .read("upstreamhttp2", scalar::boolean)
+                .unwrap_or(default.upstream_http2),
             proxy_protocol: ProxyProtocol::read(&mut gateway.below("proxyprotocol")),
             health: GatewayHealth::read(&mut gateway.below("health")),
             timeouts: GatewayTimeouts::read(&mut gateway.below("timeouts")),
@@ -315,6 +325,9 @@ impl GatewayTimeouts {
             patience: reader
                 .read("patience", scalar::duration)
                 .unwrap_or(default.patience),
+            lame_duck: reader
+                .read("lameduck", scalar::duration)
+                .unwrap_or(default.lame_duck),
             drain: reader
                 .read("drain", scalar::duration)
                 .unwrap_or(default.drain),

@@ -107,6 +107,7 @@ async fn listen(setting: &'static str, addr: &ListenAddr) -> Result<Vec<Listener
 fn options() -> http_server::Options {
     http_server::Options {
         stalled_after: PATIENCE,
+        lame_duck: Duration::ZERO,
         drain_within: PATIENCE,
         http2: true,
         connections: CONNECTIONS,

@@ -44,7 +44,7 @@ use claimed::Claimed;
 const DISK_THREADS: u32 = 100;
 
 /// How often it is looked whether the certificate's files have changed.
-const RELOAD_EVERY: Duration = Duration::from_secs(5);
+pub(crate) const RELOAD_EVERY: Duration = Duration::from_secs(5);
 
 const ACME: &str = "http.tls.letsencrypt";
 
@@ -476,6 +476,7 @@ fn fraction() -> f64 {
 fn server_options(config: &Config, metrics: &Metrics) -> http_server::Options {
     http_server::Options {
         stalled_after: config.limits.body_idle,
+        lame_duck: Duration::ZERO,
         drain_within: config.http.drain_timeout,
         http2: !config.http.http2_disabled,
         connections: descriptors::connections(),

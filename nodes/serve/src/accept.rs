@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::FutureExt as _;
-use http::{Request, Version};
+use http::{HeaderValue, Request, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -20,7 +19,7 @@ use ipnet::IpNet;
 use roadstead_listen::{AcceptError, Listener, Peer, Stream, Tls, first_bytes, tells_http};
 use roadstead_telemetry::metrics::Metrics;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,7 +28,7 @@ use tower::ServiceExt as _;
 use seats::{Seat, Seats};
 
 use crate::OtherEnd;
-use crate::files::{Files, Sending};
+use crate::files::{Files, Sending, Unwritten};
 pub use outgoing::InFile;
 use outgoing::Outgoing;
 
@@ -55,8 +54,12 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// A request that a client sent before it knew of a drain arrives within this, or the client asks again elsewhere.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(1);
 
-/// Clients that may have connected, and were not accepted, when a drain begins: as many as systems commonly let wait.
-const CONNECTED_AT_MOST: usize = 4096;
+/// A listener is closed when nobody has connected for this long: the kernel tells of a connection after it was made, and
+/// resets those that nobody has accepted by then.
+const NOBODY_COMES_FOR: Duration = Duration::from_millis(50);
+
+/// When connections keep coming, it is closed all the same.
+const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 
 /// After an error that is not about one connection (out of file descriptors, say).
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -66,7 +69,10 @@ const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 pub struct Options {
     /// A client that takes no byte of an answer for this long is cut off.
     pub stalled_after: Duration,
-    /// What is under way when the drain begins may take this long.
+    /// Connections are still accepted for this long when the drain has begun. Balancers send them until their next check
+    /// finds that this server is not ready.
+    pub lame_duck: Duration,
+    /// What is under way then may take this long.
     pub drain_within: Duration,
     pub http2: bool,
     /// Connections at a time. When there are more, idle ones are closed, and then new ones wait.
@@ -87,11 +93,13 @@ pub enum Drained {
     CutOff,
 }
 
-/// The two steps of an end.
+/// The three steps of an end.
 #[derive(Debug, Clone)]
 struct Ending {
-    /// Nothing new.
+    /// Whoever asks is told to ask elsewhere next.
     drain: CancellationToken,
+    /// Nothing new.
+    close: CancellationToken,
     /// Nothing more.
     cut_off: CancellationToken,
 }
@@ -108,6 +116,7 @@ pub async fn serve(
     let seats = Seats::new(options.connections);
     let end = Ending {
         drain,
+        close: CancellationToken::new(),
         cut_off: CancellationToken::new(),
     };
     let distrust = Distrust::default();
@@ -123,6 +132,7 @@ pub async fn serve(
         accept(listener, serving, seats.clone(), connections.clone())
     });
     futures::future::join_all(accepting).await;
+    end.close.cancel();
     connections.close();
     match timeout(options.drain_within, connections.wait()).await {
         Ok(()) => Drained::Whole,
@@ -169,13 +179,14 @@ struct Serving {
 }
 
 async fn accept(listener: Listener, serving: Serving, seats: Seats, connections: TaskTracker) {
-    let drain = serving.end.drain.clone();
+    let (drain, lame_duck) = (serving.end.drain.clone(), serving.options.lame_duck);
     let begin = |seat, stream, peer| {
         let connection = Connection {
             seat,
             peer,
             serving: serving.clone(),
             files: None,
+            unwritten: Unwritten::default(),
         };
         connections.spawn(connection.serve(stream));
     };
@@ -196,15 +207,16 @@ async fn accept(listener: Listener, serving: Serving, seats: Seats, connections:
             }
         }
     }
-    // Who has connected is served: with the listener their connections would break.
-    for _ in 0..CONNECTED_AT_MOST {
-        let Some(Ok((stream, peer))) = listener.accept().now_or_never() else {
-            return;
-        };
-        let Some(seat) = seats.take().now_or_never() else {
-            return;
-        };
-        begin(seat, stream, peer);
+    // Whoever has connected is served: with the listener their connections would break.
+    let until = Instant::now() + lame_duck;
+    while until.elapsed() < CLOSED_WITHIN {
+        let left = until.saturating_duration_since(Instant::now());
+        let next = async { (listener.accept().await, seats.take().await) };
+        match timeout(left.max(NOBODY_COMES_FOR), next).await {
+            Ok((Ok((stream, peer)), seat)) => begin(seat, stream, peer),
+            Ok((Err(_told_before), _)) => tokio::time::sleep(ACCEPT_AGAIN_AFTER).await,
+            Err(_nobody_comes) => return,
+        }
     }
 }
 
@@ -215,6 +227,8 @@ struct Connection {
     serving: Serving,
     /// What goes out by itself, where nothing is encrypted.
     files: Option<Files>,
+    /// Whether the client has yet to take what was written.
+    unwritten: Unwritten,
 }
 
 impl Connection {
@@ -222,6 +236,7 @@ impl Connection {
         let metrics = self.serving.options.metrics.clone();
         let _counted = metrics.as_ref().map(Metrics::connected);
         let sending = Sending::new(stream);
+        self.unwritten = sending.unwritten();
         if self.serving.tls.is_none() {
             self.files = Some(sending.files());
         }
@@ -288,7 +303,7 @@ impl Connection {
     /// not sent that request before it.
     async fn before_it_ends<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let drained = async {
-            self.serving.end.drain.cancelled().await;
+            self.serving.end.close.cancelled().await;
             tokio::time::sleep(ARRIVES_WITHIN).await;
         };
         tokio::select! {
@@ -306,6 +321,7 @@ impl Connection {
             seat,
             peer,
             files,
+            unwritten,
             serving:
                 Serving {
                     tls,
@@ -320,16 +336,20 @@ impl Connection {
             address: peer.address(),
             is_tls: tls.is_some(),
         };
-        let answers = seat.answers.clone();
+        let (answers, drain) = (seat.answers.clone(), end.drain.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             let (service, begun) = (service.clone(), answers.begin());
             request.extensions_mut().insert(other_end);
             // HTTP/2 puts a frame's head before the bytes, and looks at them.
-            let files = files
-                .clone()
-                .filter(|_| request.version() <= Version::HTTP_11);
+            let is_http1 = request.version() <= Version::HTTP_11;
+            let files = files.clone().filter(|_| is_http1);
+            let drain = drain.clone();
             async move {
-                let answer = service.oneshot(request).await?;
+                let mut answer = service.oneshot(request).await?;
+                if is_http1 && drain.is_cancelled() {
+                    let close = HeaderValue::from_static("close");
+                    answer.headers_mut().insert(header::CONNECTION, close);
+                }
                 Ok::<_, Infallible>(begun.watch(Outgoing::of(answer, files.as_ref())))
             }
         });
@@ -340,13 +360,13 @@ impl Connection {
             ended = &mut serving => ended,
             () = seat.answers.all_stalled(options.stalled_after) => return,
             () = asked_to_leave(&seat) => return,
-            () = end.drain.cancelled() => {
+            () = end.close.cancelled() => {
                 serving.as_mut().graceful_shutdown();
                 tokio::select! {
                     ended = &mut serving => ended,
                     () = end.cut_off.cancelled() => return,
                     () = seat.answers.all_stalled(options.stalled_after) => return,
-                    () = has_nothing_under_way(&seat) => return,
+                    () = has_nothing_under_way(&seat, &unwritten) => return,
                 }
             }
         };
@@ -365,14 +385,14 @@ async fn asked_to_leave(seat: &Seat) {
 }
 
 /// Ends when, in a drain, the client asks for nothing: it may have sent half of a request's head, or speak HTTP/2 and say
-/// nothing. What it sent before the drain began has time to arrive.
-async fn has_nothing_under_way(seat: &Seat) {
+/// nothing. What it sent before the drain began has time to arrive, and what it is sent it has time to take.
+async fn has_nothing_under_way(seat: &Seat, unwritten: &Unwritten) {
+    let is_idle = || {
+        let idle = seat.answers.idle_for();
+        idle.is_some_and(|idle| idle >= ARRIVES_WITHIN) && !unwritten.is_there()
+    };
     tokio::time::sleep(ARRIVES_WITHIN).await;
-    while seat
-        .answers
-        .idle_for()
-        .is_none_or(|idle| idle < ARRIVES_WITHIN)
-    {
+    while !is_idle() {
         tokio::time::sleep(LOOK_AGAIN_AFTER).await;
     }
 }
@@ -401,3 +421,7 @@ fn builder(options: &Options) -> Builder<TokioExecutor> {
         .keep_alive_timeout(PONG_WITHIN);
     builder
 }
+
+#[cfg(test)]
+#[path = "accept_tests.rs"]
+mod tests;

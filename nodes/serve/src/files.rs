@@ -4,8 +4,8 @@
 //! shows the server a token of one byte, by whose address the connection ([`Sending`]) recognises the part and sends the
 //! file instead. The file is never mapped: one that was truncated is an error of the connection, not a signal.
 //!
-//! Nobody reads the token. A server that asks a part for bytes to copy them gets none, and the connection fails with its
-//! next write: what it would send could be wrong. Nobody may cut a part short either: it is sent whole.
+//! Nobody reads the token. A server that asks a part for bytes to copy them gets that byte, and the connection fails with
+//! its next write: what it would send is wrong. Nobody may cut a part short either: it is sent whole.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -101,12 +101,13 @@ impl Buf for Part {
         self.token.left.load(Ordering::Relaxed)
     }
 
-    /// None: see the head of this file.
+    /// Never empty before the end, as whoever copies would wait for more: see the head of this file.
     fn chunk(&self) -> &[u8] {
-        if self.remaining() > 0 {
-            self.files.0.was_read.store(true, Ordering::Release);
+        if self.remaining() == 0 {
+            return &[];
         }
-        &[]
+        self.files.0.was_read.store(true, Ordering::Release);
+        &self.token.byte
     }
 
     fn advance(&mut self, count: usize) {
@@ -131,6 +132,21 @@ impl Buf for Part {
 pub(crate) struct Sending {
     stream: Stream,
     files: Files,
+    unwritten: Unwritten,
+}
+
+/// Whether a connection has bytes that its socket did not take yet. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Unwritten(Arc<AtomicBool>);
+
+impl Unwritten {
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, written: &Poll<io::Result<usize>>) {
+        self.0.store(written.is_pending(), Ordering::Relaxed);
+    }
 }
 
 impl Sending {
@@ -138,11 +154,16 @@ impl Sending {
         Self {
             stream,
             files: Files::default(),
+            unwritten: Unwritten::default(),
         }
     }
 
     pub(crate) fn files(&self) -> Files {
         self.files.clone()
+    }
+
+    pub(crate) fn unwritten(&self) -> Unwritten {
+        self.unwritten.clone()
     }
 
     /// As much of the part as the socket takes.
@@ -169,6 +190,29 @@ impl Sending {
                 sent => return Poll::Ready(sent),
             }
         }
+    }
+}
+
+impl Sending {
+    fn poll_write_any(
+        &mut self,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.files.check()?;
+        if self.files.are_none() {
+            return Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        }
+        let mut before = 0;
+        for slice in slices {
+            match self.files.named_by(slice) {
+                Some(token) if before == 0 => return self.poll_send(context, &token),
+                Some(_) => break,
+                None => before += 1,
+            }
+        }
+        let memory = slices.get(..before).unwrap_or_default();
+        Pin::new(&mut self.stream).poll_write_vectored(context, memory)
     }
 }
 
@@ -210,20 +254,9 @@ impl AsyncWrite for Sending {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.files.check()?;
-        if this.files.are_none() {
-            return Pin::new(&mut this.stream).poll_write_vectored(context, slices);
-        }
-        let mut before = 0;
-        for slice in slices {
-            match this.files.named_by(slice) {
-                Some(token) if before == 0 => return this.poll_send(context, &token),
-                Some(_) => break,
-                None => before += 1,
-            }
-        }
-        let memory = slices.get(..before).unwrap_or_default();
-        Pin::new(&mut this.stream).poll_write_vectored(context, memory)
+        let written = this.poll_write_any(context, slices);
+        this.unwritten.note(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

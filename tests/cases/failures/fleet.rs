@@ -111,6 +111,14 @@ impl Machine {
         self.process().kill();
     }
 
+    /// Tells it to end, which it does in its own time, and starts it again.
+    #[track_caller]
+    pub(super) fn restart(&mut self) {
+        let stopped = self.process().stop(DEADLINE);
+        assert!(stopped.success(), "{stopped}");
+        self.start();
+    }
+
     /// SIGSTOP: it takes connections, and answers nothing.
     pub(super) fn pause(&mut self) {
         self.process().signal(Signal::STOP);

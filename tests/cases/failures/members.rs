@@ -20,12 +20,7 @@ fn a_member_lost_costs_latency() {
             drill.goes_on("a follower was killed");
             drill.fleet.member(lost).start();
         });
-        let lost = drill.fleet.leader(None);
-        drill.fault("the leader killed", Cost::Latency, |drill| {
-            drill.fleet.member(lost).kill();
-            drill.goes_on("the leader was killed");
-            drill.fleet.member(lost).start();
-        });
+        leader_killed(&mut drill);
         let lost = drill.fleet.leader(None);
         drill.fault("the leader paused", Cost::Latency, |drill| {
             drill.fleet.member(lost).pause();
@@ -58,11 +53,7 @@ fn a_member_lost_costs_latency() {
 fn the_quorum_lost_costs_pushes_and_redis_lost_costs_latency() {
     let mut drill = Drill::start(Store::Filesystem, FRONT, 2);
     for _ in 0..super::soak() {
-        drill.fault("redis killed", Cost::Latency, |drill| {
-            drill.fleet.redis.kill();
-            drill.goes_on("redis was killed");
-            drill.fleet.redis.restart();
-        });
+        redis_killed(&mut drill);
         drill.fault("redis paused", Cost::Latency, |drill| {
             drill.fleet.redis.pause();
             drill.goes_on("redis was paused");
@@ -82,17 +73,7 @@ fn the_quorum_lost_costs_pushes_and_redis_lost_costs_latency() {
                 fleet.nodes[2].place.mend(&fleet.members[&id].place);
             }
         });
-        drill.fault("the quorum killed", Cost::Pushes, |drill| {
-            let since = Instant::now();
-            for id in [1, 2] {
-                drill.fleet.member(id).kill();
-            }
-            drill.refuses_pushes(since);
-            drill.goes_on_with(Kind::Pull, "the quorum was killed");
-            for id in [1, 2] {
-                drill.fleet.member(id).start();
-            }
-        });
+        quorum_killed(&mut drill);
         drill.fault("all members paused", Cost::Pushes, |drill| {
             let since = Instant::now();
             for id in MEMBERS {
@@ -106,4 +87,36 @@ fn the_quorum_lost_costs_pushes_and_redis_lost_costs_latency() {
         });
     }
     drill.check();
+}
+
+/// Whatever stands in front of the nodes.
+pub(super) fn leader_killed(drill: &mut Drill) {
+    let lost = drill.fleet.leader(None);
+    drill.fault("the leader killed", Cost::Latency, |drill| {
+        drill.fleet.member(lost).kill();
+        drill.goes_on("the leader was killed");
+        drill.fleet.member(lost).start();
+    });
+}
+
+pub(super) fn redis_killed(drill: &mut Drill) {
+    drill.fault("redis killed", Cost::Latency, |drill| {
+        drill.fleet.redis.kill();
+        drill.goes_on("redis was killed");
+        drill.fleet.redis.restart();
+    });
+}
+
+pub(super) fn quorum_killed(drill: &mut Drill) {
+    drill.fault("the quorum killed", Cost::Pushes, |drill| {
+        let since = Instant::now();
+        for id in [1, 2] {
+            drill.fleet.member(id).kill();
+        }
+        drill.refuses_pushes(since);
+        drill.goes_on_with(Kind::Pull, "the quorum was killed");
+        for id in [1, 2] {
+            drill.fleet.member(id).start();
+        }
+    });
 }

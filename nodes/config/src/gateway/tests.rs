@@ -34,7 +34,8 @@ fn every_key_has_its_effect() {
   upstreamtls: {ca: ca.crt, certificate: g.crt, key: g.key, name: nodes}
   proxyprotocol: {accept: true, send: v2}
   health: {expect: 200, interval: 3s, timeout: 4s, rise: 5, fall: 6, slowstart: 0}
-  timeouts: {connect: 7s, answer: 8s, commit: 9s, idle: 10s, patience: 11s, drain: 12s}
+  upstreamhttp2: true
+  timeouts: {connect: 7s, answer: 8s, commit: 9s, idle: 10s, patience: 11s, lameduck: 18s, drain: 12s}
   retries: {tries: 13, percent: 14, reserve: 0}
   limits: {connections: 15, requests: 16, pernode: 17, chunk: 1048577, memory: 2097152}
   refuseancient: true
@@ -74,6 +75,7 @@ fn every_key_has_its_effect() {
     assert_eq!(other(&read.redirect).as_deref(), Some(":80"));
     assert_eq!(other(&read.debug).as_deref(), Some("localhost:5001"));
     assert_eq!((read.resolve, read.refuse_ancient), (seconds(5), true));
+    assert!(read.upstream_http2);
     let send = Some(ProxyVersion::V2);
     assert_eq!(read.proxy_protocol, ProxyProtocol { accept: true, send });
     assert_numbers(&read);
@@ -95,6 +97,7 @@ fn assert_numbers(read: &Gateway) {
         commit: seconds(9),
         idle: seconds(10),
         patience: seconds(11),
+        lame_duck: seconds(18),
         drain: seconds(12),
     };
     let retries = GatewayRetries {

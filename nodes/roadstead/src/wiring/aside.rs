@@ -28,6 +28,7 @@ pub(crate) async fn serve(
     }
     let options = http_server::Options {
         stalled_after: PATIENCE,
+        lame_duck: Duration::ZERO,
         drain_within: PATIENCE,
         http2: true,
         connections: CONNECTIONS,
