@@ -1,14 +1,12 @@
 //! What is told of a request: a line in the access log, and figures.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
-use std::time::SystemTime;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use http::{HeaderName, Response, header};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::Body as _;
+use roadstead_serve::body::counted;
 use roadstead_telemetry::access::{Access, AccessLog};
 use roadstead_telemetry::metrics::GatewayMetrics;
 use tokio::sync::OwnedSemaphorePermit;
@@ -32,7 +30,6 @@ pub struct Telling {
 pub(crate) struct Account {
     telling: Telling,
     call: Arc<Call>,
-    came: SystemTime,
     began: Instant,
     status: Option<u16>,
     written: u64,
@@ -44,7 +41,6 @@ impl Account {
         Self {
             telling: telling.clone(),
             call: Arc::clone(call),
-            came: roadstead_telemetry::system_clock()(),
             began: Instant::now(),
             status: None,
             written: 0,
@@ -63,12 +59,7 @@ impl Account {
         if response.body().is_end_stream() {
             return response;
         }
-        response.map(|body| {
-            Body::new(Followed {
-                body,
-                account: self,
-            })
-        })
+        response.map(|body| counted(body, self, |account, bytes| account.written += bytes))
     }
 
     fn is_probe(&self) -> bool {
@@ -96,7 +87,7 @@ impl Account {
         log.log(&Access {
             remote: &self.call.remote(),
             user: None,
-            time: self.came,
+            time: self.call.came,
             method: self.call.method.as_str(),
             uri: &self.call.target,
             version: self.call.version,
@@ -123,37 +114,5 @@ impl Drop for Account {
                 resumed,
             );
         }
-    }
-}
-
-/// A body whose bytes are counted.
-struct Followed {
-    body: Body,
-    account: Account,
-}
-
-impl http_body::Body for Followed {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(data) = frame.data_ref()
-        {
-            self.account.written += data.len() as u64;
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -11,7 +12,7 @@ use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use roadstead_serve::body::{Body as Incoming, BodyError};
 use roadstead_serve::{OtherEnd, Via};
-use uuid::Uuid;
+use uuid::Builder;
 
 use crate::headers;
 use crate::options::Options;
@@ -35,6 +36,8 @@ pub(crate) struct Call {
     pub(crate) for_node: HeaderMap,
     pub(crate) via: Via,
     pub(crate) other_end: OtherEnd,
+    /// When its head was here.
+    pub(crate) came: SystemTime,
     pub(crate) learnt: Arc<Learnt>,
     /// The length that the client said its body has. None for a body of unknown length.
     pub(crate) length: Option<u64>,
@@ -64,6 +67,11 @@ impl Learnt {
     pub(crate) fn upstream(&self) -> String {
         let upstream = self.upstream.lock().unwrap_or_else(PoisonError::into_inner);
         upstream.clone()
+    }
+
+    /// Whether a node was asked before the one that is asked now.
+    pub(crate) fn is_tried_again(&self) -> bool {
+        self.tries.load(Ordering::Relaxed) > 1
     }
 
     /// Whether the client's body ended before its end.
@@ -108,6 +116,7 @@ impl Call {
             for_node,
             via,
             other_end,
+            came: roadstead_telemetry::system_clock()(),
             learnt: Arc::default(),
             length,
             waits_to_send: waits_to_send(&parts.headers),
@@ -166,7 +175,10 @@ fn request_id(options: &Options, headers: &HeaderMap, peer: OtherEnd) -> String 
     let said = said.filter(|id| is_trusted && !id.is_empty() && id.len() <= LONGEST_ID);
     match said.and_then(|id| id.to_str().ok()) {
         Some(id) => id.to_owned(),
-        None => Uuid::new_v4().to_string(),
+        // To tell requests apart, and no secret: the system's randomness would cost a call to it for each.
+        None => Builder::from_random_bytes(fastrand::u128(..).to_be_bytes())
+            .into_uuid()
+            .to_string(),
     }
 }
 

@@ -7,7 +7,7 @@ use http::header::{
     TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
-use roadstead_serve::Via;
+use roadstead_serve::{RECEIPT, Via};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -29,13 +29,14 @@ const OF_ONE_CONNECTION: [HeaderName; 9] = [
 ];
 
 /// What a client says of itself that only the gateway may say.
-const OURS: [HeaderName; 6] = [
+const OURS: [HeaderName; 7] = [
     FORWARDED,
     FORWARDED_FOR,
     FORWARDED_HOST,
     FORWARDED_PROTO,
     REAL_IP,
     REQUEST_ID,
+    RECEIPT,
 ];
 
 /// Removes what belongs to one connection, and what `Connection` names besides.
@@ -134,6 +135,7 @@ mod tests {
             ("forwarded", "for=6.6.6.6"),
             ("x-real-ip", "6.6.6.6"),
             ("x-request-id", "theirs"),
+            ("x-roadstead-receipt", "1.2.3"),
             ("expect", "100-continue"),
             ("authorization", "Basic x"),
         ]);

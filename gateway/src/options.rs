@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
+use roadstead_serve::Receipts;
 
 /// How a gateway behaves.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Options {
     pub timeouts: Timeouts,
     pub retries: Retries,
     pub limits: Limits,
+    /// What tells nodes when a request came that they are sent later. None where they share no secret.
+    pub receipts: Option<Receipts>,
 }
 
 /// What a node without credentials must answer.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
+use roadstead_serve::{RECEIPT, Received};
 
 use crate::Gateway;
 use crate::answer;
@@ -83,7 +84,7 @@ impl<'c> Tries<'c> {
         } else {
             timeouts.answer
         };
-        let dial = &self.gateway.pool.dial;
+        let (dial, request) = (&self.gateway.pool.dial, self.vouched_for(request));
         exchange(dial, picked, request, self.call, answers_within).await
     }
 
@@ -93,8 +94,26 @@ impl<'c> Tries<'c> {
         picked: Picked,
         request: Request<Body>,
     ) -> Result<Response<NodeBody>, Fault> {
-        let dial = &self.gateway.pool.dial;
+        let (dial, request) = (&self.gateway.pool.dial, self.vouched_for(request));
         exchange(dial, picked, request, self.call, AS_LONG_AS_IT_TAKES).await
+    }
+
+    /// With a word on when the client asked, unless that was just now: what it showed may have run out since.
+    fn vouched_for(&self, mut request: Request<Body>) -> Request<Body> {
+        let receipts = self.gateway.options.receipts.as_ref();
+        if let Some(receipts) = receipts.filter(|_| self.call.learnt.is_tried_again()) {
+            let target = request.uri().path_and_query();
+            let received = Received {
+                method: request.method(),
+                target: target.map_or("/", http::uri::PathAndQuery::as_str),
+                headers: request.headers(),
+            };
+            let now = roadstead_telemetry::system_clock()();
+            if let Some(receipt) = receipts.write(received, self.call.came, now) {
+                request.headers_mut().insert(RECEIPT, receipt);
+            }
+        }
+        request
     }
 }
 

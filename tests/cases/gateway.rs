@@ -9,6 +9,7 @@ mod entry;
 mod health;
 mod passing;
 mod soak;
+mod tokens;
 mod uploads;
 mod wire;
 

@@ -35,10 +35,12 @@ fn pool(names: &[&str]) -> Arc<Pool> {
             chunk: 1,
             memory: 1,
         },
+        receipts: None,
     };
     let dial = Dial {
         connect_within: Duration::from_secs(1),
         tls: None,
+        http2: false,
         proxy: None,
     };
     let pool = Pool::build(

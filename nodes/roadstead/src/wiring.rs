@@ -18,14 +18,15 @@ use http::{HeaderName, HeaderValue};
 use regex::Regex;
 use roadstead_auth::Authenticator;
 use roadstead_config::{
-    CalledAs, Config, Lies, Loaded, Mistakes, Platforms as ConfigPlatforms, Probe, config_path,
-    from_process,
+    CalledAs, Config, Lies, Loaded, Mistakes, Platforms as ConfigPlatforms, Probe, Proof,
+    config_path, from_process,
 };
 use roadstead_events::{Events, Source};
 use roadstead_listen::Listener;
 use roadstead_registry::health::Health;
 use roadstead_registry::http::{Notices, Surface, Telling};
 use roadstead_registry::{Limits, ManifestRules, Options, Platforms, REDIRECT_FOR, Registry};
+use roadstead_serve::Receipts;
 
 /// Where images go when nothing says where.
 const DEFAULT_ROOT: &str = "data";
@@ -168,9 +169,18 @@ pub(crate) async fn surface(
         health,
         root_tells_health: config.probes.root == Probe::Health,
         refuses_when_unwell: config.probes.requests == Probe::Health,
+        receipts: receipts(config),
         telling,
         notices,
     })
+}
+
+/// What the processes of a cluster vouch to each other with, where they have a secret in common.
+pub(crate) fn receipts(config: &Config) -> Option<Receipts> {
+    match &config.cluster.as_ref()?.proof {
+        Some(Proof::Secret(secret)) => Some(Receipts::of(secret.expose().as_bytes())),
+        Some(Proof::Tls(_)) | None => None,
+    }
 }
 
 /// Whom to tell of what happens, and who tells.

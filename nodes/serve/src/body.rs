@@ -1,11 +1,14 @@
-//! A request's body, as it arrives.
+//! A request's body, as it arrives; and an answer's, as it goes.
 
 use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
+use http_body::{Frame, SizeHint};
 
 /// Why a body ended before its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -109,6 +112,48 @@ async fn linger(mut pieces: BoxStream<'static, Result<Bytes, BodyError>>) {
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Body")
+    }
+}
+
+/// The body of an answer, with somebody who is told of its bytes as they pass, and let go of with it.
+pub fn counted<T: Send + Unpin + 'static>(
+    body: axum::body::Body,
+    told: T,
+    count: fn(&mut T, u64),
+) -> axum::body::Body {
+    axum::body::Body::new(Counted { body, told, count })
+}
+
+struct Counted<T> {
+    body: axum::body::Body,
+    told: T,
+    count: fn(&mut T, u64),
+}
+
+impl<T: Unpin> http_body::Body for Counted<T> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            (this.count)(&mut this.told, data.len() as u64);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -7,9 +7,11 @@ mod accept;
 pub mod body;
 mod challenges;
 mod files;
+mod receipts;
 mod via;
 
 pub use accept::{Drained, InFile, Options, serve};
 pub use axum::Router;
 pub use challenges::challenges;
+pub use receipts::{RECEIPT, Receipts, Received};
 pub use via::{OtherEnd, Via, names_its_host};

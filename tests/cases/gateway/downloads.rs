@@ -21,7 +21,7 @@ fn twins(bytes: &[u8], digest: &Digest) -> [(Registry, SocketAddr); 2] {
 }
 
 /// Begins a download, and reads its head. What comes of the body with it is the second part.
-fn begin(gateway: &Gateway, digest: &Digest, headers: &str) -> (Raw, String, Vec<u8>) {
+pub(super) fn begin(gateway: &Gateway, digest: &Digest, headers: &str) -> (Raw, String, Vec<u8>) {
     let get = format!(
         "GET /v2/big/blobs/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n"
     );
@@ -40,7 +40,7 @@ fn begin(gateway: &Gateway, digest: &Digest, headers: &str) -> (Raw, String, Vec
 }
 
 /// The node that has the request.
-fn busy(gateway: &Gateway, nodes: &[SocketAddr]) -> Option<usize> {
+pub(super) fn busy(gateway: &Gateway, nodes: &[SocketAddr]) -> Option<usize> {
     nodes.iter().position(|node| {
         gateway.figure(&format!(
             "roadstead_gateway_node_in_flight_requests{{node=\"{node}\"}}"

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::access::Wanted;
 use crate::challenge;
@@ -33,6 +33,8 @@ pub struct Asked<'a> {
     pub authorization: Option<&'a [u8]>,
     /// What it wants.
     pub wanted: &'a Wanted,
+    /// When it came, if a while ago: what it shows is judged as of then.
+    pub came: Option<SystemTime>,
     /// Whom wrong passwords are counted for: the last hop that is not a trusted proxy.
     pub client: IpAddr,
     /// How the client reached the registry: `http` or `https`.
@@ -218,6 +220,7 @@ impl fmt::Debug for Asked<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Asked")
             .field("wanted", self.wanted)
+            .field("came", &self.came)
             .field("client", &self.client)
             .field("scheme", &self.scheme)
             .field("host", &self.host)
@@ -227,6 +230,11 @@ impl fmt::Debug for Asked<'_> {
 }
 
 impl Asked<'_> {
+    /// The time by which a token is judged: never later than now.
+    pub(crate) fn as_of(&self, now: SystemTime) -> SystemTime {
+        self.came.map_or(now, |came| came.min(now))
+    }
+
     pub(crate) fn challenge(&self, www_authenticate: String, reason: Reason) -> Denied {
         Denied::Challenge {
             www_authenticate,

@@ -15,6 +15,7 @@ async fn ask(it: &Authenticator, header: Option<&str>, wanted: &Wanted) -> Resul
     it.authorize(Asked {
         authorization: header.map(str::as_bytes),
         wanted,
+        came: None,
         client: CLIENT,
         scheme: "https",
         host: Some("registry.example"),
@@ -176,6 +177,7 @@ fn credentials_do_not_show_in_debug_output() {
     let asked = Asked {
         authorization: Some(b"Basic HIDDEN"),
         wanted: &Wanted::nothing(),
+        came: None,
         client: CLIENT,
         scheme: "https",
         host: None,

@@ -73,6 +73,10 @@ impl Identities {
         }
     }
 
+    pub(crate) fn now(&self) -> SystemTime {
+        (self.clock)()
+    }
+
     /// For a user, with the hash that their password was checked against, or for nobody.
     pub(crate) fn issue(&self, user: Option<(&str, &StoredHash)>) -> IssuedToken {
         let issued = seconds((self.clock)());
@@ -95,8 +99,13 @@ impl Identities {
         }
     }
 
-    /// Whether this registry, or another node with its key, made it, for who has this hash, and its time is not over.
-    pub(crate) fn is_good(&self, claimed: &Claimed, stored: Option<&StoredHash>) -> bool {
+    /// Whether this registry, or another node with its key, made it, for who has this hash, and its time was not over then.
+    pub(crate) fn is_good(
+        &self,
+        claimed: &Claimed,
+        stored: Option<&StoredHash>,
+        as_of: SystemTime,
+    ) -> bool {
         let at = claimed.bytes.len().saturating_sub(MAC_LEN);
         let Some((signed, mac)) = claimed.bytes.split_at_checked(at) else {
             return false;
@@ -106,7 +115,7 @@ impl Identities {
         let fits = |key| self.over(key, signed, stored).verify_slice(mac).is_ok();
         let signature_fits = keys.iter().any(fits);
         let is_there = claimed.user.is_none() || stored.is_some();
-        let now = seconds((self.clock)());
+        let now = seconds(as_of);
         let [issued, expires] = times(signed).unwrap_or_default();
         let is_in_time = now < expires && issued <= now.saturating_add(LEEWAY.as_secs());
         signature_fits && is_there && is_in_time

@@ -24,7 +24,7 @@ fn hash(cost: u32) -> StoredHash {
 }
 
 fn is_good(it: &Identities, token: &str, stored: Option<&StoredHash>) -> bool {
-    read(token.as_bytes()).is_some_and(|claimed| it.is_good(&claimed, stored))
+    read(token.as_bytes()).is_some_and(|claimed| it.is_good(&claimed, stored, it.now()))
 }
 
 #[test]
@@ -33,11 +33,11 @@ fn a_token_tells_whose_it_is() {
     let ann = it.issue(Some(("ann", &hash(4))));
     let claimed = read(ann.token.as_bytes()).unwrap();
     assert_eq!(claimed.user.as_deref(), Some("ann"));
-    assert!(it.is_good(&claimed, Some(&hash(4))));
+    assert!(it.is_good(&claimed, Some(&hash(4)), it.now()));
     let nobody = it.issue(None);
     let claimed = read(nobody.token.as_bytes()).unwrap();
     assert_eq!(claimed.user, None);
-    assert!(it.is_good(&claimed, None));
+    assert!(it.is_good(&claimed, None, it.now()));
     assert_eq!(ann.issued_at, UNIX_EPOCH + Duration::from_secs(NOW));
     assert_eq!(ann.expires_in, Duration::from_mins(5));
     assert!(!format!("{ann:?} {it:?}").contains(&ann.token));
@@ -105,7 +105,7 @@ proptest! {
         let (it, _) = identities(1, "realm");
         let encoded = URL_SAFE_NO_PAD.encode(bytes);
         for token in [text.as_slice(), encoded.as_bytes()] {
-            let good = read(token).is_some_and(|claimed| it.is_good(&claimed, Some(&hash(4))));
+            let good = read(token).is_some_and(|claimed| it.is_good(&claimed, Some(&hash(4)), it.now()));
             prop_assert!(!good);
         }
     }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
@@ -128,7 +129,8 @@ impl Htpasswd {
         if let Some(identities) = &self.identities
             && let Some(token) = after_scheme(asked.authorization, "bearer")
         {
-            let user = self.user_of(identities, token).await;
+            let as_of = asked.as_of(identities.now());
+            let user = self.user_of(identities, token, as_of).await;
             let invalid = || self.challenge(asked, Reason::InvalidToken);
             return user.map(|user| Shows::Token { user }).ok_or_else(invalid);
         }
@@ -146,13 +148,18 @@ impl Htpasswd {
     }
 
     /// Whose token it is, nobody's included; none where it is not good.
-    async fn user_of(&self, identities: &Identities, token: &[u8]) -> Option<Option<String>> {
+    async fn user_of(
+        &self,
+        identities: &Identities,
+        token: &[u8],
+        as_of: SystemTime,
+    ) -> Option<Option<String>> {
         let claimed = identity::read(token)?;
         let stored = match &claimed.user {
             Some(user) => self.users.stored(user).await,
             None => None,
         };
-        let is_good = identities.is_good(&claimed, stored.as_ref());
+        let is_good = identities.is_good(&claimed, stored.as_ref(), as_of);
         is_good.then_some(claimed.user)
     }
 

@@ -87,6 +87,7 @@ impl Service {
         let asked = Asked {
             authorization: header.map(str::as_bytes),
             wanted,
+            came: None,
             client: CLIENT,
             scheme: "https",
             host: Some("registry.example"),

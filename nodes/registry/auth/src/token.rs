@@ -122,7 +122,8 @@ impl Token {
         let Some(token) = after_scheme(asked.authorization, "bearer") else {
             return Err(self.challenge(asked, Reason::Missing, None));
         };
-        let claims = match self.verify(token).await {
+        let as_of = asked.as_of((self.clock.0)());
+        let claims = match self.verify(token, as_of).await {
             Ok(claims) => claims,
             Err(Refusal::NoKeys) => return Err(Denied::Unavailable(Unavailable::NoKeys)),
             Err(refusal) => {
@@ -141,20 +142,19 @@ impl Token {
     }
 
     /// A token is read only as far as it is trusted: header, key, signature, and only then what it claims.
-    async fn verify(&self, token: &[u8]) -> Result<claims::Verified, Refusal> {
+    async fn verify(&self, token: &[u8], as_of: SystemTime) -> Result<claims::Verified, Refusal> {
         let compact = Compact::parse(token)?;
         let header = Header::parse(compact.header)?;
         let algorithm = header.algorithm.ok_or(Refusal::Algorithm)?;
         if !self.algorithms.contains(&algorithm) {
             return Err(Refusal::Algorithm);
         }
-        let now = (self.clock.0)();
-        let keys = self.keys(&header, now).await?;
+        let keys = self.keys(&header, as_of).await?;
         if !keys.iter().any(|key| key.verify(&compact, algorithm)) {
             return Err(Refusal::Signature);
         }
         let claims = Claims::parse(compact.claims)?;
-        Ok(claims.verify(&self.issuer, &self.service, now)?)
+        Ok(claims.verify(&self.issuer, &self.service, as_of)?)
     }
 
     /// The keys that may have signed: by their chain of certificates, or by their name.

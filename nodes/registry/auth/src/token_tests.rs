@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -83,6 +84,7 @@ fn asked<'a>(authorization: Option<&'a [u8]>, wanted: &'a Wanted) -> Asked<'a> {
     Asked {
         authorization,
         wanted,
+        came: None,
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         scheme: "https",
         host: Some("registry.example:5000"),
@@ -285,6 +287,36 @@ async fn only_listed_algorithms_are_accepted() {
     });
     assert_eq!(it.refusal(&ps.token(&kid("k"))).await, None);
     assert!(it.refuses(&rs.token(&kid("k"))).await);
+}
+
+#[tokio::test]
+async fn a_request_that_came_earlier_is_judged_as_of_then() {
+    let (signer, it) = one(Algorithm::EdDSA);
+    let wanted = Wanted::nothing();
+    let bearer = |claims: &Value| {
+        let token = signer.sign(&signer.header(&kid("k")), claims);
+        format!("Bearer {token}")
+    };
+    let mut claims = claims();
+    claims["exp"] = json!(NOW - 100);
+    let header = bearer(&claims);
+    let ago = |seconds| now().checked_sub(Duration::from_secs(seconds));
+    for (came, is_good) in [(None, false), (ago(20), false), (ago(60), true)] {
+        let asked = Asked {
+            came,
+            ..asked(Some(header.as_bytes()), &wanted)
+        };
+        assert_eq!(it.token.authorize(asked).await.is_ok(), is_good, "{came:?}");
+    }
+    // Nobody is judged as of a time to come.
+    claims["exp"] = json!(NOW + 300);
+    claims["nbf"] = json!(NOW + 200);
+    let header = bearer(&claims);
+    let asked = Asked {
+        came: now().checked_add(Duration::from_secs(250)),
+        ..asked(Some(header.as_bytes()), &wanted)
+    };
+    assert!(it.token.authorize(asked).await.is_err());
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ use http::{HeaderValue, Method, Response};
 
 use roadstead_auth::Authenticator;
 use roadstead_oci::{Digest, ErrorCode, Name};
+use roadstead_serve::Receipts;
 
 use crate::Registry;
 use crate::body::Body as Incoming;
@@ -56,6 +57,8 @@ pub struct Surface {
     pub root_tells_health: bool,
     /// So does every other path.
     pub refuses_when_unwell: bool,
+    /// Which gateways are believed about when a request came: those of the cluster, if there is one.
+    pub receipts: Option<Receipts>,
     /// Who is told of each request.
     pub telling: Telling,
     /// Who is told of what happened.

@@ -10,6 +10,8 @@ use roadstead_gateway::{
     ClientTls, Dial, Expect, HealthOptions, Limits, Options, Place, ProxyVersion, Retries, Timeouts,
 };
 
+use crate::wiring;
+
 pub(super) fn of(config: &Config, settings: &Settings) -> Result<Options> {
     let Settings {
         health,
@@ -53,6 +55,7 @@ pub(super) fn of(config: &Config, settings: &Settings) -> Result<Options> {
             chunk: usize::try_from(limits.chunk)?,
             memory: usize::try_from(limits.memory)?,
         },
+        receipts: wiring::receipts(config),
     })
 }
 
@@ -71,11 +74,17 @@ pub(super) fn dial(settings: &Settings) -> Result<Dial> {
         let identity = tls.identity.as_ref();
         let identity = identity.map(|(chain, key)| (chain.as_path(), key.as_path()));
         let ca: &Path = &tls.ca;
-        ClientTls::load(ca, identity, tls.name.clone()).context("gateway.upstreamtls")
+        let alpn = if settings.upstream_http2 {
+            "h2"
+        } else {
+            "http/1.1"
+        };
+        ClientTls::load(ca, identity, tls.name.clone(), alpn).context("gateway.upstreamtls")
     });
     Ok(Dial {
         connect_within: settings.timeouts.connect,
         tls: tls.transpose()?,
+        http2: settings.upstream_http2,
         proxy: settings.proxy_protocol.send.map(|version| match version {
             ConfigVersion::V1 => ProxyVersion::V1,
             ConfigVersion::V2 => ProxyVersion::V2,

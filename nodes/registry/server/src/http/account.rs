@@ -1,16 +1,15 @@
 //! What is told of each request: log lines with its fields, a line of the access log, metrics. All of it once the last
 //! byte of the answer is sent, or given up.
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, Version, header};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::Body as _;
 use roadstead_serve::InFile;
+use roadstead_serve::body::counted;
 use roadstead_telemetry::access::{Access, AccessLog};
 use roadstead_telemetry::metrics::{Counted, Finished, Handler, Metrics};
 use roadstead_telemetry::request::{self, Failure as Told, Vars};
@@ -45,6 +44,11 @@ impl Telling {
             access_log,
             clock: system_clock(),
         }
+    }
+
+    /// The time of day.
+    pub(super) fn now(&self) -> SystemTime {
+        (self.clock)()
     }
 }
 
@@ -161,9 +165,10 @@ impl Account {
             return answer;
         }
         answer.map(|body| {
-            Body::new(Followed {
-                body,
-                account: self,
+            counted(body, self, |account, bytes| {
+                if let Some(answer) = &mut account.answer {
+                    answer.written += bytes;
+                }
             })
         })
     }
@@ -234,38 +239,6 @@ impl Drop for Account {
         }
         self.log(&answer);
         self.log_access(&answer);
-    }
-}
-
-/// A body whose bytes are counted.
-struct Followed {
-    body: Body,
-    account: Account,
-}
-
-impl http_body::Body for Followed {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let (Some(data), Some(answer)) = (frame.data_ref(), &mut self.account.answer)
-        {
-            answer.written += data.len() as u64;
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

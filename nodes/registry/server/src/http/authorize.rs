@@ -47,6 +47,7 @@ async fn ask(api: &Api, call: &Call, wanted: &Wanted) -> Result<Granted, Denied>
     let asked = Asked {
         authorization: authorization.as_deref(),
         wanted,
+        came: call.came,
         client: client(call),
         scheme: call.via.scheme,
         host: call.via.host.as_deref(),

@@ -3,17 +3,18 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::Request;
 use futures::TryStreamExt as _;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Version, header};
 use percent_encoding::percent_decode_str;
 
 use roadstead_auth::{Granted, Wanted};
 use roadstead_oci::Name;
-use roadstead_serve::{OtherEnd, Via};
+use roadstead_serve::{OtherEnd, Received, Via};
 use uuid::Uuid;
 
 use super::Api;
@@ -44,6 +45,8 @@ pub(super) struct Call {
     pub(super) prefix: String,
     pub(super) via: Via,
     pub(super) other_end: OtherEnd,
+    /// When it came to a gateway of the cluster, if one vouches for that.
+    pub(super) came: Option<SystemTime>,
     /// Who asks, and what they may do. Absent until it was found out, and where nobody needs to know.
     pub(super) granted: Option<Granted>,
 }
@@ -74,6 +77,7 @@ impl Call {
             (None, Some(host)) if !options.relative_urls => format!("{}://{host}", via.scheme),
             (None, _) => String::new(),
         };
+        let came = came(api, &parts);
         let learnt = Arc::<Learnt>::default();
         let call = Self {
             method: parts.method,
@@ -89,6 +93,7 @@ impl Call {
             prefix: options.prefix.clone(),
             via,
             other_end: peer,
+            came,
             granted: None,
         };
         let body = incoming(&call, body, options.limits.body_idle, learnt);
@@ -140,6 +145,17 @@ impl Call {
     pub(super) fn is_head(&self) -> bool {
         self.method == Method::HEAD
     }
+}
+
+/// What a gateway of the cluster says.
+fn came(api: &Api, parts: &Parts) -> Option<SystemTime> {
+    let receipts = api.surface.receipts.as_ref()?;
+    let request = Received {
+        method: &parts.method,
+        target: parts.uri.path_and_query()?.as_str(),
+        headers: &parts.headers,
+    };
+    receipts.read(request, api.surface.telling.now())
 }
 
 /// The same everywhere, whatever the prefix.
