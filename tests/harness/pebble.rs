@@ -1,5 +1,6 @@
 //! A certification authority that speaks ACME: Let's Encrypt's own for tests, with a name server of its own.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,6 +40,12 @@ impl Pebble {
     /// It issues certificates that are good for so many seconds; every name leads to this address.
     #[track_caller]
     pub fn start(seconds: u64, leads_to: IpAddr) -> Self {
+        Self::start_for(seconds, leads_to, None)
+    }
+
+    /// The same for customers only, who are given a name for a key, and the key.
+    #[track_caller]
+    pub fn start_for(seconds: u64, leads_to: IpAddr, external: Option<(&str, &str)>) -> Self {
         let home = crate::scratch();
         let host = own_address().ip();
         certificate(home.path(), host);
@@ -50,7 +57,8 @@ impl Pebble {
             "httpPort": HTTP_PORT,
             "tlsPort": TLS_PORT,
             "ocspResponderURL": "",
-            "externalAccountBindingRequired": false,
+            "externalAccountBindingRequired": external.is_some(),
+            "externalAccountMACKeys": external.iter().copied().collect::<BTreeMap<_, _>>(),
             "certificateValidityPeriod": seconds,
         }});
         let file = home.path().join("pebble.json");

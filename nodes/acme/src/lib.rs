@@ -26,6 +26,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use instant_acme::ExternalAccountKey;
 use roadstead_metadata::Metadata;
 
 pub use answers::Answers;
@@ -50,10 +53,20 @@ pub struct Options {
     pub directory_url: String,
     /// Who signs the authority's own certificate, in PEM; else whom this machine trusts.
     pub directory_ca: Option<PathBuf>,
+    /// What the authority wants an account to be bound to.
+    pub external_account: Option<ExternalAccount>,
     pub challenge: Challenge,
     pub home: Home,
     pub clock: Clock,
     pub tell: Tell,
+}
+
+/// A customer's account at the authority (RFC 8555, section 7.3.4).
+#[derive(Clone)]
+pub struct ExternalAccount {
+    pub key_id: String,
+    /// In base64url.
+    pub key: String,
 }
 
 /// How it is proved that a name leads here.
@@ -86,6 +99,23 @@ pub enum Told {
     Failed,
 }
 
+impl ExternalAccount {
+    /// What signs with it.
+    pub(crate) fn key(&self) -> Result<ExternalAccountKey, AcmeError> {
+        let key = URL_SAFE_NO_PAD.decode(self.key.trim_end_matches('='));
+        let key = key.map_err(|_encoding| AcmeError::ExternalKey)?;
+        Ok(ExternalAccountKey::new(self.key_id.clone(), &key))
+    }
+}
+
+impl fmt::Debug for ExternalAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExternalAccount")
+            .field("key_id", &self.key_id)
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
@@ -112,4 +142,7 @@ pub enum AcmeError {
     Keep(#[from] KeepError),
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// Nothing of it is shown.
+    #[error("eab.key: it is not base64url")]
+    ExternalKey,
 }

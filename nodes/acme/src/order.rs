@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::document::{Answer, Certificate, Document, Order as Kept, Unusable};
 use crate::keep::KeepError;
 use crate::service::{Inner, Right, in_full};
-use crate::{Challenge, Told, renewal};
+use crate::{AcmeError, Challenge, ExternalAccount, Told, renewal};
 
 /// One try. Authorities validate within seconds, and sign within minutes.
 const TRIED_WITHIN: Duration = Duration::from_mins(10);
@@ -64,6 +64,8 @@ enum Failure {
     #[error("a key cannot be written")]
     Json(#[from] serde_json::Error),
     #[error(transparent)]
+    Options(#[from] AcmeError),
+    #[error(transparent)]
     Keep(#[from] KeepError),
 }
 
@@ -90,6 +92,7 @@ impl Failure {
             Self::Invalid(_)
             | Self::NotOffered(..)
             | Self::Unusable(_)
+            | Self::Options(_)
             | Self::Made(_)
             | Self::Json(_) => Remedy::BeginAgain,
             Self::Keep(_) => Remedy::Leave,
@@ -199,8 +202,10 @@ impl Attempt<'_> {
             terms_of_service_agreed: true,
             only_return_existing: false,
         };
+        let external = options.external_account.as_ref();
+        let external = external.map(ExternalAccount::key).transpose()?;
         let directory = options.directory_url.clone();
-        let (account, credentials) = builder.create(&new, directory, None).await?;
+        let (account, credentials) = builder.create(&new, directory, external.as_ref()).await?;
         tracing::info!(
             directory = options.directory_url,
             "{}: registered with the authority",

@@ -62,6 +62,9 @@ pub(crate) struct Look {
 impl Acme {
     /// Opens what is kept, and adopts it if it can be read in a moment. `tls` is one whose certificate is supplied.
     pub async fn build(options: Options, tls: Tls) -> Result<Self, AcmeError> {
+        if let Some(external) = &options.external_account {
+            external.key()?;
+        }
         let authorities = options.directory_ca.clone();
         let trusting = tokio::task::spawn_blocking(move || trust::trusting(authorities.as_deref()));
         let ended = |ended: tokio::task::JoinError| KeepError::Unavailable {

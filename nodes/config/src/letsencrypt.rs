@@ -31,6 +31,8 @@ pub struct LetsEncrypt {
     pub directory_url: String,
     /// Who signs the authority's own certificate, in PEM: `directoryca`. Default: whom this machine trusts.
     pub directory_ca: Option<PathBuf>,
+    /// The account that the authority wants this one to belong to: `eab`. Default: none, as Let's Encrypt has it.
+    pub external_account: Option<ExternalAccount>,
     /// How it is proved that the names lead here: `challenge`. Default: HTTP-01 where `challengeaddr` is set, else
     /// TLS-ALPN-01, as the reference does.
     pub challenge: Challenge,
@@ -38,6 +40,15 @@ pub struct LetsEncrypt {
     pub challenge_addr: Option<ListenAddr>,
     /// What keys are encrypted with in the metadata service: `encryptionkey`. Default: a key made of `cluster.secret`.
     pub encryption_key: Option<Secret>,
+}
+
+/// Settings under `letsencrypt.eab` (RFC 8555, section 7.3.4): what an authority gives its customers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalAccount {
+    /// What it calls the key: `keyid`.
+    pub key_id: String,
+    /// The key, in base64url as it is given: `key`.
+    pub key: Secret,
 }
 
 /// How it is proved that a name leads here.
@@ -67,6 +78,7 @@ impl LetsEncrypt {
             hosts,
             directory_url: directory_url.unwrap_or_else(|| DIRECTORY.to_owned()),
             directory_ca: reader.path("directoryca"),
+            external_account: ExternalAccount::read(&mut reader.below("eab")),
             challenge: challenge.unwrap_or(match challenge_addr {
                 Some(_) => Challenge::Http01,
                 None => Challenge::TlsAlpn01,
@@ -75,6 +87,30 @@ impl LetsEncrypt {
             encryption_key: encryption_key(reader),
         };
         (!read.hosts.is_empty()).then_some(read)
+    }
+}
+
+impl ExternalAccount {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        if !reader.is_set() {
+            return None;
+        }
+        let (key_id, key) = (reader.text("keyid"), reader.secret("key"));
+        if key_id.is_none() || key.is_none() {
+            reader.mistake("", "keyid and key go together; the authority gives both");
+        }
+        let is_encoded =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=');
+        if key
+            .as_ref()
+            .is_some_and(|key| key.expose().is_empty() || !key.expose().bytes().all(is_encoded))
+        {
+            reader.mistake("key", "is not base64url, as authorities give it");
+        }
+        Some(Self {
+            key_id: key_id?,
+            key: key?,
+        })
     }
 }
 

@@ -50,7 +50,7 @@ pub use gateway::{
 pub use gc::Gc;
 pub use health::{FileCheck, Health, HttpCheck, Rhythm, TcpCheck};
 pub use http::{DebugServer, Http};
-pub use letsencrypt::{Challenge, LetsEncrypt};
+pub use letsencrypt::{Challenge, ExternalAccount, LetsEncrypt};
 pub use limits::Limits;
 pub use listen::{Listen, ListenAddr, NotAListenAddr};
 pub use log::{Formatter, HookLevel, Log, LogLevel, MailHook};

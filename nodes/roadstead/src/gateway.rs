@@ -17,7 +17,7 @@ use roadstead_telemetry::metrics::GatewayMetrics;
 use roadstead_telemetry::startup;
 
 use crate::log::{LAST_LINES_WITHIN, Logging};
-use crate::serve::keep_tls;
+use crate::serve::{RELOAD_EVERY, keep_tls};
 use crate::signals;
 use crate::wiring::{self, acme, aside, entry};
 use crate::{descriptors, log, metadata};
@@ -60,6 +60,10 @@ async fn serve(config: &Config, settings: &Settings, log: Log) -> Result<ExitCod
     let remote = remote(config)?;
     let nodes = nodes(settings, remote.as_ref());
     let dial = options::dial(settings)?;
+    if let Some(shown) = dial.tls.clone() {
+        let until = drain.clone();
+        tokio::spawn(async move { until.run_until_cancelled(shown.watch(RELOAD_EVERY)).await });
+    }
     let access_log = telling.access_log.clone();
     let kept = match (acme::of(settings.tls.as_ref()), &tls) {
         (Some(ordered), Some(tls)) => {
@@ -165,6 +169,7 @@ fn server_options(config: &Config, settings: &Settings) -> http_server::Options 
     let wanted = settings.limits.connections.map(|wanted| wanted as usize);
     http_server::Options {
         stalled_after: config.limits.body_idle,
+        lame_duck: settings.timeouts.lame_duck,
         drain_within: settings.timeouts.drain,
         http2: true,
         connections: wanted.map_or(bound, |wanted| wanted.min(bound)),

@@ -156,3 +156,23 @@ fn a024_no_failure_is_fatal_and_all_are_told() {
     serves(&pebble, addr, NAME);
     assert_eq!(pebble.orders(), 2, "{}", server.log());
 }
+
+/// An authority that knows customers only: it is shown whose account this is to be.
+#[test]
+fn an_account_is_bound_to_a_customers() {
+    const KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+    let (home, addr) = (scratch(), address());
+    let pebble = Pebble::start_for(LONG, addr.ip(), Some(("customer-7", KEY)));
+    let cached = format!(", cachefile: '{}'", home.path().join("kept").display());
+    let addr_text = addr.to_string();
+    let mut nobodys = start(home.path(), &addr_text, &by(&pebble, &cached));
+    nobodys.wait_for_log("it is refused", DEADLINE, |log| {
+        log.contains("externalAccountRequired").then_some(())
+    });
+    drop(nobodys);
+    let bound = format!("{cached}, eab: {{keyid: customer-7, key: {KEY}}}");
+    std::fs::remove_dir_all(home.path().join("kept")).expect("what is kept");
+    let server = start(home.path(), &addr_text, &by(&pebble, &bound));
+    serves(&pebble, addr, NAME);
+    assert!(!server.log().contains(KEY));
+}

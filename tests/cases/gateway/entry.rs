@@ -149,6 +149,14 @@ fn nodes_prove_themselves_and_the_gateway_to_them() {
     let image = roadstead_tests::Image::new(5).layers(2).build();
     gateway.repository("secure").push("v1", &image);
     gateway.repository("secure").assert_serves("v1", &image);
+    // Over HTTP/2 they do so as well.
+    let http2 = format!(
+        "{}  upstreamhttp2: true\n",
+        upstream("nodes.internal", &shown)
+    );
+    let gateway = Gateway::start(&[addr], &http2, "");
+    gateway.wait_until(addr, "up");
+    gateway.repository("secure").assert_serves("v1", &image);
     for refused in [
         upstream("other.internal", &shown),
         upstream("nodes.internal", ""),
@@ -159,6 +167,45 @@ fn nodes_prove_themselves_and_the_gateway_to_them() {
         });
         assert_eq!(gateway.standing(addr), "down", "{refused}");
     }
+}
+
+/// What the gateway shows runs out, and is replaced under its hands.
+#[test]
+fn what_the_gateway_shows_to_nodes_is_read_again() {
+    let dir = scratch();
+    certificates(dir.path(), &["nodes.internal", "gateway.internal"]);
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let addr = own_address();
+    let options = Options::default()
+        .at(addr)
+        .env("REGISTRY_HTTP_TLS_CERTIFICATE", &file("nodes.internal.pem"))
+        .env("REGISTRY_HTTP_TLS_KEY", &file("nodes.internal.key"))
+        .env(
+            "REGISTRY_HTTP_TLS_CLIENTCAS",
+            &format!("[{}]", file("ca.pem")),
+        );
+    let _registry = Registry::roadstead(options);
+    // At first it shows one that signs itself, which no node believes.
+    let shown = [dir.path().join("shown.pem"), dir.path().join("shown.key")];
+    roadstead_tests::proxy::certificate(dir.path());
+    let put = |chain: &str, key: &str| {
+        for (from, to) in [(key, &shown[1]), (chain, &shown[0])] {
+            fs::copy(dir.path().join(from), to).expect("a file");
+        }
+    };
+    put("certificate.pem", "key.pem");
+    let below = format!(
+        "{OPEN}  upstreamtls: {{ca: {}, name: nodes.internal, certificate: {}, key: {}}}\n",
+        file("ca.pem"),
+        shown[0].display(),
+        shown[1].display()
+    );
+    let gateway = Gateway::start(&[addr], &below, "");
+    wait_until("it was refused", Duration::from_mins(1), || {
+        gateway.log().contains("a node is not well")
+    });
+    put("gateway.internal.pem", "gateway.internal.key");
+    gateway.wait_until(addr, "up");
 }
 
 #[test]

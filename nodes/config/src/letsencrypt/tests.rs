@@ -81,6 +81,9 @@ fn other_mistakes_are_told() {
         ),
         ("challenge: dns-01", "letsencrypt.challenge"),
         ("encryptionkey: short", "letsencrypt.encryptionkey"),
+        ("eab: {keyid: k}", "letsencrypt.eab"),
+        ("eab: {key: abcd}", "letsencrypt.eab"),
+        ("eab: {keyid: k, key: 'a+b/'}", "letsencrypt.eab.key"),
     ];
     for (yaml, key) in wrong {
         let told = with(&format!("hosts: [a.b], {yaml}")).unwrap_err();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
-use roadstead_acme::{Acme, Answers, Challenge, Home, Options, Told};
+use roadstead_acme::{Acme, Answers, Challenge, ExternalAccount, Home, Options, Told};
 use roadstead_config::{
     Challenge as ConfigChallenge, Cluster, Identity, LetsEncrypt, ListenAddr, Proof,
     Tls as ConfigTls,
@@ -107,6 +107,7 @@ pub(crate) async fn keep(
         email: settings.email.clone(),
         directory_url: settings.directory_url.clone(),
         directory_ca: settings.directory_ca.clone(),
+        external_account: external_account(settings),
         challenge: match settings.challenge {
             ConfigChallenge::TlsAlpn01 => Challenge::TlsAlpn01,
             ConfigChallenge::Http01 => Challenge::Http01,
@@ -130,6 +131,14 @@ pub(crate) async fn keep(
     }
     let keeping = tokio::spawn(acme.run(drain.clone()));
     Ok(Kept { answers, keeping })
+}
+
+fn external_account(settings: &LetsEncrypt) -> Option<ExternalAccount> {
+    let configured = settings.external_account.as_ref()?;
+    Some(ExternalAccount {
+        key_id: configured.key_id.clone(),
+        key: configured.key.expose().to_owned(),
+    })
 }
 
 async fn answer(address: &ListenAddr, answers: &Answers, drain: &CancellationToken) -> Result<()> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::{in_memory, read};
 use crate::{
     Access, AccessAction, AccessRule, Auth, Certificate, Challenge, CipherSuite, ClientAuth,
-    ClientCertificates, DebugServer, Http, Identity, Jwks, LetsEncrypt, Listen, Probe, Probes,
-    Proxies, Secret, Tls, TlsVersion, Token,
+    ClientCertificates, DebugServer, ExternalAccount, Http, Identity, Jwks, LetsEncrypt, Listen,
+    Probe, Probes, Proxies, Secret, Tls, TlsVersion, Token,
 };
 
 fn tls() -> Tls {
@@ -109,6 +109,10 @@ fn letsencrypt() {
             directory_ca: Some(PathBuf::from("/etc/acme/ca.pem")),
             challenge: Challenge::Http01,
             challenge_addr: Some(":80".parse().unwrap()),
+            external_account: Some(ExternalAccount {
+                key_id: "customer-7".to_owned(),
+                key: Secret::from("aHVudGVyMg".to_owned()),
+            }),
             encryption_key: Some(Secret::from("not in a cluster".to_owned())),
         })),
         ..tls()
