@@ -1,18 +1,20 @@
-//! Connections to nodes: TCP, a PROXY header where it is wanted, TLS where it is configured, HTTP/1.1 over it.
+//! Connections to nodes: TCP, a PROXY header where it is wanted, TLS where it is configured, HTTP over it.
 
+mod sender;
 mod tls;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use axum::body::Body;
-use hyper::client::conn::http1::{Builder, SendRequest};
-use hyper_util::rt::TokioIo;
+use http::uri::Scheme;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use ppp::{v1, v2};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+pub(crate) use sender::Sender;
 pub use tls::{ClientTls, TlsFault};
 
 use crate::nodes::NodeInfo;
@@ -20,12 +22,18 @@ use crate::nodes::NodeInfo;
 /// What is read from a node at once, at most: large reads make large writes. Small answers take small buffers.
 const BUFFER: usize = 512 * 1024;
 
+/// HTTP/2: what a node may send ahead of the client, and in one frame. A connection has one request at a time.
+const WINDOW: u32 = 1 << 20;
+const FRAME: u32 = 256 * 1024;
+
 /// How nodes are connected to.
 #[derive(Debug, Clone)]
 pub struct Dial {
     pub connect_within: Duration,
     /// Plain HTTP without.
     pub tls: Option<ClientTls>,
+    /// HTTP/2 instead of HTTP/1.1.
+    pub http2: bool,
     /// What connections begin with.
     pub proxy: Option<ProxyVersion>,
 }
@@ -48,7 +56,7 @@ impl Dial {
         &self,
         to: &NodeInfo,
         client: Option<SocketAddr>,
-    ) -> io::Result<SendRequest<Body>> {
+    ) -> io::Result<Sender> {
         match tokio::time::timeout(self.connect_within, self.connect_now(to, client)).await {
             Ok(connected) => connected,
             Err(_elapsed) => Err(io::Error::new(
@@ -58,11 +66,7 @@ impl Dial {
         }
     }
 
-    async fn connect_now(
-        &self,
-        to: &NodeInfo,
-        client: Option<SocketAddr>,
-    ) -> io::Result<SendRequest<Body>> {
+    async fn connect_now(&self, to: &NodeInfo, client: Option<SocketAddr>) -> io::Result<Sender> {
         let mut stream = TcpStream::connect((to.host.as_str(), to.port)).await?;
         // Requests are written whole: waiting for more to send with them would only delay them.
         stream.set_nodelay(true)?;
@@ -71,27 +75,45 @@ impl Dial {
             stream.write_all(&header).await?;
         }
         match &self.tls {
-            None => handshake(stream).await,
-            Some(tls) => handshake(tls.connect(stream, &to.server_name).await?).await,
+            None => self.handshake(stream).await,
+            Some(tls) => {
+                let stream = tls.connect(stream, &to.server_name).await?;
+                self.handshake(stream).await
+            }
         }
+    }
+
+    async fn handshake<S>(&self, stream: S) -> io::Result<Sender>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let stream = TokioIo::new(stream);
+        if self.http2 {
+            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                .initial_stream_window_size(WINDOW)
+                .initial_connection_window_size(WINDOW)
+                .max_frame_size(FRAME)
+                .handshake(stream)
+                .await
+                .map_err(io::Error::other)?;
+            tokio::spawn(watched(connection));
+            let scheme = self.tls.as_ref().map_or(Scheme::HTTP, |_| Scheme::HTTPS);
+            return Ok(Sender::Http2(sender, scheme));
+        }
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .handshake(stream)
+            .await
+            .map_err(io::Error::other)?;
+        tokio::spawn(watched(connection));
+        Ok(Sender::Http1(sender))
     }
 }
 
-async fn handshake<S>(stream: S) -> io::Result<SendRequest<Body>>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = Builder::new()
-        .max_buf_size(BUFFER)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(io::Error::other)?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection to a node ended early");
-        }
-    });
-    Ok(sender)
+async fn watched(connection: impl Future<Output = hyper::Result<()>>) {
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a connection to a node ended early");
+    }
 }
 
 /// Says where a connection comes from: the client, or, without one, the gateway itself.

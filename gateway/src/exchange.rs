@@ -10,10 +10,9 @@ use axum::body::{Body, Bytes};
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 
 use crate::call::Call;
-use crate::dial::Dial;
+use crate::dial::{Dial, Sender};
 use crate::headers;
 use crate::node::{Node, Picked};
 
@@ -85,7 +84,7 @@ fn blame(node: &Node, call: &Call, why: &Why) {
     }
 }
 
-type Sent = (Response<Incoming>, SendRequest<Body>);
+type Sent = (Response<Incoming>, Sender);
 
 async fn send(
     dial: &Dial,
@@ -95,7 +94,7 @@ async fn send(
 ) -> Result<Sent, Fault> {
     if !dial.is_for_one_client() {
         while let Some(mut sender) = node.idle_connection() {
-            match sender.try_send_request(request).await {
+            match sender.send(request).await {
                 Ok(response) => return Ok((response, sender)),
                 // The node had closed the connection: another will do.
                 Err(mut error) => match error.take_message() {
@@ -114,7 +113,7 @@ async fn send(
             });
         }
     };
-    match sender.try_send_request(request).await {
+    match sender.send(request).await {
         Ok(response) => Ok((response, sender)),
         Err(mut error) => Err(Fault {
             unsent: error.take_message().map(Box::new),
@@ -134,12 +133,12 @@ impl From<Why> for Fault {
 pub(crate) struct NodeBody {
     /// Absent when nobody is to see it.
     incoming: Option<Incoming>,
-    held: Option<(Picked, SendRequest<Body>)>,
+    held: Option<(Picked, Sender)>,
     keeps: bool,
 }
 
 impl NodeBody {
-    fn new(incoming: Incoming, picked: Picked, sender: SendRequest<Body>, keeps: bool) -> Self {
+    fn new(incoming: Incoming, picked: Picked, sender: Sender, keeps: bool) -> Self {
         let mut body = Self {
             incoming: Some(incoming),
             held: Some((picked, sender)),

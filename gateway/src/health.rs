@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::{HeaderMap, Request, Response, StatusCode, header};
+use hyper::client::conn::TrySendError;
 
 use crate::answer::API_VERSION;
 use crate::dial::Dial;
@@ -151,7 +152,7 @@ async fn ask(dial: &Dial, node: &Node, path: &str, expect: Expect) -> Verdict {
         .header(header::CONNECTION, "close")
         .body(Body::empty());
     let answered = match request {
-        Ok(request) => sender.send_request(request).await,
+        Ok(request) => sender.send(request).await.map_err(TrySendError::into_error),
         Err(error) => return Verdict::Unwell(error.to_string()),
     };
     match answered {

@@ -14,12 +14,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::body::Body;
-use hyper::client::conn::http1::SendRequest;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::dial::Sender;
 use crate::nodes::NodeInfo;
 use crate::options::Expect;
 
@@ -27,9 +26,6 @@ use crate::options::Expect;
 /// nodes do not close them under a request.
 const IDLE_AT_MOST: usize = 256;
 const IDLE_FOR: Duration = Duration::from_secs(50);
-
-/// A connection whose answer was read is ready for the next request within this, or is not kept.
-const READY_WITHIN: Duration = Duration::from_secs(5);
 
 /// Failures in a row, each with a good check after it, that take a node out; and for how long, at first and at most.
 const FAILURES: u32 = 3;
@@ -76,7 +72,7 @@ struct Record {
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<Body>,
+    sender: Sender,
     since: Instant,
 }
 
@@ -233,34 +229,17 @@ impl Node {
     }
 
     /// A connection that waits for a request, the one last used first.
-    pub(crate) fn idle_connection(&self) -> Option<SendRequest<Body>> {
+    pub(crate) fn idle_connection(&self) -> Option<Sender> {
         let mut idle = lock(&self.idle);
-        while let Some(Idle { sender, since }) = idle.pop() {
-            if since.elapsed() >= IDLE_FOR {
-                // Those below are older.
-                idle.clear();
-            } else if sender.is_ready() {
-                return Some(sender);
-            }
-        }
-        None
+        let now = Instant::now();
+        idle.retain(|kept| kept.since + IDLE_FOR > now && !kept.sender.is_closed());
+        // One whose answer was read a moment ago may still be at it.
+        let at = idle.iter().rposition(|kept| kept.sender.is_ready())?;
+        Some(idle.remove(at).sender)
     }
 
     /// Keeps a connection for the next request, once its answer was read.
-    pub(crate) fn keep(self: &Arc<Self>, mut sender: SendRequest<Body>) {
-        if sender.is_ready() {
-            self.put(sender);
-            return;
-        }
-        let node = Arc::clone(self);
-        tokio::spawn(async move {
-            if let Ok(Ok(())) = tokio::time::timeout(READY_WITHIN, sender.ready()).await {
-                node.put(sender);
-            }
-        });
-    }
-
-    fn put(&self, sender: SendRequest<Body>) {
+    pub(crate) fn keep(&self, sender: Sender) {
         let mut idle = lock(&self.idle);
         if idle.len() < IDLE_AT_MOST && self.standing() != Standing::Down {
             let since = Instant::now();

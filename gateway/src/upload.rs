@@ -49,7 +49,8 @@ pub(crate) async fn carry(
         source: Source::of(body),
         held: Held::none(&gateway.memory),
         place: Place::of(&call.target),
-        waits_to_send: call.waits_to_send,
+        // No node says so over HTTP/2, as the library has it.
+        waits_to_send: call.waits_to_send && !gateway.pool.dial.http2,
     };
     match upload.carry().await {
         Ok(response) => response.map(|body| Body::new(Passed::as_it_is(gateway, body))),

@@ -31,6 +31,45 @@ fn images_are_pushed_and_pulled_and_clients_are_sent_to_the_gateway() {
     assert!(unknown.header("x-request-id").is_some());
 }
 
+/// Without TLS that is h2c.
+#[test]
+fn nodes_are_spoken_to_in_http2_where_that_is_wanted() {
+    let (mut registry, addr) = node();
+    let gateway = Gateway::open(&[addr], "  upstreamhttp2: true\n");
+    gateway.wait_until(addr, "up");
+    let repository = gateway.repository("through/http2");
+    let image = Image::new(3).layers(3).build();
+    repository.push("v1", &image);
+    repository.assert_serves("v1", &image);
+    // Longer than a window, and than a chunk.
+    let bytes = noise(3, 40 << 20);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    let location = repository.open_upload();
+    let patched = repository.patch(&location, &bytes).expect_status(202);
+    let closed = repository.close_upload(patched.location(), b"", &digest);
+    closed.expect_status(201);
+    assert!(repository.blob(&digest).expect_status(200).body == bytes);
+    // A client that waits to be told to send is told, or refused.
+    let head = format!(
+        "POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Expect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        bytes.len()
+    );
+    let mut raw = Raw::at(gateway.addr()).say(head.as_bytes());
+    let mut told = [0; 25];
+    raw.stream().read_exact(&mut told).expect("it is told");
+    assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(raw.say(&bytes).answer().status, 201);
+    // A node that comes back is spoken to on a new connection.
+    registry.kill();
+    registry.restart();
+    repository.assert_serves("v1", &image);
+    // A request names its host in the target, as HTTP/2 has it.
+    let named = format!("http.request.uri=\"http://{}/v2/through/", gateway.addr());
+    let log = registry.log();
+    assert!(log.contains(&named), "{log}");
+}
+
 #[test]
 fn skopeo_copies_there_and_back() {
     let (_registry, addr) = node();
