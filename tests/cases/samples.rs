@@ -97,6 +97,7 @@ fn the_samples_of_a_cluster_are_right() {
         ("cluster-member.yml", "member 1 of the metadata service"),
         ("cluster-node.yml", "Filesystem"),
         ("cluster-node-s3.yml", "S3"),
+        ("cluster-gateway.yml", "a gateway on :5000"),
     ] {
         let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/samples");
         let text = std::fs::read_to_string(format!("{samples}/{name}")).expect("the sample");

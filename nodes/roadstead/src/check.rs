@@ -22,6 +22,11 @@ pub(crate) fn run(config: Option<PathBuf>) -> Result<ExitCode> {
             "the configuration is right: member {} of the metadata service on {}; without storage, nothing else",
             member.id, member.addr
         )?,
+        (DriverKind::Unnamed, None) if let Some(gateway) = &config.gateway => writeln!(
+            out,
+            "the configuration is right: a gateway on {}; without storage, nothing else",
+            gateway.addr
+        )?,
         (DriverKind::Unnamed, None) => writeln!(
             out,
             "the configuration is right: for `roadstead cluster` alone, since it names no storage"

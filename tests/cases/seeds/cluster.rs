@@ -7,6 +7,9 @@ use super::pushed_and_pulled_back;
 
 const HERE: &str = "cd ~/cluster";
 
+/// Members, nodes and gateways.
+const HEALTHY: usize = 7;
+
 #[test]
 fn a_composed_cluster_bears_the_loss_of_containers() {
     let machine = Machine::with_registry(&["roadstead:latest"]);
@@ -18,6 +21,7 @@ fn a_composed_cluster_bears_the_loss_of_containers() {
     pushed_and_pulled_back(&machine, "hub.local/app");
     it_tells_what_it_is(&machine);
     a_node_is_killed(&machine);
+    a_gateway_is_killed(&machine);
     the_leader_is_killed(&machine);
 }
 
@@ -26,7 +30,8 @@ fn it_is_composed(machine: &Machine) {
     for (file, sample) in [
         ("cluster-member.yml", "cluster-member.yml"),
         ("cluster-node.yml", "cluster-node.yml"),
-        ("nginx/registry.conf", "cluster-nginx.conf"),
+        ("cluster-gateway.yml", "cluster-gateway.yml"),
+        ("nginx/registry.conf", "gateways-nginx.conf"),
     ] {
         let text = deployed(&format!("samples/{sample}"));
         machine.write(&format!("/root/cluster/{file}"), text);
@@ -40,13 +45,13 @@ fn it_is_composed(machine: &Machine) {
          mkdir -p /etc/docker/certs.d/hub.local; cp nginx/domain.crt /etc/docker/certs.d/hub.local/ca.crt
          docker-compose up -d"
     ));
-    healthy(machine, 5);
+    healthy(machine, HEALTHY);
     answers(machine);
 }
 
 fn answers(machine: &Machine) {
     machine.until(
-        "a node answered behind nginx",
+        "a node answered behind nginx and a gateway",
         "curl -sf --cacert cluster/nginx/domain.crt https://hub.local/v2/",
     );
 }
@@ -82,6 +87,22 @@ fn it_tells_what_it_is(machine: &Machine) {
     );
 }
 
+/// nginx finds out by itself that one of two is away.
+fn a_gateway_is_killed(machine: &Machine) {
+    machine.run("docker kill cluster_gateway-1_1");
+    answers(machine);
+    machine.run("docker tag app hub.local/by-the-other");
+    pushed_and_pulled_back(machine, "hub.local/by-the-other");
+    machine.run("docker start cluster_gateway-1_1");
+    healthy(machine, HEALTHY);
+    // Told to end, one finishes what it has.
+    machine.run("docker stop cluster_gateway-2_1");
+    machine.run("docker tag app hub.local/by-the-first");
+    pushed_and_pulled_back(machine, "hub.local/by-the-first");
+    machine.run("docker start cluster_gateway-2_1");
+    healthy(machine, HEALTHY);
+}
+
 /// Killed and not started again.
 fn a_node_is_killed(machine: &Machine) {
     machine.run("docker kill cluster_node-1_1");
@@ -89,23 +110,26 @@ fn a_node_is_killed(machine: &Machine) {
     machine.run("docker tag app hub.local/again");
     pushed_and_pulled_back(machine, "hub.local/again");
     machine.run("docker start cluster_node-1_1");
-    healthy(machine, 5);
+    healthy(machine, HEALTHY);
     // What the other took is there for the one that was away.
     machine.run("docker stop cluster_node-2_1; docker image rm hub.local/again");
     machine.run("docker pull hub.local/again");
     machine.run("docker start cluster_node-2_1");
-    healthy(machine, 5);
+    healthy(machine, HEALTHY);
 }
 
 fn the_leader_is_killed(machine: &Machine) {
-    let leader = machine.run(&format!(
+    let status = format!(
         "{HERE}; docker-compose exec -T meta-1 roadstead cluster status --json --config /etc/roadstead/member.yml"
-    ));
+    );
+    // On a busy machine members may be slow to answer.
+    machine.until("somebody leads", &status);
+    let leader = machine.run(&status);
     let leader = leader.json()["group"]["leader"].as_u64().expect("a leader");
     machine.run(&format!("docker kill cluster_meta-{leader}_1"));
     machine.run("docker tag app hub.local/without");
     pushed_and_pulled_back(machine, "hub.local/without");
     machine.run(&format!("docker start cluster_meta-{leader}_1"));
-    healthy(machine, 5);
+    healthy(machine, HEALTHY);
     machine.run(&format!("{HERE}; docker-compose down --volumes"));
 }
