@@ -17,8 +17,9 @@ use crate::document::{Answer, Certificate, Document};
 use crate::keep::{InCluster, InFile, Keep, KeepError};
 use crate::{AcmeError, Home, Options, Told, order, renewal, suggestion, trust};
 
-/// How often it is looked what is new. Certificates are loaded, and challenges answered, within this.
-const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// How often it is looked what is new. Certificates are loaded, and challenges answered, within this. In a cluster each look
+/// is an entry of its log, and whoever is not heard for 20 s is not counted: three looks fit in.
+const LOOK_EVERY: Duration = Duration::from_secs(6);
 
 /// While somebody orders, others are waited for.
 const LOOK_OFTEN: Duration = Duration::from_secs(1);

@@ -28,7 +28,7 @@ pub(crate) fn listen(log: Log) -> Result<Signals> {
     tokio::spawn(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         begun.cancel();
-        tracing::info!("draining: no new connections, what is under way finishes");
+        tracing::info!("draining: what is under way finishes");
         interrupt.recv().await;
         tracing::warn!("stopped at once: interrupted again");
         log.finish(LAST_LINE_WITHIN);
