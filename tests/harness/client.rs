@@ -151,6 +151,11 @@ impl Call {
         self.exchange().ok()
     }
 
+    /// The same, with how it broke.
+    pub fn answer(self) -> Result<Answer, String> {
+        self.exchange().map_err(|error| error.to_string())
+    }
+
     fn exchange(self) -> Result<Answer, ureq::Error> {
         let request = self.request.body(self.body).expect("a well-formed request");
         let sent = if request.body().is_empty() && is_bodiless(request.method().as_str()) {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::stream::Stream;
 
@@ -89,14 +89,46 @@ impl Listener {
         }
     }
 
+    /// Closes the listener behind those who wait to be accepted now. The kernel itself is asked: what it has told of may be
+    /// a moment old.
+    pub fn close(self) -> Vec<(Stream, Peer)> {
+        let mut waiting = Vec::new();
+        let next: Box<dyn Fn() -> io::Result<(Stream, Peer)>> = match self.0 {
+            Socket::Tcp(socket, _) => {
+                let Ok(socket) = socket.into_std() else {
+                    return waiting;
+                };
+                Box::new(move || {
+                    let (stream, peer) = socket.accept()?;
+                    stream.set_nonblocking(true)?;
+                    Ok(tcp(TcpStream::from_std(stream)?, peer))
+                })
+            }
+            Socket::Unix(socket, _) => {
+                let Ok(socket) = socket.into_std() else {
+                    return waiting;
+                };
+                Box::new(move || {
+                    let (stream, _unnamed) = socket.accept()?;
+                    stream.set_nonblocking(true)?;
+                    Ok((Stream::Unix(UnixStream::from_std(stream)?), Peer::Unix))
+                })
+            }
+        };
+        loop {
+            match next() {
+                Ok(accepted) => waiting.push(accepted),
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(_nobody_waits) => return waiting,
+            }
+        }
+    }
+
     async fn accept_any(&self) -> io::Result<(Stream, Peer)> {
         match &self.0 {
             Socket::Tcp(socket, _) => {
                 let (stream, peer) = socket.accept().await?;
-                // Answers are written whole: waiting for more to send with them would only delay them.
-                let _best_effort = stream.set_nodelay(true);
-                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                Ok((Stream::Tcp(stream), Peer::Tcp(peer)))
+                Ok(tcp(stream, peer))
             }
             Socket::Unix(socket, _) => {
                 let (stream, _unnamed) = socket.accept().await?;
@@ -123,6 +155,13 @@ impl fmt::Display for Listener {
             Socket::Unix(_, None) => f.write_str("a unix socket without a name"),
         }
     }
+}
+
+fn tcp(stream: TcpStream, peer: SocketAddr) -> (Stream, Peer) {
+    // Answers are written whole: waiting for more to send with them would only delay them.
+    let _best_effort = stream.set_nodelay(true);
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    (Stream::Tcp(stream), Peer::Tcp(peer))
 }
 
 /// accept(2) also reports what the network did to a connection that waited: that is no reason to stop accepting.

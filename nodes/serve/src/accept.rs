@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use http::{HeaderValue, Request, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -196,8 +197,11 @@ async fn accept(listener: Listener, serving: Serving, seats: Seats, connections:
         };
         match accepted {
             Ok((stream, peer)) => {
-                let Some(seat) = drain.run_until_cancelled(seats.take()).await else {
-                    break;
+                // Whoever was accepted is served, also if the drain begins in this moment.
+                let seat = tokio::select! {
+                    biased;
+                    seat = seats.take() => seat,
+                    () = drain.cancelled() => break,
                 };
                 begin(seat, stream, peer);
             }
@@ -215,7 +219,13 @@ async fn accept(listener: Listener, serving: Serving, seats: Seats, connections:
         match timeout(left.max(NOBODY_COMES_FOR), next).await {
             Ok((Ok((stream, peer)), seat)) => begin(seat, stream, peer),
             Ok((Err(_told_before), _)) => tokio::time::sleep(ACCEPT_AGAIN_AFTER).await,
-            Err(_nobody_comes) => return,
+            Err(_nobody_comes) => break,
+        }
+    }
+    for (stream, peer) in listener.close() {
+        // Whoever finds no seat now would not be served before the end.
+        if let Some(seat) = seats.take().now_or_never() {
+            begin(seat, stream, peer);
         }
     }
 }

@@ -65,16 +65,16 @@ impl Record {
     /// Makes a request. `None` when it failed in a way that a client tries again after; that is noted.
     pub(super) fn ask(&self, kind: Kind, shown: &str, call: Call) -> Option<Answer> {
         let began = Instant::now();
-        let answer = call.try_send();
+        let answered = call.answer();
         let ended = Instant::now();
-        let failure = judge(answer.as_ref());
+        let failure = judge(answered.as_ref().ok());
         let mut inner = self.inner();
         inner.slowest = inner.slowest.max(ended - began);
         let Some(failure) = failure else {
-            return answer;
+            return answered.ok();
         };
-        let words = answer.as_ref().map_or_else(
-            || format!("{shown}: the connection broke"),
+        let words = answered.as_ref().map_or_else(
+            |error| format!("{shown}: the connection broke: {error}"),
             |answer| format!("{shown}: {} {}", answer.status, first_line(&answer.text())),
         );
         inner.seen.push(Seen {
