@@ -23,8 +23,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use roadstead_registry::CollectOptions;
 
-/// A request makes and drops some hundred small things: a tenth of the processor time went into glibc's allocator, and
-/// after a burst it kept a hundred megabytes.
+/// A request makes and drops some hundred small things: nearly a tenth of the processor time went into glibc's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
