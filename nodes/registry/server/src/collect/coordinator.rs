@@ -153,18 +153,21 @@ impl Registry {
         let mut due = first.map(|first| Instant::now() + first);
         while let Some(demand) = ended.run_until_cancelled(asked(&mut collects)).await {
             let is_due = demand.is_some() || due.is_some_and(|due| due <= Instant::now());
-            if !is_due && self.following.view().stamp.is_over {
+            let is_under_way = !self.following.view().stamp.is_over;
+            if !is_due && !is_under_way {
                 continue;
             }
             coordinator.how.untagged = how.untagged;
-            coordinator.cancelled = switch.fresh();
+            coordinator.cancelled = switch.begin(is_under_way);
             let turn = async {
                 match demand {
                     None => self.coordinate(&mut coordinator, is_due).await,
                     Some(demand) => self.answer(&mut coordinator, demand).await,
                 }
             };
-            match ended.run_until_cancelled(turn).await {
+            let turned = ended.run_until_cancelled(turn).await;
+            switch.end();
+            match turned {
                 None => return,
                 Some(Ok(false)) => {}
                 Some(Err(Stop::Fenced)) => coordinator.report.fenced(),

@@ -60,11 +60,17 @@ impl Switch {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For something that begins.
-    pub(super) fn fresh(&self) -> CancellationToken {
-        let fresh = CancellationToken::new();
-        *self.lock() = fresh.clone();
-        fresh
+    /// For what begins. What was to end while nobody went about it, since that had failed, is ended now.
+    pub(super) fn begin(&self, is_under_way: bool) -> CancellationToken {
+        let mut present = self.lock();
+        if !is_under_way {
+            *present = CancellationToken::new();
+        }
+        present.clone()
+    }
+
+    pub(super) fn end(&self) {
+        *self.lock() = CancellationToken::new();
     }
 
     pub(super) fn cancel(&self) {
