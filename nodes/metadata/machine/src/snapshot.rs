@@ -5,13 +5,13 @@
 use serde::Serialize;
 
 use crate::cluster::{ClusterCommand, Nodes};
-use crate::collection::Collection;
+use crate::collection::{CollectCommand, Collection};
 use crate::command::{Command, Entry, Outcome};
 use crate::machine::{Machine, MachineV1, MachineV2, MachineV3};
 use crate::session::Standing;
 
 /// The newest form of each.
-const ENTRY: u8 = 4;
+const ENTRY: u8 = 5;
 const MACHINE: u8 = 4;
 /// Of what travels between processes.
 const WIRE: u8 = 1;
@@ -30,6 +30,7 @@ pub enum FormatError {
 /// An entry in the oldest form that has its command, so that a version that knows the command can read it.
 pub fn encode_entry(entry: &Entry) -> Result<Vec<u8>, FormatError> {
     let version = match entry.command {
+        Command::Collect(CollectCommand::Removed { .. }) => 5,
         Command::Certificates(_)
         | Command::Cluster(
             ClusterCommand::JoinOver { .. } | ClusterCommand::ReplaceSecret { .. },
@@ -105,7 +106,7 @@ fn split(bytes: &[u8], known: u8) -> Result<(u8, &[u8]), FormatError> {
 mod tests {
     use super::*;
     use crate::cluster::{ClusterId, Fingerprint, NodeId};
-    use crate::collection::{CollectCommand, CollectOutcome, Unit};
+    use crate::collection::{CollectOutcome, Unit};
     use crate::session::{Origin, Segment, SessionId};
     use crate::time::Timestamp;
     use roadstead_oci::{Algorithm, Digest, Hasher};
@@ -319,6 +320,30 @@ mod tests {
         };
         lines.push(hex(&encode_entry(&finish).unwrap()));
         assert_eq!(lines.join("\n"), golden.trim_end());
+    }
+
+    /// `tests/golden/v5.txt`: the entry, and the answer to it.
+    #[test]
+    fn what_the_fifth_version_brought_is_frozen() {
+        let digest = Digest::of(Algorithm::Sha256, b"abc");
+        let removed = Entry {
+            at: Timestamp(9000),
+            command: Command::Collect(CollectCommand::Removed {
+                term: 1,
+                version: 1,
+                units: vec![Unit::Data { digest }],
+            }),
+        };
+        let bytes = encode_entry(&removed).unwrap();
+        assert_eq!(decode_entry(&bytes).unwrap(), removed);
+        let answer = Outcome::Collect(CollectOutcome::Removed);
+        let answered = encode_outcome(&answer).unwrap();
+        assert_eq!(decode_outcome(&answered).unwrap(), answer);
+        let golden = include_str!("../tests/golden/v5.txt");
+        assert_eq!(
+            format!("{}\n{}", hex(&bytes), hex(&answered)),
+            golden.trim_end()
+        );
     }
 
     /// `tests/golden/v3-answers.txt`: what travels, one line each.
