@@ -51,34 +51,35 @@ fn comes_and_goes(repository: &Repository, bytes: &[u8]) {
     }
 }
 
+/// A line may come a moment after what it tells of.
+fn says(registry: &Registry, words: &str) {
+    wait_until(&format!("the log says {words:?}"), SOON, || {
+        registry.log().contains(words)
+    });
+}
+
 /// A207: the sentences of the reference.
 #[test]
 fn a207_a_start_says_which_cache_is_used() {
     let registry = Registry::under_test(
         Options::default().env("REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "inmemory"),
     );
-    let log = registry.log();
     for sentence in [
         "redis not configured",
         "using inmemory blob descriptor cache",
     ] {
-        assert!(
-            log.contains(&format!("msg=\"{sentence}\"")),
-            "{sentence}: {log}"
-        );
+        says(&registry, &format!("msg=\"{sentence}\""));
     }
     comes_and_goes(&registry.repository("cached"), b"a layer");
 
     let redis = Redis::start();
     let registry = Registry::under_test(with_redis(&redis));
+    says(&registry, "msg=\"using redis blob descriptor cache\"");
     let log = registry.log();
-    assert!(
-        log.contains("msg=\"using redis blob descriptor cache\""),
-        "{log}"
-    );
     assert!(!log.contains("redis not configured"), "{log}");
 
     let registry = Registry::under_test(Options::default());
+    says(&registry, "msg=\"redis not configured\"");
     assert!(!registry.log().contains("blob descriptor cache"));
 }
 

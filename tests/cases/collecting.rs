@@ -12,7 +12,9 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use roadstead_tests::{Client, Content, Family, Image, Options, Registry, Seaweed, wait_until};
+use roadstead_tests::{
+    Client, Content, Family, Image, Options, Registry, Seaweed, poll, wait_until,
+};
 use rustix::process::Signal;
 
 use crate::cluster::nodes::Cluster;
@@ -43,13 +45,13 @@ enum Place<'a> {
 
 impl Place<'_> {
     /// The files with bytes in it, and the links to them.
-    fn files(self) -> usize {
+    fn files(self) -> Vec<String> {
         match self {
             Self::Directory(root) => files(&root.join("docker/registry/v2"), &["data", "link"]),
             Self::Bucket(seaweed, root) => {
-                let keys = seaweed.keys(&format!("{root}/docker/registry/v2/"));
-                let is_one = |key: &&String| key.ends_with("/data") || key.ends_with("/link");
-                keys.iter().filter(is_one).count()
+                let mut keys = seaweed.keys(&format!("{root}/docker/registry/v2/"));
+                keys.retain(|key| key.ends_with("/data") || key.ends_with("/link"));
+                keys
             }
         }
     }
@@ -57,21 +59,22 @@ impl Place<'_> {
 
 /// The files with bytes in a store.
 fn blobs(root: &Path) -> usize {
-    files(&root.join("docker/registry/v2/blobs"), &["data"])
+    files(&root.join("docker/registry/v2/blobs"), &["data"]).len()
 }
 
-fn files(directory: &Path, names: &[&str]) -> usize {
+fn files(directory: &Path, names: &[&str]) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(directory) else {
-        return 0;
+        return Vec::new();
     };
-    let count = |entry: std::fs::DirEntry| {
+    let found = |entry: std::fs::DirEntry| {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             files(&entry.path(), names)
         } else {
-            usize::from(names.iter().any(|name| entry.file_name() == *name))
+            let is_one = names.iter().any(|name| entry.file_name() == *name);
+            Vec::from_iter(is_one.then(|| entry.path().display().to_string()))
         }
     };
-    entries.filter_map(Result::ok).map(count).sum()
+    entries.filter_map(Result::ok).flat_map(found).collect()
 }
 
 #[test]
@@ -141,9 +144,12 @@ fn check_and_empty(clients: &[Client], kept: &[(String, String, Content)], place
             repository.delete_manifest(&tag).expect_status(202);
         }
     }
-    wait_until("all that nothing needs is gone", DEADLINE, || {
-        place.files() == 0
+    let mut left = Vec::new();
+    poll(DEADLINE, || {
+        left = place.files();
+        left.is_empty().then_some(())
     });
+    assert!(left.is_empty(), "nothing needs these: {left:#?}");
     let again = Image::new(1).layer_size(4 << 10).build();
     let repository = client.repository("gc/0");
     repository.push("again", &again);

@@ -14,9 +14,13 @@ mod uploads;
 mod wire;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use roadstead_tests::gateway::own_address;
 use roadstead_tests::{Options, Registry};
+
+/// Longer than anything takes that is waited for, on a machine that others keep busy.
+const SOON: Duration = Duration::from_mins(1);
 
 /// A registry that is open to everybody, at an address that it keeps.
 fn node() -> (Registry, SocketAddr) {

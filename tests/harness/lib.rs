@@ -58,7 +58,7 @@ pub use registry::{Kind, Options, Registry};
 pub use run::{Output, Run};
 pub use seaweed::Seaweed;
 pub use tokens::{Signer, TokenServer};
-pub use wait::{wait_for, wait_until, wait_until_async};
+pub use wait::{poll, wait_for, wait_until, wait_until_async};
 
 /// A directory of one's own, removed with everything in it when it is dropped.
 pub fn scratch() -> tempfile::TempDir {

@@ -31,7 +31,7 @@ pub fn wait_for<T>(sentence: &str, deadline: Duration, look: impl FnMut() -> Opt
 }
 
 /// As [`wait_for`], for those who say themselves what it means that nothing came.
-pub(crate) fn poll<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+pub fn poll<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
     loop {
         let found = look();

@@ -41,8 +41,9 @@ fn a021_a022_a023_the_variables_of_the_reference_are_enough() {
     let mut server = launch("serve", home.path(), PLAIN, &variables);
     let serial = serves(&pebble, addr, NAME);
     assert_eq!(serves(&pebble, addr, "www.hub.example"), serial);
-    let log = server.log();
-    assert!(log.contains("registered with the authority"), "{log}");
+    server.wait_for_log("its account is told", DEADLINE, |log| {
+        log.contains("registered with the authority").then_some(())
+    });
     let mode = std::fs::metadata(&cache)
         .expect("a file")
         .permissions()

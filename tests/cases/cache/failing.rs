@@ -2,13 +2,7 @@
 
 use roadstead_tests::{Image, Kind, Redis, Registry, wait_until};
 
-use super::{SOON, comes_and_goes, with_redis};
-
-fn says(registry: &Registry, words: &str) {
-    wait_until(&format!("the log says {words:?}"), SOON, || {
-        registry.log().contains(words)
-    });
-}
+use super::{SOON, comes_and_goes, says, with_redis};
 
 /// C37: pushes, pulls and deletions, while it runs, is paused, dead, and back with nothing in it.
 #[test]
@@ -61,14 +55,12 @@ fn a_redis_that_is_not_there_is_a_warning() {
     let mut redis = Redis::start();
     redis.kill();
     let registry = Registry::roadstead(with_redis(&redis));
+    says(&registry, "redis cannot be used");
     let log = registry.log();
-    let line = log
-        .lines()
-        .find(|line| line.contains("redis cannot be used"));
-    assert!(
-        line.is_some_and(|line| line.contains("level=warning")),
-        "{log}"
-    );
+    let mut lines = log.lines();
+    let line = lines.find(|line| line.contains("redis cannot be used"));
+    let is_warning = line.is_some_and(|line| line.contains("level=warning"));
+    assert!(is_warning, "{log}");
     comes_and_goes(&registry.repository("a/b"), b"a layer");
     redis.restart();
     says(&registry, "redis is used");

@@ -3,14 +3,13 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use roadstead_tests::gateway::own_address;
 use roadstead_tests::{Gateway, Options, Registry, Run, scratch, wait_until};
 
-use super::node;
 use super::wire::{PLAIN, Recorder};
+use super::{SOON, node};
 use crate::raw::Raw;
 
 const OPEN: &str = "  health: {expect: 200, interval: 200ms, slowstart: 0}\n";
@@ -88,11 +87,9 @@ fn certificates_are_chosen_by_name_and_read_again() {
         fs::copy(elsewhere.path().join(name), dir.path().join(name)).expect("renewed");
     }
     gateway.process().signal(rustix::process::Signal::HUP);
-    wait_until(
-        "the renewed one was served",
-        Duration::from_secs(30),
-        || is_served(&gateway, elsewhere.path(), "b.example"),
-    );
+    wait_until("the renewed one was served", SOON, || {
+        is_served(&gateway, elsewhere.path(), "b.example")
+    });
     assert!(
         is_served(&gateway, dir.path(), "a.example"),
         "the other stays"
@@ -118,21 +115,25 @@ fn redirects(gateway: &Gateway) {
     assert!(answer.head.contains(&expected), "{}", answer.head);
 }
 
-#[test]
-fn nodes_prove_themselves_and_the_gateway_to_them() {
-    let dir = scratch();
-    certificates(dir.path(), &["nodes.internal", "gateway.internal"]);
-    let file = |name: &str| dir.path().join(name).display().to_string();
+/// A node that is `nodes.internal`, and believes who shows a certificate of the same authority.
+fn asks_for_certificates(dir: &Path) -> (Registry, SocketAddr) {
+    certificates(dir, &["nodes.internal", "gateway.internal"]);
+    let file = |name: &str| dir.join(name).display().to_string();
     let addr = own_address();
+    let authorities = format!("[{}]", file("ca.pem"));
     let options = Options::default()
         .at(addr)
         .env("REGISTRY_HTTP_TLS_CERTIFICATE", &file("nodes.internal.pem"))
         .env("REGISTRY_HTTP_TLS_KEY", &file("nodes.internal.key"))
-        .env(
-            "REGISTRY_HTTP_TLS_CLIENTCAS",
-            &format!("[{}]", file("ca.pem")),
-        );
-    let _registry = Registry::roadstead(options);
+        .env("REGISTRY_HTTP_TLS_CLIENTCAS", &authorities);
+    (Registry::roadstead(options), addr)
+}
+
+#[test]
+fn nodes_prove_themselves_and_the_gateway_to_them() {
+    let dir = scratch();
+    let (_registry, addr) = asks_for_certificates(dir.path());
+    let file = |name: &str| dir.path().join(name).display().to_string();
     let upstream = |name: &str, shown: &str| {
         format!(
             "{OPEN}  upstreamtls: {{ca: {}, name: {name}{shown}}}\n",
@@ -162,7 +163,7 @@ fn nodes_prove_themselves_and_the_gateway_to_them() {
         upstream("nodes.internal", ""),
     ] {
         let gateway = Gateway::start(&[addr], &refused, "");
-        wait_until("it was refused", Duration::from_secs(30), || {
+        wait_until("it was refused", SOON, || {
             gateway.log().contains("a node is not well")
         });
         assert_eq!(gateway.standing(addr), "down", "{refused}");
@@ -173,18 +174,8 @@ fn nodes_prove_themselves_and_the_gateway_to_them() {
 #[test]
 fn what_the_gateway_shows_to_nodes_is_read_again() {
     let dir = scratch();
-    certificates(dir.path(), &["nodes.internal", "gateway.internal"]);
+    let (_registry, addr) = asks_for_certificates(dir.path());
     let file = |name: &str| dir.path().join(name).display().to_string();
-    let addr = own_address();
-    let options = Options::default()
-        .at(addr)
-        .env("REGISTRY_HTTP_TLS_CERTIFICATE", &file("nodes.internal.pem"))
-        .env("REGISTRY_HTTP_TLS_KEY", &file("nodes.internal.key"))
-        .env(
-            "REGISTRY_HTTP_TLS_CLIENTCAS",
-            &format!("[{}]", file("ca.pem")),
-        );
-    let _registry = Registry::roadstead(options);
     // At first it shows one that signs itself, which no node believes.
     let shown = [dir.path().join("shown.pem"), dir.path().join("shown.key")];
     roadstead_tests::proxy::certificate(dir.path());
@@ -201,7 +192,7 @@ fn what_the_gateway_shows_to_nodes_is_read_again() {
         shown[1].display()
     );
     let gateway = Gateway::start(&[addr], &below, "");
-    wait_until("it was refused", Duration::from_mins(1), || {
+    wait_until("it was refused", SOON, || {
         gateway.log().contains("a node is not well")
     });
     put("gateway.internal.pem", "gateway.internal.key");
@@ -235,7 +226,7 @@ fn a_proxy_that_passes_bytes_on_names_the_client() {
     );
     let without = "GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     assert_eq!(Raw::at(gateway.addr()).say(without.as_bytes()).hear(), b"");
-    wait_until("it was logged", Duration::from_secs(20), || {
+    wait_until("it was logged", SOON, || {
         gateway.log().contains("without a PROXY header")
     });
 }

@@ -1,12 +1,11 @@
 //! Which nodes get requests.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use roadstead_tests::gateway::own_address;
 use roadstead_tests::{Gateway, Options, Registry, run::Run, wait_until};
 
-use super::node;
+use super::{SOON, node};
 
 /// A registry that wants to know who asks.
 fn guarded() -> (Registry, SocketAddr, tempfile::TempDir) {
@@ -36,7 +35,7 @@ fn a_node_that_asks_for_a_login_is_well_and_one_that_lets_strangers_in_is_taken_
     let (_open, unprotected) = node();
     let gateway = Gateway::start(&[well, unprotected], QUICKLY, "");
     gateway.wait_until(well, "up");
-    wait_until("it was shouted about", Duration::from_secs(20), || {
+    wait_until("it was shouted about", SOON, || {
         gateway.log().contains("UNPROTECTED")
     });
     assert_eq!(gateway.standing(unprotected), "down");
@@ -73,7 +72,7 @@ fn where_everybody_may_come_in_a_login_is_no_sign_of_health() {
     let (_open, well) = node();
     let gateway = Gateway::open(&[closed, well], "");
     gateway.wait_until(well, "up");
-    wait_until("the other was judged", Duration::from_secs(20), || {
+    wait_until("the other was judged", SOON, || {
         gateway.log().contains("it answers 401")
     });
     assert_eq!(gateway.standing(closed), "down");
@@ -117,14 +116,12 @@ fn more_requests_than_are_allowed_are_turned_away() {
     let busy = crate::raw::Raw::at(gateway.addr()).say(head.as_bytes());
     // Whoever asked the gateway itself could be the one that it allows.
     let figure = format!("roadstead_gateway_node_in_flight_requests{{node=\"{addr}\"}}");
-    wait_until("the upload began", Duration::from_mins(1), || {
-        gateway.figure(&figure) > 0.5
-    });
+    wait_until("the upload began", SOON, || gateway.figure(&figure) > 0.5);
     let refused = gateway.client().get("/v2/").expect_status(503);
     refused.expect_header("retry-after");
     gateway.client().get("/readyz").expect_status(200);
     drop(busy);
-    wait_until("there was room again", Duration::from_secs(20), || {
+    wait_until("there was room again", SOON, || {
         gateway.client().get("/v2/").status == 200
     });
     drop(registry);

@@ -1,14 +1,13 @@
 //! What passes: everything, as it is.
 
 use std::io::Read as _;
-use std::time::Duration;
 
 use roadstead_oci::{Algorithm, Digest};
 use roadstead_tests::image::noise;
 use roadstead_tests::tools::skopeo;
 use roadstead_tests::{Gateway, Image, image::layout, scratch, wait_until};
 
-use super::node;
+use super::{SOON, node};
 use crate::raw::Raw;
 
 #[test]
@@ -66,8 +65,9 @@ fn nodes_are_spoken_to_in_http2_where_that_is_wanted() {
     repository.assert_serves("v1", &image);
     // A request names its host in the target, as HTTP/2 has it.
     let named = format!("http.request.uri=\"http://{}/v2/through/", gateway.addr());
-    let log = registry.log();
-    assert!(log.contains(&named), "{log}");
+    wait_until("the target is logged", SOON, || {
+        registry.log().contains(&named)
+    });
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn the_access_log_names_the_node_and_the_tries() {
         "a trusted proxy names it"
     );
     let expected = format!("id=mine upstream={addr} tries=1 resumed=0");
-    wait_until("the line was written", Duration::from_secs(10), || {
+    wait_until("the line was written", SOON, || {
         gateway.log().contains(&expected)
     });
 }
@@ -167,11 +167,9 @@ fn a_drain_finishes_what_is_under_way_and_takes_nothing_new() {
     download.stream().read_exact(&mut first).expect("it begins");
     let own = gateway.addr();
     gateway.process().signal(rustix::process::Signal::TERM);
-    wait_until(
-        "no connection is taken any more",
-        Duration::from_secs(20),
-        || std::net::TcpStream::connect(own).is_err(),
-    );
+    wait_until("no connection is taken any more", SOON, || {
+        std::net::TcpStream::connect(own).is_err()
+    });
     let rest = download.hear();
     assert!(rest.ends_with(&bytes[bytes.len() - 1000..]));
     assert!(first.len() + rest.len() > bytes.len());

@@ -2,13 +2,12 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use roadstead_oci::{Algorithm, Digest};
 use roadstead_tests::image::noise;
 use roadstead_tests::{Gateway, Registry, wait_until};
 
-use super::{node, path_of};
+use super::{SOON, node, path_of};
 use crate::raw::Raw;
 
 /// Short chunks, so that a transfer has many.
@@ -62,7 +61,7 @@ impl Set {
         let held = self.registry.repository("up").blob(&self.digest);
         assert!(held.expect_status(200).body == self.bytes);
         let left = || self.gateway.figure("roadstead_gateway_held_bytes");
-        wait_until("nothing was held", Duration::from_secs(20), || left() < 0.5);
+        wait_until("nothing was held", SOON, || left() < 0.5);
         self.gateway.wait_until(self.addr, "up");
     }
 }
@@ -206,9 +205,7 @@ fn clients_that_break_off_are_not_the_nodes_fault() {
         }
     }
     let broken_off = || set.gateway.log().matches("\" 499 ").count();
-    wait_until("all were noticed", Duration::from_mins(1), || {
-        broken_off() == 9
-    });
+    wait_until("all were noticed", SOON, || broken_off() == 9);
     assert_eq!(set.gateway.standing(set.addr), "up");
     assert!(
         !set.gateway.log().contains("fails requests"),

@@ -3,14 +3,13 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use roadstead_oci::{Algorithm, Digest};
 use roadstead_tests::image::noise;
 use roadstead_tests::tools::curl;
 use roadstead_tests::{Gateway, wait_until};
 
-use super::{node, path_of};
+use super::{SOON, node, path_of};
 use crate::raw::Raw;
 
 /// Something that answers every request in the same way, and keeps what it was sent.
@@ -275,7 +274,5 @@ fn http2_without_tls_is_spoken() {
         .expect_status(200);
     assert!(got.body == bytes);
     let expected = format!("/v2/two/blobs/{digest} HTTP/2.0");
-    wait_until("it was logged", Duration::from_secs(10), || {
-        gateway.log().contains(&expected)
-    });
+    wait_until("it was logged", SOON, || gateway.log().contains(&expected));
 }

@@ -229,8 +229,26 @@ impl Driver for Paced {
         all
     }
 
+    async fn which_exist(&self, paths: &[StorePath]) -> Result<Vec<bool>, Error> {
+        self.turn(paths.len() as u64).await;
+        self.driver.which_exist(paths).await
+    }
+
+    async fn list_each(
+        &self,
+        directories: &[StorePath],
+        limit: usize,
+    ) -> Result<Vec<Vec<Entry>>, Error> {
+        self.turn(directories.len() as u64).await;
+        self.driver.list_each(directories, limit).await
+    }
+
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error> {
         self.driver.stage(hint).await
+    }
+
+    async fn stage_whole(&self, hint: &str, pieces: Vec<Bytes>) -> Result<Staged, Error> {
+        self.driver.stage_whole(hint, pieces).await
     }
 
     async fn open_staged(&self, place: &str) -> Result<Opened, Error> {
