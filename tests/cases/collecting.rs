@@ -6,6 +6,7 @@
 mod asked;
 mod bucket;
 mod soak;
+mod told;
 mod writers;
 
 use std::path::Path;

@@ -200,14 +200,14 @@ fn c43_a_registry_is_made_read_only_while_it_runs() {
 }
 
 /// Takes notifications, and answers with a status that can be changed.
-struct Receiver {
+pub(crate) struct Receiver {
     addr: SocketAddr,
     status: Arc<Mutex<u16>>,
     events: mpsc::Receiver<Value>,
 }
 
 impl Receiver {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let addr = listener.local_addr().expect("its number");
         let status = Arc::new(Mutex::new(200));
@@ -230,8 +230,16 @@ impl Receiver {
         *self.status.lock().expect("a lock") = status;
     }
 
+    /// A configuration by which it is told of everything.
+    pub(crate) fn is_told(&self) -> String {
+        format!(
+            "notifications:\n  endpoints:\n    - name: test\n      url: http://{}/events\n      backoff: 100ms\n",
+            self.addr
+        )
+    }
+
     /// The next event, its envelope checked.
-    fn next(&self) -> Value {
+    pub(crate) fn next(&self) -> Value {
         let envelope = self.events.recv_timeout(SOON).expect("an event");
         let events = envelope["events"].as_array().expect("a list");
         assert_eq!(events.len(), 1);
@@ -272,11 +280,7 @@ fn take(stream: &TcpStream, status: &Mutex<u16>, send: &mpsc::Sender<Value>) {
 }
 
 fn told_by(receiver: &Receiver, root: &std::path::Path) -> Registry {
-    let yaml = format!(
-        "notifications:\n  endpoints:\n    - name: test\n      url: http://{}/events\n      backoff: 100ms\n",
-        receiver.addr
-    );
-    Registry::roadstead(Options::default().root(root).yaml(&yaml))
+    Registry::roadstead(Options::default().root(root).yaml(&receiver.is_told()))
 }
 
 fn expect(event: &Value, action: &str, key: &str, value: &str) {

@@ -159,8 +159,9 @@ async fn serve_from(
     let listeners = entry::listeners(&config.http, process.inherited).await?;
     let (registry, mut member) = Joined::from(store.node, registry, config, &listeners).await?;
     let notices = wiring::notices_of(config, &process.instance, &listeners, events.clone());
-    let surface =
-        wiring::surface(config, health.clone(), &registry, told.telling(), notices).await?;
+    let telling = told.telling();
+    let surface = wiring::surface(config, health.clone(), &registry, telling, notices.clone());
+    let surface = surface.await?;
     announce(config, &listeners);
     if process.has_file {
         remark_on_what_is_shared(config);
@@ -185,7 +186,8 @@ async fn serve_from(
         };
         debug::serve(address, subject, drain.clone()).await?;
     }
-    let collecting = collecting::Tasks::start(config, &registry, &told.metrics, &drain).await?;
+    let collecting =
+        collecting::Tasks::start(config, &registry, &told.metrics, notices, &drain).await?;
     let delivered = CancellationToken::new();
     let deliveries = tokio::spawn(deliveries.run(delivered.clone()));
     let service = http::router(Arc::clone(&registry), surface);

@@ -40,6 +40,7 @@ use plan::{Candidate, Plan, Wanted};
 use read::Memory;
 pub use reap::reap;
 use refs::Refs;
+pub use report::Audience;
 use walk::below;
 
 /// Manifests larger than what may be pushed today can have been pushed under another limit.

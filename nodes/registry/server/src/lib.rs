@@ -37,8 +37,8 @@ use tokio_util::task::TaskTracker;
 use collect::following::Following;
 
 pub use collect::{
-    AskError, Asking, CollectError, CollectOptions, Collected, Collecting, DONE, Demand, Doubt,
-    FAILED, Wish, cancel_through, collect,
+    AskError, Asking, Audience, CollectError, CollectOptions, Collected, Collecting, DONE, Demand,
+    Doubt, FAILED, Wish, cancel_through, collect,
 };
 pub use collect::{Finding, Marked, Marker, Policy, Reason, Unneeded, reap};
 pub use error::Error;

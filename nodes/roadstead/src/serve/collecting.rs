@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use roadstead_config::{Config, DriverKind, Gc};
-use roadstead_registry::{Collecting, Registry};
+use roadstead_registry::http::Notices;
+use roadstead_registry::{Audience, Collecting, Registry};
 use roadstead_storage::Pace;
 use roadstead_telemetry::metrics::Metrics;
 use tokio::sync::mpsc;
@@ -35,6 +36,7 @@ impl Tasks {
         config: &Config,
         registry: &Arc<Registry>,
         metrics: &Metrics,
+        notices: Option<Notices>,
         drain: &CancellationToken,
     ) -> Result<Self> {
         let writes = !config.storage.read_only;
@@ -61,9 +63,15 @@ impl Tasks {
                 reading.keep_reading_mail(ASKED_EVERY, demand, ended).await;
             }));
             let (registry, ended) = (Arc::clone(registry), drain.clone());
-            let (how, metrics) = (how(&config.gc), metrics.collection());
+            let how = how(&config.gc);
+            let audience = Audience {
+                metrics: metrics.collection(),
+                notices,
+            };
             others.push(tokio::spawn(async move {
-                registry.keep_collecting(how, demands, metrics, ended).await;
+                registry
+                    .keep_collecting(how, demands, audience, ended)
+                    .await;
             }));
         }
         Ok(Self {

@@ -20,6 +20,7 @@ pub enum Phase {
 pub struct CollectionMetrics {
     runs: Counter,
     failures: Counter,
+    cancelled: Counter,
     condemned: Counter,
     spared: Counter,
     reaped: Counter,
@@ -41,6 +42,11 @@ impl CollectionMetrics {
                 "roadstead_collection_failures",
                 "Steps of the garbage collection that failed, and are tried again",
                 &all.failures,
+            ),
+            (
+                "roadstead_collection_cancelled",
+                "Collections that were ended because somebody asked for it",
+                &all.cancelled,
             ),
             (
                 "roadstead_collection_condemned",
@@ -84,6 +90,10 @@ impl CollectionMetrics {
 
     pub fn failed(&self) {
         self.failures.inc();
+    }
+
+    pub fn cancelled(&self) {
+        self.cancelled.inc();
     }
 
     pub fn condemned(&self, units: usize) {

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::desk::{DONE, Demand, FAILED, Wish};
 use super::mail::{AskError, Asking, cancel_through};
 use crate::body::Body;
-use crate::{Collecting, Options, Registry};
+use crate::{Audience, Collecting, Options, Registry};
 
 const SOON: Duration = Duration::from_mins(1);
 const OFTEN: Duration = Duration::from_millis(50);
@@ -86,7 +86,11 @@ impl Bench {
         };
         let (registry, ended) = (Arc::clone(&self.registry), self.ended.clone());
         self.tasks.spawn(async move {
-            let collecting = registry.keep_collecting(how, asked, metrics(), ended.clone());
+            let audience = Audience {
+                metrics: metrics(),
+                notices: None,
+            };
+            let collecting = registry.keep_collecting(how, asked, audience, ended.clone());
             tokio::join!(
                 registry.keep_following(metrics(), ended.clone()),
                 collecting

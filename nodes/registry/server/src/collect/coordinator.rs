@@ -23,7 +23,7 @@ use super::doubt::{CollectError, Doubt};
 use super::following::Following;
 use super::mark::{Finding, Marked, Marker, Policy, Unneeded};
 use super::removal::is_still;
-use super::report::Report;
+use super::report::{Audience, Report};
 use crate::Registry;
 use crate::error::Error;
 use crate::link::pointed_to;
@@ -100,7 +100,7 @@ pub(super) struct Coordinator {
     lease: Lease,
     how: Collecting,
     marker: Marker,
-    report: Report,
+    pub(super) report: Report,
     /// Of what it does now.
     cancelled: CancellationToken,
 }
@@ -111,17 +111,17 @@ impl Registry {
         &self,
         how: Collecting,
         demands: mpsc::Receiver<Demand>,
-        metrics: CollectionMetrics,
+        audience: Audience,
         ended: CancellationToken,
     ) {
-        let coordinator = self.coordinator(how, metrics.clone());
+        let coordinator = self.coordinator(how, audience.clone());
         let switch = Switch::default();
-        let (desk, collects) = Desk::new(self, how, metrics, &switch);
+        let (desk, collects) = Desk::new(self, how, audience, &switch);
         let collecting = self.collect_in_turn(coordinator, collects, &switch, &ended);
         tokio::join!(desk.keep(demands, &ended), collecting);
     }
 
-    pub(super) fn coordinator(&self, how: Collecting, metrics: CollectionMetrics) -> Coordinator {
+    pub(super) fn coordinator(&self, how: Collecting, audience: Audience) -> Coordinator {
         let store: Arc<dyn Driver> = match how.pace {
             Pace {
                 requests: None,
@@ -136,7 +136,7 @@ impl Registry {
             lease: self.lease.clone(),
             how,
             marker: Marker::default(),
-            report: Report::new(metrics),
+            report: Report::new(audience),
             cancelled: CancellationToken::new(),
         }
     }

@@ -3,11 +3,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use roadstead_telemetry::metrics::CollectionMetrics;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::coordinator::{Collecting, Stop};
+use super::report::Audience;
 use crate::Registry;
 
 /// Demands that wait for another to be met.
@@ -81,7 +81,7 @@ impl Switch {
 pub(super) struct Desk<'a> {
     registry: &'a Registry,
     how: Collecting,
-    metrics: CollectionMetrics,
+    audience: Audience,
     collect: mpsc::Sender<Demand>,
     switch: &'a Switch,
 }
@@ -91,14 +91,14 @@ impl<'a> Desk<'a> {
     pub(super) fn new(
         registry: &'a Registry,
         how: Collecting,
-        metrics: CollectionMetrics,
+        audience: Audience,
         switch: &'a Switch,
     ) -> (Self, mpsc::Receiver<Demand>) {
         let (collect, collects) = mpsc::channel(WAITING);
         let desk = Self {
             registry,
             how,
-            metrics,
+            audience,
             collect,
             switch,
         };
@@ -128,7 +128,7 @@ impl<'a> Desk<'a> {
                     let _reader_gone = demand.tell.send(busy);
                 }
                 Wish::Look => {
-                    let mut looking = self.registry.coordinator(self.how, self.metrics.clone());
+                    let mut looking = self.registry.coordinator(self.how, self.audience.clone());
                     looks.spawn(async move {
                         let looked = looking.look(&demand).await;
                         demand.end(looked.as_ref().err());

@@ -17,7 +17,7 @@ use super::admission::of_blob;
 use crate::body::Body;
 use crate::error::Error;
 use crate::manifest_put::Push;
-use crate::{Collecting, Options, Registry};
+use crate::{Audience, Collecting, Options, Registry};
 
 const SOON: Duration = Duration::from_mins(1);
 
@@ -260,11 +260,17 @@ async fn the_coordinator_collects_what_nothing_names() {
         untagged: false,
         pace: Pace::default(),
     };
-    let metrics = Metrics::new("1", roadstead_telemetry::system_clock()()).collection();
+    let audience = Audience {
+        metrics: Metrics::new("1", roadstead_telemetry::system_clock()()).collection(),
+        notices: None,
+    };
     let (registry, ended) = (Arc::clone(&bench.registry), bench.ended.clone());
     let (_nobody, demands) = tokio::sync::mpsc::channel(1);
-    let collecting =
-        tokio::spawn(async move { registry.keep_collecting(how, demands, metrics, ended).await });
+    let collecting = tokio::spawn(async move {
+        registry
+            .keep_collecting(how, demands, audience, ended)
+            .await
+    });
     bench
         .until("it is gone", async |bench| {
             let data = layout::blob_data(&digest("lost"));

@@ -54,6 +54,7 @@ impl Coordinator {
                 left => left?,
             };
             if left.is_empty() {
+                self.report.gone(units).await;
                 let removed = CollectCommand::Removed {
                     term: collection.term(),
                     version: collection.version(),

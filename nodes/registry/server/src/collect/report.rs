@@ -5,18 +5,27 @@ use std::time::Duration;
 
 use roadstead_metadata::Unit;
 use roadstead_telemetry::metrics::{CollectionMetrics, Phase};
-
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::coordinator::Stop;
 use super::mark::{Finding, Marked, Unneeded};
+use crate::http::Notices;
 
 /// Findings that are logged one by one.
 const FINDINGS: usize = 20;
 
+/// Who is told of what is collected.
+#[derive(Debug, Clone)]
+pub struct Audience {
+    pub metrics: CollectionMetrics,
+    /// Endpoints that are told what is gone.
+    pub notices: Option<Notices>,
+}
+
 #[derive(Debug)]
 pub(super) struct Report {
     metrics: CollectionMetrics,
+    notices: Option<Notices>,
     /// Of the run.
     condemned: usize,
     reaped: usize,
@@ -28,9 +37,11 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(metrics: CollectionMetrics) -> Self {
+    pub(super) fn new(audience: Audience) -> Self {
+        let Audience { metrics, notices } = audience;
         Self {
             metrics,
+            notices,
             condemned: 0,
             reaped: 0,
             bytes: 0,
@@ -119,6 +130,19 @@ impl Report {
         tracing::info!(unneeded, spared, "garbage collection: removing");
     }
 
+    /// Repositories have these no more. Told before the group knows that they are gone, so that a successor tells it where
+    /// this one could not.
+    pub(super) async fn gone(&self, units: &[Unit]) {
+        let Some(notices) = &self.notices else { return };
+        let links = units.iter().filter_map(|unit| match unit {
+            Unit::Revision { repository, digest } | Unit::Layer { repository, digest } => {
+                Some((repository, digest))
+            }
+            Unit::Data { .. } => None,
+        });
+        notices.collected(links).await;
+    }
+
     pub(super) fn removed(&mut self, taken: &[Unit], unneeded: &[Unneeded]) {
         let bytes: HashMap<&Unit, u64> =
             unneeded.iter().map(|one| (&one.unit, one.bytes)).collect();
@@ -146,6 +170,7 @@ impl Report {
 
     pub(super) fn cancelled(&mut self) {
         self.failure = None;
+        self.metrics.cancelled();
         self.metrics.is_in(Phase::Idle);
         tracing::info!("garbage collection: it was cancelled");
     }

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use roadstead_events::{Action, Event, Events, Request, Source, Target};
 use roadstead_oci::{Descriptor, Digest, Manifest, Name, Reference, Tag};
 use time::OffsetDateTime;
@@ -160,6 +161,30 @@ impl Notices {
             actor: call.user().unwrap_or_default().to_owned(),
             source: self.source.clone(),
         }
+    }
+
+    /// That repositories have these no more, since they were collected: no request brought it about. All of them share the
+    /// syncs of the disk.
+    pub(crate) async fn collected(&self, links: impl Iterator<Item = (&Name, &Digest)>) {
+        if !self.events.is_wanted(Action::Delete, "") {
+            return;
+        }
+        let records = links.map(|(name, digest)| {
+            let target = Target {
+                digest: Some(digest.clone()),
+                ..Target::in_repository(name.clone())
+            };
+            self.record(Event {
+                id: Uuid::new_v4(),
+                timestamp: OffsetDateTime::now_utc(),
+                action: Action::Delete,
+                target,
+                request: Request::default(),
+                actor: String::new(),
+                source: self.source.clone(),
+            })
+        });
+        join_all(records).await;
     }
 
     fn manifest(&self, call: &Call, seen: ManifestSeen<'_>) -> Target {
