@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::uploads::path_of;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(1);
 
 /// A registry with a debug address, and a client of that.
 pub(crate) fn observed(yaml: &str) -> (Registry, Client) {

@@ -16,50 +16,30 @@ fn the_commented_sample_is_right() {
     );
 }
 
+/// As they are and with all that they suggest; a member's has no storage, and needs none.
 #[test]
-fn the_sample_of_a_bucket_is_right_with_all_that_it_suggests() {
-    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/samples/s3.yml");
-    let text = std::fs::read_to_string(sample).expect("the sample");
+fn the_samples_are_right() {
     let scratch = roadstead_tests::scratch();
-    let file = scratch.path().join("s3.yml");
-    for yaml in [text.replace("#- ", ""), text] {
-        std::fs::write(&file, yaml).expect("a configuration");
-        let checked = registry::command().arg("check").arg(&file).ok().text();
-        assert!(checked.contains("the configuration is right"), "{checked}");
-        assert!(!checked.contains("warning"), "{checked}");
-        assert!(!checked.contains("change-me"), "{checked}");
-    }
-}
-
-#[test]
-fn the_sample_of_a_gateway_is_right_with_all_that_it_suggests() {
-    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/samples/gateway.yml");
-    let text = std::fs::read_to_string(sample).expect("the sample");
-    let scratch = roadstead_tests::scratch();
-    let file = scratch.path().join("gateway.yml");
-    for yaml in [text.replace("#- ", ""), text] {
-        std::fs::write(&file, yaml).expect("a configuration");
-        let checked = registry::command().arg("check").arg(&file).ok().text();
-        assert!(checked.contains("the configuration is right"), "{checked}");
-        assert!(!checked.contains("warning"), "{checked}");
-        assert!(!checked.contains("change-me"), "{checked}");
-    }
-}
-
-#[test]
-fn the_sample_of_a_certificate_that_is_ordered_is_right_with_all_that_it_suggests() {
-    let sample = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../deploy/samples/letsencrypt.yml"
-    );
-    let text = std::fs::read_to_string(sample).expect("the sample");
-    let scratch = roadstead_tests::scratch();
-    let file = scratch.path().join("letsencrypt.yml");
-    for yaml in [text.replace("#- ", ""), text] {
-        std::fs::write(&file, yaml).expect("a configuration");
-        let checked = registry::command().arg("check").arg(&file).ok().text();
-        assert!(checked.contains("the configuration is right"), "{checked}");
-        assert!(!checked.contains("warning"), "{checked}");
+    for (name, expected) in [
+        ("s3.yml", "S3"),
+        ("gateway.yml", "a gateway on"),
+        ("letsencrypt.yml", "the configuration is right"),
+        ("cluster-member.yml", "member 1 of the metadata service"),
+        ("cluster-node.yml", "Filesystem"),
+        ("cluster-node-s3.yml", "S3"),
+        ("cluster-gateway.yml", "a gateway on :5000"),
+    ] {
+        let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/samples");
+        let text = std::fs::read_to_string(format!("{samples}/{name}")).expect("the sample");
+        let file = scratch.path().join(name);
+        for yaml in [text.replace("#- ", ""), text] {
+            std::fs::write(&file, yaml).expect("a configuration");
+            let checked = registry::command().arg("check").arg(&file).ok().text();
+            assert!(checked.contains("the configuration is right"), "{checked}");
+            assert!(checked.contains(expected), "{checked}");
+            assert!(!checked.contains("warning"), "{checked}");
+            assert!(!checked.contains("change-me"), "{checked}");
+        }
     }
 }
 
@@ -87,30 +67,6 @@ fn a_variable_of_the_seed_with_a_slip_is_answered_with_the_right_one() {
         .fails();
     let expected = "did you mean REGISTRY_AUTH_HTPASSWD_REALM?";
     assert!(refused.said().contains(expected), "{}", refused.said());
-}
-
-/// As they are and with all that they suggest; a member's has no storage, and needs none.
-#[test]
-fn the_samples_of_a_cluster_are_right() {
-    let scratch = roadstead_tests::scratch();
-    for (name, expected) in [
-        ("cluster-member.yml", "member 1 of the metadata service"),
-        ("cluster-node.yml", "Filesystem"),
-        ("cluster-node-s3.yml", "S3"),
-        ("cluster-gateway.yml", "a gateway on :5000"),
-    ] {
-        let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/samples");
-        let text = std::fs::read_to_string(format!("{samples}/{name}")).expect("the sample");
-        let file = scratch.path().join(name);
-        for yaml in [text.replace("#- ", ""), text] {
-            std::fs::write(&file, yaml).expect("a configuration");
-            let checked = registry::command().arg("check").arg(&file).ok().text();
-            assert!(checked.contains("the configuration is right"), "{checked}");
-            assert!(checked.contains(expected), "{checked}");
-            assert!(!checked.contains("warning"), "{checked}");
-            assert!(!checked.contains("change-me"), "{checked}");
-        }
-    }
 }
 
 #[test]

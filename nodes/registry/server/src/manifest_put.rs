@@ -166,10 +166,15 @@ impl Registry {
         if !self.stands(flight)? {
             return Ok(false);
         }
-        let current = tags
-            .iter()
-            .map(|tag| link_to(layout::tag_current(name, tag), digest));
-        let put = self.put_under(flight.epoch()?, current.collect()).await;
+        // What a tag remembers is collected with the manifest: cut off half way, it is not there without it.
+        let links = tags.iter().flat_map(|tag| {
+            let places = [
+                layout::tag_index(name, tag, digest),
+                layout::tag_current(name, tag),
+            ];
+            places.map(|place| link_to(place, digest))
+        });
+        let put = self.put_under(flight.epoch()?, links.collect()).await;
         // Also after a failure: any of them may point there.
         self.deletions.tell(name, digest, tags);
         put?;
@@ -185,7 +190,6 @@ impl Registry {
         let Parsed {
             name,
             digest,
-            tags,
             bytes,
             ..
         } = pushed;
@@ -194,10 +198,8 @@ impl Registry {
             path: layout::blob_data(digest),
             content: bytes.clone(),
         }]);
-        let links = std::iter::once(layout::revision_link(name, digest))
-            .chain(tags.iter().map(|tag| layout::tag_index(name, tag, digest)));
-        let links = links.map(|link| link_to(link, digest)).collect();
-        tokio::try_join!(data, self.put_under(epoch, links))?;
+        let link = link_to(layout::revision_link(name, digest), digest);
+        tokio::try_join!(data, self.put_under(epoch, vec![link]))?;
         Ok(())
     }
 
