@@ -8,9 +8,9 @@ const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/samples/con
 fn the_commented_sample_is_right() {
     let checked = registry::command().args(["check", SAMPLE]).ok();
     assert!(
-        checked
-            .text()
-            .contains("the configuration is right: http.addr :5000"),
+        checked.text().contains(
+            "the configuration is right: a registry on :5000, storing in /var/lib/registry"
+        ),
         "{}",
         checked.text()
     );
@@ -21,12 +21,12 @@ fn the_commented_sample_is_right() {
 fn the_samples_are_right() {
     let scratch = roadstead_tests::scratch();
     for (name, expected) in [
-        ("s3.yml", "S3"),
-        ("gateway.yml", "a gateway on"),
-        ("letsencrypt.yml", "the configuration is right"),
+        ("s3.yml", "storing in the bucket images, under /registry"),
+        ("gateway.yml", "a gateway on :443"),
+        ("letsencrypt.yml", "a registry on :443"),
         ("cluster-member.yml", "member 1 of the metadata service"),
-        ("cluster-node.yml", "Filesystem"),
-        ("cluster-node-s3.yml", "S3"),
+        ("cluster-node.yml", "storing in /var/lib/registry"),
+        ("cluster-node-s3.yml", "storing in the bucket"),
         ("cluster-gateway.yml", "a gateway on :5000"),
     ] {
         let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/samples");

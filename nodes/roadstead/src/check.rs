@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use roadstead_config::DriverKind;
 
+use crate::serve::place;
 use crate::wiring::load_to_check;
 
 pub(crate) fn run(config: Option<PathBuf>) -> Result<ExitCode> {
@@ -22,19 +23,24 @@ pub(crate) fn run(config: Option<PathBuf>) -> Result<ExitCode> {
             "the configuration is right: member {} of the metadata service on {}; without storage, nothing else",
             member.id, member.addr
         )?,
-        (DriverKind::Unnamed, None) if let Some(gateway) = &config.gateway => writeln!(
-            out,
-            "the configuration is right: a gateway on {}; without storage, nothing else",
-            gateway.addr
-        )?,
+        (DriverKind::Unnamed | DriverKind::InMemory, None)
+            if let Some(gateway) = &config.gateway =>
+        {
+            writeln!(
+                out,
+                "the configuration is right: a gateway on {}; what it passes on is stored elsewhere",
+                gateway.addr
+            )?
+        }
         (DriverKind::Unnamed, None) => writeln!(
             out,
             "the configuration is right: for `roadstead cluster` alone, since it names no storage"
         )?,
-        (storage, _) => writeln!(
+        _ => writeln!(
             out,
-            "the configuration is right: http.addr {}, storage {storage:?}",
-            config.http.addr
+            "the configuration is right: a registry on {}, storing in {}",
+            config.http.addr,
+            place(&config.storage)
         )?,
     }
     Ok(ExitCode::SUCCESS)

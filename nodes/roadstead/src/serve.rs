@@ -433,7 +433,8 @@ pub(crate) fn keep_tls(tls: Option<&Tls>, signals: Signals) {
     });
 }
 
-fn place(storage: &Storage) -> String {
+/// For people.
+pub(crate) fn place(storage: &Storage) -> String {
     match &storage.driver {
         DriverKind::InMemory => "memory, until the process ends".to_owned(),
         DriverKind::S3(s3) => format!("the bucket {}, under /{}", s3.bucket, s3.root),
