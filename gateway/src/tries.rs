@@ -14,6 +14,12 @@ use crate::exchange::{Fault, NodeBody, exchange};
 use crate::node::{Node, Picked};
 use crate::pool::Want;
 
+/// Tries without a pause between them: the nodes that are left have not been asked yet. The pause after that, which doubles,
+/// and its most: a node that was lost may be back.
+const AT_ONCE: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// No transfer lasts longer.
 const AS_LONG_AS_IT_TAKES: Duration = Duration::from_hours(24 * 365);
 
@@ -60,6 +66,7 @@ impl<'c> Tries<'c> {
                 return Err(answer::given_up());
             }
             self.gateway.telling.metrics.retried();
+            tokio::time::sleep(pause_after(self.in_vain)).await;
         }
         self.in_vain += 1;
         let picked = self.gateway.pool.pick(&self.want, &self.tried).await;
@@ -117,10 +124,29 @@ impl<'c> Tries<'c> {
     }
 }
 
+fn pause_after(in_vain: u32) -> Duration {
+    match in_vain.checked_sub(AT_ONCE) {
+        None => Duration::ZERO,
+        Some(more) => PAUSE.saturating_mul(1 << more.min(8)).min(LONGEST_PAUSE),
+    }
+}
+
 /// What another node may answer better.
 pub(crate) fn is_worth_another_try(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_begin_when_others_were_asked_and_grow_to_a_second() {
+        let pauses: Vec<u128> = (1..=9).map(|n| pause_after(n).as_millis()).collect();
+        assert_eq!(pauses, [0, 0, 50, 100, 200, 400, 800, 1000, 1000]);
+        assert_eq!(pause_after(u32::MAX), LONGEST_PAUSE);
+    }
 }

@@ -127,7 +127,7 @@ pub struct GatewayTimeouts {
 /// Settings under `gateway.retries`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GatewayRetries {
-    /// Tries of one request in a row without progress: `tries`. Default: 4.
+    /// Tries of one request in a row without progress: `tries`. Default: 8.
     pub tries: u32,
     /// Retries of all, in percent of requests: `percent`. Default: 20.
     pub percent: u32,
@@ -218,7 +218,7 @@ impl Default for GatewayTimeouts {
 impl Default for GatewayRetries {
     fn default() -> Self {
         Self {
-            tries: 4,
+            tries: 8,
             percent: 20,
             reserve: 20,
         }
