@@ -1,6 +1,7 @@
 //! What a transfer costs: memory that does not grow with its size, and nothing at all once its client is gone.
 
 mod answers;
+mod crowds;
 mod files;
 
 use std::io::{Read as _, Write as _};

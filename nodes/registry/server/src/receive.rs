@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use roadstead_oci::Hasher;
-use roadstead_storage::{Error as StoreError, Stage};
+use roadstead_storage::{Driver, Error as StoreError, Stage, Staged};
 
 use crate::body::{Body, BodyError};
 use crate::error::Error;
@@ -22,11 +22,52 @@ pub(crate) struct Received {
     pub(crate) end: Result<(), BodyError>,
 }
 
-/// Writes a body to a stage, hashing on from `hasher`, and stops after `limit` bytes: a body that has more is told
-/// apart by its length.
+/// Stores a body at a place of its own, durable, hashing on from `hasher`. One that was said to have so many bytes has
+/// them, or is refused.
 pub(crate) async fn receive(
+    store: &dyn Driver,
+    hint: &str,
+    hasher: Hasher,
+    body: &mut Body,
+    expected: Option<u64>,
+) -> Result<(Staged, Received), Error> {
+    let batch = gather(body).await;
+    if let Some(end) = batch.end {
+        let length = batch.bytes as u64;
+        check(expected, length, &end)?;
+        let hashed = hash(hasher, batch.pieces.clone());
+        let (hasher, staged) = tokio::join!(hashed, store.stage_whole(hint, batch.pieces));
+        let (staged, hasher) = (staged?, hasher?);
+        let received = Received {
+            hasher,
+            length,
+            end,
+        };
+        return Ok((staged, received));
+    }
+    let mut stage = store.stage(hint).await?;
+    let limit = expected.unwrap_or(u64::MAX);
+    let received = write(&mut *stage, hasher, batch, body, limit).await?;
+    check(expected, received.length, &received.end)?;
+    Ok((stage.finish().await?, received))
+}
+
+fn check(expected: Option<u64>, length: u64, end: &Result<(), BodyError>) -> Result<(), Error> {
+    if let Some(expected) = expected {
+        end.clone()?;
+        if length != expected {
+            return Err(Error::SizeInvalid);
+        }
+    }
+    Ok(())
+}
+
+/// Writes a body, of which the first batch has come, to a stage. Stops after `limit` bytes: a body that has more is told
+/// apart by its length.
+async fn write(
     stage: &mut dyn Stage,
     hasher: Hasher,
+    mut batch: Batch,
     body: &mut Body,
     limit: u64,
 ) -> Result<Received, Error> {
@@ -35,7 +76,6 @@ pub(crate) async fn receive(
         length: 0,
         end: Ok(()),
     };
-    let mut batch = gather(body).await;
     loop {
         received.length += batch.bytes as u64;
         if let Some(end) = batch.end {

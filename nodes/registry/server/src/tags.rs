@@ -1,16 +1,12 @@
 //! Listing tags, in byte order, a page at a time.
 
-use futures::{StreamExt as _, TryStreamExt as _};
 use roadstead_oci::{Name, Tag};
-use roadstead_storage::{Error as StoreError, layout};
+use roadstead_storage::{Entry, Error as StoreError, StorePath, layout};
 
 use crate::Registry;
 use crate::error::Error;
 
-/// Looked at together.
-const AT_ONCE: usize = 16;
-
-/// Entries whose looks are prepared together.
+/// Entries that are looked at together.
 const STEP: usize = 1000;
 
 /// A page of names, and whether there are more behind it.
@@ -66,19 +62,8 @@ impl Registry {
             let Some(end) = entries.last() else { break };
             let is_long = entries.len() >= step;
             after = Some(end.name.clone());
-            // A look takes some hundred bytes before it has begun.
             for some in entries.chunks(STEP) {
-                let looks: Vec<_> = some
-                    .iter()
-                    .map(|entry| self.complete_tag(name, &entry.name))
-                    .collect();
-                let found: Vec<Option<Tag>> = futures::stream::iter(looks)
-                    .buffered(AT_ONCE)
-                    .try_collect()
-                    .await?;
-                tags.extend(found.into_iter().flatten());
-                // What the store has at hand is looked at without a pause.
-                tokio::task::yield_now().await;
+                tags.extend(self.complete_tags(name, some).await?);
             }
             step = wanted.saturating_sub(tags.len());
             if is_long && step > 0 {
@@ -89,13 +74,19 @@ impl Registry {
     }
 
     /// A tag that is being written, or was left half written, has no current link and is not one yet.
-    async fn complete_tag(&self, name: &Name, entry: &str) -> Result<Option<Tag>, Error> {
-        let Ok(tag) = entry.parse::<Tag>() else {
-            return Ok(None);
-        };
-        Ok(self
-            .exists(&layout::tag_current(name, &tag))
-            .await?
-            .then_some(tag))
+    async fn complete_tags(&self, name: &Name, entries: &[Entry]) -> Result<Vec<Tag>, Error> {
+        let tags: Vec<Tag> = entries
+            .iter()
+            .filter_map(|entry| entry.name.parse().ok())
+            .collect();
+        let links: Vec<StorePath> = tags
+            .iter()
+            .map(|tag| layout::tag_current(name, tag))
+            .collect();
+        let complete = self.store.which_exist(&links).await?;
+        let tags = tags.into_iter().zip(complete);
+        Ok(tags
+            .filter_map(|(tag, complete)| complete.then_some(tag))
+            .collect())
     }
 }

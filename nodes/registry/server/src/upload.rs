@@ -256,16 +256,9 @@ impl Registry {
                 Err(Error::SizeInvalid)
             };
         }
-        let mut stage = self.store.stage(&session.to_string()).await?;
-        let limit = expected.unwrap_or(u64::MAX);
-        let received = receive(&mut *stage, hasher, &mut body, limit).await?;
-        if let Some(expected) = expected {
-            received.end.clone()?;
-            if received.length != expected {
-                return Err(Error::SizeInvalid);
-            }
-        }
-        let Staged { place, length } = stage.finish().await?;
+        let hint = session.to_string();
+        let stored = receive(&*self.store, &hint, hasher, &mut body, expected);
+        let (Staged { place, length }, received) = stored.await?;
         Ok(Some((Segment { place, length }, received)))
     }
 

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::fence::{Gone, Still, Under};
 use crate::{Error, StorePath};
@@ -177,9 +178,44 @@ pub trait Driver: Send + Sync + fmt::Debug {
         all
     }
 
+    /// Which of these files and directories are there.
+    async fn which_exist(&self, paths: &[StorePath]) -> Result<Vec<bool>, Error> {
+        each(paths, |path| async move {
+            match self.stat(path).await {
+                Ok(_) => Ok(true),
+                Err(Error::NotFound(_)) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
+    /// The first `limit` names of each of these directories, as [`list`](Self::list) gives them. Of one that is not there,
+    /// none.
+    async fn list_each(
+        &self,
+        directories: &[StorePath],
+        limit: usize,
+    ) -> Result<Vec<Vec<Entry>>, Error> {
+        each(directories, |directory| async move {
+            match self.list(directory, None, limit).await {
+                Err(Error::NotFound(_)) => Ok(Vec::new()),
+                listed => listed,
+            }
+        })
+        .await
+    }
+
     /// A new place to write an upload's bytes to, outside of the layout. `hint` is part of the place's name:
     /// letters, digits and dashes.
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error>;
+
+    /// Stages what is there whole: as [`stage`](Self::stage), all of it written, and finished.
+    async fn stage_whole(&self, hint: &str, pieces: Vec<Bytes>) -> Result<Staged, Error> {
+        let mut stage = self.stage(hint).await?;
+        stage.write(pieces).await?;
+        stage.finish().await
+    }
 
     /// Reads what was staged.
     async fn open_staged(&self, place: &str) -> Result<Opened, Error>;
@@ -203,6 +239,18 @@ pub trait Driver: Send + Sync + fmt::Debug {
 
     /// Removes what crashes left in the driver's own temporary places before that time. Answers with their number.
     async fn sweep(&self, before: SystemTime) -> Result<usize, Error>;
+}
+
+/// Questions that are asked of a store at a time.
+const AT_ONCE: usize = 16;
+
+/// Asks the same of each path, of some at a time.
+async fn each<'a, T, F: Future<Output = Result<T, Error>>>(
+    paths: &'a [StorePath],
+    ask: impl Fn(&'a StorePath) -> F,
+) -> Result<Vec<T>, Error> {
+    let asked: Vec<F> = paths.iter().map(ask).collect();
+    stream::iter(asked).buffered(AT_ONCE).try_collect().await
 }
 
 /// Those that are not there with this content. The others are, and durable.

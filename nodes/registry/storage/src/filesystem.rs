@@ -4,6 +4,7 @@
 //! that nothing half-written is ever in the layout. The root must be one file system.
 
 mod cached;
+mod direct;
 mod directory;
 mod durable;
 mod file;
@@ -66,6 +67,10 @@ impl Filesystem {
     }
 }
 
+fn place_for(hint: &str) -> String {
+    format!("{hint}.{}", uuid::Uuid::new_v4().simple())
+}
+
 /// The outcome of blocking work; a runtime that is shutting down is an error, not a panic.
 fn joined<T>(outcome: Result<Result<T, Error>, tokio::task::JoinError>) -> Result<T, Error> {
     outcome.unwrap_or_else(|error| Err(cut_off(error)))
@@ -113,7 +118,15 @@ impl Driver for Filesystem {
         self.on_disk(move |tree| tree.put(&writes)).await
     }
 
+    async fn ensure(&self, writes: Vec<Put>) -> Result<(), Error> {
+        self.on_disk(move |tree| tree.put(&tree.absent(writes)?))
+            .await
+    }
+
     async fn settle(&self, paths: &[StorePath]) -> Result<(), Error> {
+        if paths.iter().all(|path| self.tree.is_known_durable(path)) {
+            return Ok(());
+        }
         let paths = paths.to_vec();
         self.on_disk(move |tree| paths.iter().try_for_each(|path| tree.settle(path)))
             .await
@@ -171,6 +184,12 @@ impl Driver for Filesystem {
             .await
     }
 
+    async fn ensure_under(&self, under: Under<'_>, writes: Vec<Put>) -> Result<(), Error> {
+        let epoch = under.epoch;
+        self.on_disk(move |tree| tree.put_under(epoch, &tree.absent(writes)?))
+            .await
+    }
+
     async fn remove_fenced(
         &self,
         directories: &[StorePath],
@@ -215,6 +234,30 @@ impl Driver for Filesystem {
         looked.try_concat().await
     }
 
+    async fn which_exist(&self, paths: &[StorePath]) -> Result<Vec<bool>, Error> {
+        let looks = paths.chunks(LOOKS).map(|some| {
+            let some = some.to_vec();
+            self.on_disk(move |tree| tree.which_exist(&some))
+        });
+        let looks: Vec<_> = looks.collect();
+        stream::iter(looks).buffered(LOOKERS).try_concat().await
+    }
+
+    async fn list_each(
+        &self,
+        directories: &[StorePath],
+        limit: usize,
+    ) -> Result<Vec<Vec<Entry>>, Error> {
+        let directories = directories.to_vec();
+        self.on_disk(move |tree| {
+            let lists = directories
+                .iter()
+                .map(|directory| tree.list_if_there(directory, limit));
+            lists.collect()
+        })
+        .await
+    }
+
     async fn get_each(&self, paths: &[StorePath], limit: usize) -> Vec<Result<Bytes, Error>> {
         let (paths, count) = (paths.to_vec(), paths.len());
         let got = self.on_disk(move |tree| {
@@ -231,9 +274,17 @@ impl Driver for Filesystem {
     }
 
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error> {
-        let place = format!("{hint}.{}", uuid::Uuid::new_v4().simple());
+        let place = place_for(hint);
         let tree = Arc::clone(&self.tree);
         self.on_disk(move |_| Ok(Box::new(FileStage::create(tree, place)?) as Box<dyn Stage>))
+            .await
+    }
+
+    /// By one thread in one go: for something small, changing threads costs more than the work.
+    async fn stage_whole(&self, hint: &str, pieces: Vec<Bytes>) -> Result<Staged, Error> {
+        let place = place_for(hint);
+        let tree = Arc::clone(&self.tree);
+        self.on_disk(move |_| FileStage::whole(tree, place, &pieces))
             .await
     }
 

@@ -154,8 +154,26 @@ impl Driver for Metered {
         self.took("GetContent", got).await
     }
 
+    async fn which_exist(&self, paths: &[StorePath]) -> Result<Vec<bool>, Error> {
+        self.took("Stat", self.driver.which_exist(paths)).await
+    }
+
+    async fn list_each(
+        &self,
+        directories: &[StorePath],
+        limit: usize,
+    ) -> Result<Vec<Vec<Entry>>, Error> {
+        self.took("List", self.driver.list_each(directories, limit))
+            .await
+    }
+
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error> {
         self.took("Writer", self.driver.stage(hint)).await
+    }
+
+    async fn stage_whole(&self, hint: &str, pieces: Vec<Bytes>) -> Result<Staged, Error> {
+        let staged = self.driver.stage_whole(hint, pieces);
+        self.took("Writer", staged).await
     }
 
     async fn open_staged(&self, place: &str) -> Result<Opened, Error> {

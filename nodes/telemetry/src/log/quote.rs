@@ -20,10 +20,18 @@ pub(crate) fn write_value(out: &mut String, text: &str) {
 /// Writes `text` as Go's `%q`: printable characters stay, the others are escaped.
 pub(crate) fn write_quoted(out: &mut String, text: &str) {
     out.push('"');
-    for character in text.chars() {
+    let (simple, rest) = text.split_at(simple(text));
+    out.push_str(simple);
+    for character in rest.chars() {
         write_escaped(out, character);
     }
     out.push('"');
+}
+
+/// How long the beginning of a text is that is written as it is: nearly always all of it.
+fn simple(text: &str) -> usize {
+    let is_odd = |byte: u8| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\');
+    text.bytes().position(is_odd).unwrap_or(text.len())
 }
 
 /// Writes the words of a message for a person: unquoted, and with nothing in it that a terminal obeys.
@@ -38,6 +46,11 @@ pub(crate) fn write_words(out: &mut String, text: &str) {
 
 /// Writes a name: what could be taken for the end of it becomes `_`. Names come from the program and its configuration.
 pub(crate) fn write_name(out: &mut String, name: &str) {
+    let breaks = |byte: u8| !matches!(byte, b'!'..=b'~') || matches!(byte, b'=' | b'"' | b'\\');
+    if !name.bytes().any(breaks) {
+        out.push_str(name);
+        return;
+    }
     for character in name.chars() {
         let breaks = matches!(character, ' ' | '=' | '"' | '\\') || !is_printable(character);
         out.push(if breaks { '_' } else { character });

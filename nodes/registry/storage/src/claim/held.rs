@@ -162,10 +162,27 @@ impl Driver for Held {
         self.driver.get_each(paths, limit).await
     }
 
+    async fn which_exist(&self, paths: &[StorePath]) -> Result<Vec<bool>, Error> {
+        self.driver.which_exist(paths).await
+    }
+
+    async fn list_each(
+        &self,
+        directories: &[StorePath],
+        limit: usize,
+    ) -> Result<Vec<Vec<Entry>>, Error> {
+        self.driver.list_each(directories, limit).await
+    }
+
     /// What is staged is nobody's until it is published, so its bytes are let go on.
     async fn stage(&self, hint: &str) -> Result<Box<dyn Stage>, Error> {
         self.check()?;
         self.driver.stage(hint).await
+    }
+
+    async fn stage_whole(&self, hint: &str, pieces: Vec<Bytes>) -> Result<Staged, Error> {
+        self.check()?;
+        self.driver.stage_whole(hint, pieces).await
     }
 
     async fn open_staged(&self, place: &str) -> Result<Opened, Error> {

@@ -54,5 +54,38 @@ pub(super) async fn of_directories(driver: &dyn Driver) {
         ),
         "each has its own answer: {got:?}"
     );
+    let far = path("/absent/for/long");
+    let asked = [&paths[..], &[far, path("/l/none"), path("/")]].concat();
+    let there = driver.which_exist(&asked).await;
+    assert_eq!(
+        there.expect("a store can tell"),
+        [true, false, true, false, true, true],
+        "files and directories are there or not"
+    );
+    let below = [path("/l/file/below"), path("/l/none/link/below")];
+    let below = driver.which_exist(&below);
+    assert_eq!(
+        below.await.expect("a file has nothing below it"),
+        [false; 2]
+    );
+    let nothing = driver.which_exist(&[]).await;
+    assert!(nothing.expect("nothing is asked").is_empty());
+    let directories = [
+        path("/l/none"),
+        path("/absent"),
+        path("/l"),
+        path("/l/deeper"),
+    ];
+    let lists = driver.list_each(&directories, 2).await;
+    let lists = lists.expect("directories are listed");
+    let names: Vec<Vec<&str>> = lists
+        .iter()
+        .map(|list| list.iter().map(|entry| entry.name.as_str()).collect())
+        .collect();
+    assert_eq!(
+        names,
+        [vec!["link"], vec![], vec!["0000", "0001"], vec!["in"]],
+        "each has its own list"
+    );
     assert_eq!(get(driver, "/l/none/link").await, "x");
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::direct::{DIRECT_FROM, Direct};
 use super::tree::{Tree, write_error};
 use crate::driver::{Stage, Staged};
 use crate::error::Error;
@@ -22,6 +23,8 @@ pub(super) struct FileStage {
     /// `None` when finished.
     file: Option<Arc<File>>,
     length: u64,
+    /// Once it is large.
+    direct: Option<Direct>,
 }
 
 impl FileStage {
@@ -32,7 +35,28 @@ impl FileStage {
             place,
             file: Some(Arc::new(file)),
             length: 0,
+            direct: None,
         })
+    }
+
+    /// All of it, durable. Blocks.
+    pub(super) fn whole(tree: Arc<Tree>, place: String, pieces: &[Bytes]) -> Result<Staged, Error> {
+        let mut stage = Self::create(tree, place)?;
+        if let Some(file) = &stage.file {
+            write_all(file, pieces)?;
+            settle(&stage.tree, file)?;
+        }
+        stage.length = length_of(pieces);
+        Ok(stage.finished())
+    }
+
+    /// Nothing is left to be discarded.
+    fn finished(&mut self) -> Staged {
+        self.file = None;
+        Staged {
+            place: std::mem::take(&mut self.place),
+            length: self.length,
+        }
     }
 }
 
@@ -42,33 +66,51 @@ impl Stage for FileStage {
         let Some(file) = &self.file else {
             return Err(Error::Damaged);
         };
-        let file = Arc::clone(file);
-        self.length += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
-        super::joined(tokio::task::spawn_blocking(move || write_all(&file, &pieces)).await)
+        let (file, tree) = (Arc::clone(file), Arc::clone(&self.tree));
+        let (begun, mut direct) = (self.length, self.direct.take());
+        self.length += length_of(&pieces);
+        let written = tokio::task::spawn_blocking(move || {
+            if direct.is_none() && begun >= DIRECT_FROM && tree.is_local() {
+                direct = Some(Direct::after(begun));
+            }
+            match &mut direct {
+                Some(direct) => direct.write(&file, &pieces)?,
+                None => write_all(&file, &pieces)?,
+            }
+            Ok(direct)
+        });
+        self.direct = super::joined(written.await)?;
+        Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> Result<Staged, Error> {
         let Some(file) = self.file.clone() else {
             return Err(Error::Damaged);
         };
-        let tree = Arc::clone(&self.tree);
-        let synced = tokio::task::spawn_blocking(move || {
-            file.sync_data()
-                .map_err(|error| write_error("syncing an upload", error))?;
-            // Taken for a crash's leftover, and swept, while its client was very slow.
-            let is_named = rustix::fs::fstat(&file).is_ok_and(|stat| stat.st_nlink > 0);
-            if !is_named {
-                return Err(Error::Damaged);
-            }
-            tree.sync_uploads()
+        let (tree, direct) = (Arc::clone(&self.tree), self.direct.take());
+        let settled = tokio::task::spawn_blocking(move || {
+            direct.map_or(Ok(()), |direct| direct.finish(&file))?;
+            settle(&tree, &file)
         });
-        super::joined(synced.await)?;
-        self.file = None;
-        Ok(Staged {
-            place: std::mem::take(&mut self.place),
-            length: self.length,
-        })
+        super::joined(settled.await)?;
+        Ok(self.finished())
     }
+}
+
+fn length_of(pieces: &[Bytes]) -> u64 {
+    pieces.iter().map(|piece| piece.len() as u64).sum()
+}
+
+/// Makes the content durable, and the name.
+fn settle(tree: &Tree, file: &File) -> Result<(), Error> {
+    file.sync_data()
+        .map_err(|error| write_error("syncing an upload", error))?;
+    // Taken for a crash's leftover, and swept, while its client was very slow.
+    let is_named = rustix::fs::fstat(file).is_ok_and(|stat| stat.st_nlink > 0);
+    if !is_named {
+        return Err(Error::Damaged);
+    }
+    tree.sync_uploads()
 }
 
 fn write_all(mut file: &File, pieces: &[Bytes]) -> Result<(), Error> {

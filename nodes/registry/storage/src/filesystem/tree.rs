@@ -6,6 +6,7 @@
 //! removed by another request makes it again; one that finds the root itself gone fails.
 
 mod conditional;
+mod each;
 mod epochs;
 pub(super) mod fenced;
 pub(super) mod leaves;
@@ -205,6 +206,11 @@ impl Tree {
             what: format!("listing {path}"),
             source: errno.into(),
         })
+    }
+
+    /// Whether this is a file system of this machine, as far as is known.
+    pub(super) fn is_local(&self) -> bool {
+        self.cached.is_of_use()
     }
 
     fn open_directory(&self, name: &str) -> Result<OwnedFd, Errno> {

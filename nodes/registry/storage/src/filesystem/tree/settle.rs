@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::super::durable::Identity;
 use super::{Tree, parent, relative, write_error};
+use crate::driver::Put;
 use crate::{Error, StorePath};
 
 impl Tree {
@@ -17,6 +18,28 @@ impl Tree {
         }
         fdatasync(&file).map_err(|errno| write_error("syncing", errno.into()))?;
         self.settle_names(&[path])
+    }
+
+    /// Whether it is there and known to be durable, where it takes no time to say so.
+    pub(in super::super) fn is_known_durable(&self, path: &StorePath) -> bool {
+        let file = self.open_cached(path);
+        let identity = file.as_ref().and_then(Identity::of);
+        identity.is_some_and(|identity| self.durable.contains(&identity))
+    }
+
+    /// Those that are not there with this content. The others are, and durable.
+    pub(in super::super) fn absent(&self, writes: Vec<Put>) -> Result<Vec<Put>, Error> {
+        let mut absent = Vec::new();
+        for write in writes {
+            let there = self.get(&write.path, write.content.len());
+            let there = there.and_then(|content| self.settle(&write.path).map(|()| content));
+            match there {
+                Ok(content) if content == write.content => {}
+                Ok(_) | Err(Error::NotFound(_) | Error::TooLarge { .. }) => absent.push(write),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(absent)
     }
 
     /// Makes the names of files durable whose content is. Each directory is synced once.

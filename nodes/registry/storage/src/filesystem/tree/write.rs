@@ -133,18 +133,24 @@ impl Tree {
 
     pub(super) fn make_directories(&self, directory: &str) -> Result<(), Error> {
         self.check_root()?;
-        for (end, _) in directory
-            .match_indices('/')
-            .chain(std::iter::once((directory.len(), "")))
-        {
-            let (ancestor, _) = directory.split_at(end);
-            match mkdirat(&self.root, ancestor, DIRECTORY_MODE) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                // Another request removes it at the same time; the caller tries again.
-                Err(Errno::NOENT) => return Ok(()),
-                Err(errno) => return Err(write_error("making a directory", errno.into())),
-            }
+        self.make_directory(directory)
+    }
+
+    /// From below: mostly the last one is missing alone, and asking for one that is there locks the one above it.
+    fn make_directory(&self, directory: &str) -> Result<(), Error> {
+        let failed = |errno: Errno| write_error("making a directory", errno.into());
+        match mkdirat(&self.root, directory, DIRECTORY_MODE) {
+            Ok(()) | Err(Errno::EXIST) => return Ok(()),
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(failed(errno)),
         }
-        Ok(())
+        if let Some((above, _)) = directory.rsplit_once('/') {
+            self.make_directory(above)?;
+        }
+        match mkdirat(&self.root, directory, DIRECTORY_MODE) {
+            // Where it is still missing, another request removes it at the same time; the caller tries again.
+            Ok(()) | Err(Errno::EXIST | Errno::NOENT) => Ok(()),
+            Err(errno) => Err(failed(errno)),
+        }
     }
 }
