@@ -3,6 +3,7 @@
 mod alone;
 mod balanced;
 mod bucket;
+mod deleted;
 mod figures;
 mod first;
 pub(crate) mod nodes;
