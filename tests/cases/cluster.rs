@@ -6,6 +6,7 @@ mod bucket;
 mod deleted;
 mod figures;
 mod first;
+mod forgotten;
 pub(crate) mod nodes;
 
 use roadstead_oci::{Algorithm, Digest};
