@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use roadstead_cache::Cache;
+use roadstead_cache::{Cache, EpochSource};
 use roadstead_config::{
     Auth, Config, DriverKind, Identity, Loaded, Storage, UploadPurging, Warning, socket_activation,
 };
@@ -150,7 +150,11 @@ async fn serve_from(
     let (drain, role) = (signals.drain.clone(), process.role);
     let driver = told.metered(config, store.driver);
     let lease = store.claim.as_ref().map(Claim::lease);
-    let cache = wiring::cache::build(config, told.metrics.clone(), lease).await?;
+    let proofs = match role {
+        Role::Alone => EpochSource::Own,
+        Role::Node => EpochSource::Given,
+    };
+    let cache = wiring::cache::build(config, told.metrics.clone(), lease, proofs).await?;
     let shared = Arc::clone(&store.metadata);
     let metadata = told.decided(store.metadata);
     let registry = build(config, &driver, metadata, &cache).await?;

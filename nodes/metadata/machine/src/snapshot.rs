@@ -7,12 +7,13 @@ use serde::Serialize;
 use crate::cluster::{ClusterCommand, Nodes};
 use crate::collection::Collection;
 use crate::command::{Command, Entry, Outcome};
-use crate::machine::{Machine, MachineV1, MachineV2, MachineV3};
+use crate::invalidation::Invalidated;
+use crate::machine::{Machine, MachineV1, MachineV2, MachineV3, MachineV4};
 use crate::session::Standing;
 
 /// The newest form of each.
-const ENTRY: u8 = 4;
-const MACHINE: u8 = 4;
+const ENTRY: u8 = 5;
+const MACHINE: u8 = 5;
 /// Of what travels between processes.
 const WIRE: u8 = 1;
 
@@ -30,6 +31,7 @@ pub enum FormatError {
 /// An entry in the oldest form that has its command, so that a version that knows the command can read it.
 pub fn encode_entry(entry: &Entry) -> Result<Vec<u8>, FormatError> {
     let version = match entry.command {
+        Command::Invalidation(_) => 5,
         Command::Certificates(_)
         | Command::Cluster(
             ClusterCommand::JoinOver { .. } | ClusterCommand::ReplaceSecret { .. },
@@ -67,12 +69,15 @@ forms!(
     encode_outcome decode_outcome Outcome,
     encode_standing decode_standing Standing,
     encode_nodes decode_nodes Nodes,
-    encode_collection decode_collection Collection
+    encode_collection decode_collection Collection,
+    encode_invalidated decode_invalidated Invalidated
 );
 
 impl Machine {
+    /// In the oldest form that holds it since the fourth.
     pub fn encode(&self) -> Result<Vec<u8>, FormatError> {
-        encode(MACHINE, self)
+        let is_older = self.invalidations().is_blank();
+        encode(if is_older { 4 } else { MACHINE }, self)
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
@@ -80,6 +85,7 @@ impl Machine {
             (1, rest) => Ok(postcard::from_bytes::<MachineV1>(rest)?.into()),
             (2, rest) => Ok(postcard::from_bytes::<MachineV2>(rest)?.into()),
             (3, rest) => Ok(postcard::from_bytes::<MachineV3>(rest)?.into()),
+            (4, rest) => Ok(postcard::from_bytes::<MachineV4>(rest)?.into()),
             (_, rest) => Ok(postcard::from_bytes(rest)?),
         }
     }
@@ -477,7 +483,7 @@ mod tests {
     fn what_a_newer_version_wrote_is_refused_by_name() {
         assert!(matches!(
             Machine::decode(&[9, 0]),
-            Err(FormatError::Newer { found: 9, known: 4 })
+            Err(FormatError::Newer { found: 9, known: 5 })
         ));
         assert!(matches!(decode_entry(&[]), Err(FormatError::Empty)));
     }

@@ -12,11 +12,13 @@ mod writer;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use roadstead_machine::{FormatError, Machine};
 use roadstead_telemetry::metrics::MemberMetrics;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinError;
+use tokio::time::timeout;
 
 use crate::types::{FormError, Incarnation, LogEntry, LogId, Membership, SnapshotMeta, Vote};
 use disk::Disk;
@@ -29,7 +31,7 @@ const SNAPSHOT_EVERY: u64 = 256 << 10;
 
 /// How long the next write takes.
 #[cfg(test)]
-pub(crate) type Pace = Arc<dyn Fn() -> std::time::Duration + Send + Sync>;
+pub(crate) type Pace = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -88,6 +90,8 @@ struct Shared {
     writer: Writer,
     /// It is time for a snapshot.
     long: Notify,
+    /// The version of the invalidations. Those who wait for it wait to answer a deletion.
+    invalidated: watch::Sender<u64>,
 }
 
 /// Handles of one member's store.
@@ -123,6 +127,7 @@ impl Store {
         let (log, state) = disk.load()?;
         let disk = Arc::new(disk);
         let writer = writer(Arc::clone(&disk))?;
+        let invalidated = watch::Sender::new(state.machine.invalidations().version());
         Ok(Self(Arc::new(Shared {
             id,
             incarnation,
@@ -131,6 +136,7 @@ impl Store {
             state: RwLock::new(state),
             writer,
             long: Notify::new(),
+            invalidated,
         })))
     }
 
@@ -148,6 +154,13 @@ impl Store {
     /// Looks at the state, as of the entries applied so far.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Machine) -> T) -> T {
         look(&self.0.state().machine)
+    }
+
+    /// Waits until the invalidations have another version than the known one, or for so long.
+    pub(crate) async fn invalidated_since(&self, known: Option<u64>, wait: Duration) {
+        let mut version = self.0.invalidated.subscribe();
+        let is_news = |version: &u64| Some(*version) != known;
+        let _waited_long_enough = timeout(wait, version.wait_for(is_news)).await;
     }
 
     /// Where the group's members are, as of the entries applied so far.
@@ -220,6 +233,13 @@ impl Shared {
         let mut log = self.log_mut();
         log.since_snapshot = 0;
         log.snapshot = bytes as u64;
+    }
+
+    /// Wakes up those who wait for something in the state.
+    fn tell_applied(&self) {
+        let now = self.state().machine.invalidations().version();
+        self.invalidated
+            .send_if_modified(|version| std::mem::replace(version, now) != now);
     }
 
     fn check_length(&self) {

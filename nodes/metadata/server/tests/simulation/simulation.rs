@@ -6,6 +6,7 @@
 
 mod chance;
 mod disk;
+mod links;
 mod member;
 mod net;
 mod node;
@@ -38,7 +39,7 @@ const STEP: Duration = Duration::from_millis(20);
 
 /// Entries in the log for each answer that was had, at most, and so many more: tries of which the answer was lost.
 const ENTRIES_PER_ANSWER: u64 = 3;
-const ENTRIES_MORE: u64 = 300;
+const ENTRIES_MORE: u64 = 600;
 
 /// A mistake that a simulation must find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub(crate) enum Mutant {
     AnyDisk,
     /// Reads are answered, and leases renewed, by whoever takes itself for the leader.
     ReadsUnconfirmed,
+    /// A removal is answered before all know of it.
+    NobodyWaits,
 }
 
 thread_local! {
@@ -267,6 +270,11 @@ fn a_disk_that_answers_under_the_name_of_another_is_found() {
 #[test]
 fn reads_without_a_quorum_are_found() {
     finds(Mutant::ReadsUnconfirmed);
+}
+
+#[test]
+fn a_removal_that_nobody_waits_for_is_found() {
+    finds(Mutant::NobodyWaits);
 }
 
 #[test]

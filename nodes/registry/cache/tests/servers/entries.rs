@@ -48,7 +48,7 @@ async fn an_entry_proves_existence_in_its_epoch_only() {
     learn(&one, &key).await;
     let other = node(redis(at(server.port)), 7).await;
     assert_eq!(other.find(&key).await, Some(seven()), "another node");
-    other.set_epoch(8);
+    other.replace_epoch(8);
     assert_eq!(other.find(&key).await, None);
     assert_eq!(
         other.describe(&key).await,

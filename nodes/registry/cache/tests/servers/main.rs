@@ -77,7 +77,7 @@ async fn cache(redis: RedisOptions, epoch: EpochSource) -> Cache {
 async fn node(redis: RedisOptions, epoch: u64) -> Cache {
     let cache = cache(redis, EpochSource::Given).await;
     up(&cache).await;
-    cache.set_epoch(epoch);
+    cache.begin_epoch(epoch, cache.doubts());
     cache
 }
 

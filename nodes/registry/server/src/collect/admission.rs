@@ -205,14 +205,14 @@ pub(crate) fn data(digest: &Digest) -> Unit {
     }
 }
 
-fn layer(name: &Name, digest: &Digest) -> Unit {
+pub(crate) fn layer(name: &Name, digest: &Digest) -> Unit {
     Unit::Layer {
         repository: name.clone(),
         digest: digest.clone(),
     }
 }
 
-fn revision(name: &Name, digest: &Digest) -> Unit {
+pub(crate) fn revision(name: &Name, digest: &Digest) -> Unit {
     Unit::Revision {
         repository: name.clone(),
         digest: digest.clone(),
