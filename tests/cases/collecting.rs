@@ -3,18 +3,21 @@
 //!
 //! `ROADSTEAD_SOAK=N` makes the load N times as long.
 
+mod asked;
+mod bucket;
+mod soak;
 mod writers;
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use roadstead_tests::registry::command;
-use roadstead_tests::{Client, Content, Family, Image, Options, Registry, wait_until};
+use roadstead_tests::{Client, Content, Family, Image, Options, Registry, Seaweed, wait_until};
 use rustix::process::Signal;
 
 use crate::cluster::nodes::Cluster;
 use crate::failures::soak;
-use writers::Writers;
+use writers::{Shared, Writers};
 
 /// No case waits longer for anything: a run takes the window, and the bytes of an index go in its third.
 const DEADLINE: Duration = Duration::from_mins(4);
@@ -23,24 +26,49 @@ const DEADLINE: Duration = Duration::from_mins(4);
 const WINDOW: Duration = Duration::from_secs(2);
 const GC: &str = "gc: {interval: 1s, grace: 1s, window: 2s, untagged: true}\n";
 
+/// Clients that do so.
+const WRITERS: u64 = 3;
+
 const CONDEMNED: &str = "garbage collection: what nothing needs";
 const REMOVING: &str = "garbage collection: removing";
 const OVER: &str = "garbage collection: the run is over";
 
-/// The files with bytes in a store.
-fn blobs(root: &Path) -> usize {
-    files(&root.join("docker/registry/v2/blobs"))
+/// Where the bytes of a registry lie.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Directory(&'a Path),
+    /// And below which key.
+    Bucket(&'a Seaweed, &'static str),
 }
 
-fn files(directory: &Path) -> usize {
+impl Place<'_> {
+    /// The files with bytes in it, and the links to them.
+    fn files(self) -> usize {
+        match self {
+            Self::Directory(root) => files(&root.join("docker/registry/v2"), &["data", "link"]),
+            Self::Bucket(seaweed, root) => {
+                let keys = seaweed.keys(&format!("{root}/docker/registry/v2/"));
+                let is_one = |key: &&String| key.ends_with("/data") || key.ends_with("/link");
+                keys.iter().filter(is_one).count()
+            }
+        }
+    }
+}
+
+/// The files with bytes in a store.
+fn blobs(root: &Path) -> usize {
+    files(&root.join("docker/registry/v2/blobs"), &["data"])
+}
+
+fn files(directory: &Path, names: &[&str]) -> usize {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return 0;
     };
     let count = |entry: std::fs::DirEntry| {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            files(&entry.path())
+            files(&entry.path(), names)
         } else {
-            usize::from(entry.file_name() == "data")
+            usize::from(names.iter().any(|name| entry.file_name() == *name))
         }
     };
     entries.filter_map(Result::ok).map(count).sum()
@@ -95,47 +123,12 @@ fn nothing_is_collected_unasked() {
     assert!(!registry.log().contains("garbage collection"));
 }
 
-/// The command asks the registry that has the storage, and says what that does.
-#[test]
-fn a_registry_that_serves_is_asked_to_collect() {
-    let gc = "gc: {grace: 0s, window: 1s}\n";
-    let registry = Registry::roadstead(Options::default().yaml(gc));
-    let repository = registry.repository("asked");
-    let lost = Image::new(74).build();
-    repository.push("lost", &lost);
-    repository.delete_manifest("lost").expect_status(202);
-    let collect = |more: &[&str]| {
-        let mut command = command().arg("garbage-collect");
-        for arg in more {
-            command = command.arg(arg);
-        }
-        command
-            .arg(registry.config())
-            .deadline(DEADLINE)
-            .ok()
-            .text()
-    };
-    let said = collect(&["--dry-run", "-m"]);
-    let manifest = lost.root().digest.to_string();
-    let untagged = format!("asked: manifest eligible for deletion: {manifest} (no tag");
-    assert!(said.contains(&untagged), "{said}");
-    assert_eq!(blobs(registry.root()), lost.documents().count(), "{said}");
-    let said = collect(&[]);
-    assert!(said.contains("0 blobs and 0 manifests eligible"), "{said}");
-    let said = collect(&["-m"]);
-    assert!(said.contains("bytes freed"), "{said}");
-    assert_eq!(blobs(registry.root()), 0, "{said}");
-    assert_eq!(collect(&["-q", "-m"]), "");
-    repository.push("lost", &lost);
-    repository.assert_serves("lost", &lost);
-}
-
 fn overs(log: &str) -> usize {
     log.matches(OVER).count()
 }
 
 /// All that is left when all tags are deleted is nothing.
-fn check_and_empty(clients: &[Client], kept: &[(String, String, Content)], root: &Path) {
+fn check_and_empty(clients: &[Client], kept: &[(String, String, Content)], place: Place<'_>) {
     for client in clients {
         for (name, tag, content) in kept {
             client.repository(name).assert_serves(tag, content);
@@ -149,7 +142,7 @@ fn check_and_empty(clients: &[Client], kept: &[(String, String, Content)], root:
         }
     }
     wait_until("all that nothing needs is gone", DEADLINE, || {
-        blobs(root) == 0
+        place.files() == 0
     });
     let again = Image::new(1).layer_size(4 << 10).build();
     let repository = client.repository("gc/0");
@@ -160,15 +153,24 @@ fn check_and_empty(clients: &[Client], kept: &[(String, String, Content)], root:
 #[test]
 fn a_registry_collects_while_everyone_pushes() {
     let registry = Registry::roadstead(Options::default().yaml(GC));
-    let writers = Writers::start(&[registry.url()], WINDOW, 81);
-    let runs = 3 * usize::try_from(soak()).expect("a number");
+    let place = Place::Directory(registry.root());
+    collects(&registry, WINDOW, 3 * times(), place);
+}
+
+/// So many runs, and then all that there is.
+fn collects(registry: &Registry, window: Duration, runs: usize, place: Place<'_>) {
+    let writers = Writers::start(&[registry.url()], WRITERS, window, 81);
     wait_until("it has collected several times", soaked(), || {
         overs(&registry.log()) >= runs || !writers.shared.is_well()
     });
-    let pushed = writers.shared.pushed();
+    let pushed = writers.shared.counts().pushed.load(Ordering::Relaxed);
     let kept = writers.stop();
     assert!(pushed > 0 && !kept.is_empty());
-    check_and_empty(&[registry.client()], &kept, registry.root());
+    check_and_empty(&[registry.client()], &kept, place);
+}
+
+fn times() -> usize {
+    usize::try_from(soak()).expect("a number")
 }
 
 fn soaked() -> Duration {
@@ -181,12 +183,22 @@ fn urls(cluster: &Cluster) -> Vec<String> {
 }
 
 fn keys() -> String {
-    format!("http:\n  addr: 127.0.0.1:0\n{GC}")
+    node(GC)
+}
+
+fn node(gc: &str) -> String {
+    format!("http:\n  addr: 127.0.0.1:0\n{gc}")
 }
 
 /// Runs that the nodes have brought to their end.
 fn runs(cluster: &Cluster) -> usize {
     (0..3).map(|n| overs(&cluster.node(n).log())).sum()
+}
+
+/// Runs that they have begun.
+fn condemned(cluster: &Cluster) -> usize {
+    let of = |n| cluster.node(n).log().matches(CONDEMNED).count();
+    (0..3).map(of).sum()
 }
 
 /// Whoever led last.
@@ -203,36 +215,42 @@ fn a_cluster_collects_while_everyone_pushes_and_nodes_fail() {
         cluster.add_with(&keys(), None);
     }
     let root = cluster.root();
-    let writers = Writers::start(&urls(&cluster), WINDOW, 91);
-    let shared = std::sync::Arc::clone(&writers.shared);
+    let writers = Writers::start(&urls(&cluster), WRITERS, WINDOW, 91);
     for _ in 0..soak() {
-        let before = runs(&cluster);
-        wait_until("it has collected", DEADLINE, || {
-            runs(&cluster) > before || !shared.is_well()
-        });
-        let asleep = (coordinator(&cluster) + 1) % 3;
-        cluster.signal(asleep, Signal::STOP);
-        let before = runs(&cluster);
-        wait_until("the others have collected without it", DEADLINE, || {
-            runs(&cluster) > before + 1 || !shared.is_well()
-        });
-        cluster.signal(asleep, Signal::CONT);
-        let leads = coordinator(&cluster);
-        let removals = |cluster: &Cluster| cluster.node(leads).log().matches(REMOVING).count();
-        let before = removals(&cluster);
-        wait_until("the coordinator removes", DEADLINE, || {
-            removals(&cluster) > before || !shared.is_well()
-        });
-        cluster.kill(leads);
-        let before = runs(&cluster);
-        wait_until("another goes on", DEADLINE, || {
-            runs(&cluster) > before || !shared.is_well()
-        });
-        cluster.restart_with(leads, &keys());
-        shared.serve_at(&urls(&cluster));
-        wait_until("all are members", DEADLINE, || cluster.nodes().len() == 3);
+        fail(&mut cluster, &keys(), &writers.shared, 2);
     }
     let kept = writers.stop();
-    let clients: Vec<Client> = (0..3).map(|n| cluster.node(n).client()).collect();
-    check_and_empty(&clients, &kept, &root);
+    check_and_empty(&clients(&cluster), &kept, Place::Directory(&root));
+}
+
+fn clients(cluster: &Cluster) -> Vec<Client> {
+    (0..3).map(|n| cluster.node(n).client()).collect()
+}
+
+/// Once each; a node sleeps until so many runs of the others are over.
+fn fail(cluster: &mut Cluster, keys: &str, shared: &Shared, asleep_for: usize) {
+    wait_until("it collects", DEADLINE, || {
+        condemned(cluster) > 0 || !shared.is_well()
+    });
+    let asleep = (coordinator(cluster) + 1) % 3;
+    cluster.signal(asleep, Signal::STOP);
+    let before = runs(cluster);
+    wait_until("the others have collected without it", DEADLINE, || {
+        runs(cluster) >= before + asleep_for || !shared.is_well()
+    });
+    cluster.signal(asleep, Signal::CONT);
+    let leads = coordinator(cluster);
+    let removals = |cluster: &Cluster| cluster.node(leads).log().matches(REMOVING).count();
+    let before = removals(cluster);
+    wait_until("the coordinator removes", DEADLINE, || {
+        removals(cluster) > before || !shared.is_well()
+    });
+    cluster.kill(leads);
+    let before = runs(cluster);
+    wait_until("another goes on", DEADLINE, || {
+        runs(cluster) > before || !shared.is_well()
+    });
+    cluster.restart_with(leads, keys);
+    shared.serve_at(&urls(cluster));
+    wait_until("all are members", DEADLINE, || cluster.nodes().len() == 3);
 }

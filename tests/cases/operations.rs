@@ -16,7 +16,7 @@ use crate::uploads::path_of;
 const SOON: Duration = Duration::from_secs(20);
 
 /// A registry with a debug address, and a client of that.
-fn observed(yaml: &str) -> (Registry, Client) {
+pub(crate) fn observed(yaml: &str) -> (Registry, Client) {
     let mut registry = Registry::roadstead(
         Options::default()
             .env("REGISTRY_HTTP_DEBUG_ADDR", "127.0.0.1:0")

@@ -79,12 +79,17 @@ impl Seaweed {
         said.status.success() && said.text() == "200"
     }
 
-    /// curl, as somebody who may do everything; it says the status.
+    /// As [`asking`](Self::asking); it says the status.
     fn signed(&self) -> Run {
+        self.asking()
+            .args(["--output", "/dev/null", "--write-out", "%{http_code}"])
+    }
+
+    /// curl, as somebody who may do everything; it says what is answered.
+    fn asking(&self) -> Run {
         let (key, secret) = ADMIN;
         Run::new("curl")
-            .args(["--silent", "--disable", "--output", "/dev/null"])
-            .args(["--write-out", "%{http_code}"])
+            .args(["--silent", "--disable"])
             .args(["--aws-sigv4", "aws:amz:us-east-1:s3"])
             .args(["--user", &format!("{key}:{secret}")])
             .env("HOME", self.home.path())
@@ -105,6 +110,43 @@ impl Seaweed {
     pub fn has(&self, key: &str) -> bool {
         let head = self.signed().arg("--head").arg(self.url(key)).ok();
         head.text() == "200"
+    }
+
+    /// The keys of the objects that begin so.
+    #[track_caller]
+    pub fn keys(&self, prefix: &str) -> Vec<String> {
+        let mut keys: Vec<String> = Vec::new();
+        loop {
+            let after = keys.last().map_or("", String::as_str).replace('/', "%2F");
+            let prefix = prefix.replace('/', "%2F");
+            // Sorted, and encoded as they are signed.
+            let query = format!("list-type=2&prefix={prefix}&start-after={after}");
+            let url = format!("http://{}/{BUCKET}?{query}", self.addr);
+            let page = self.asking().arg("--fail").arg(url).ok().text();
+            let found = page.split("<Key>").skip(1);
+            let found = found.filter_map(|rest| Some(rest.split_once("</Key>")?.0.to_owned()));
+            let before = keys.len();
+            keys.extend(found);
+            if keys.len() == before {
+                return keys;
+            }
+        }
+    }
+
+    /// Multipart uploads that nobody has ended.
+    #[track_caller]
+    pub fn multiparts(&self) -> usize {
+        let url = format!("http://{}/{BUCKET}?uploads=", self.addr);
+        let said = self.asking().arg("--fail").arg(url).ok().text();
+        said.matches("<UploadId>").count()
+    }
+
+    /// Begins one, and leaves it.
+    #[track_caller]
+    pub fn abandon_multipart(&self, key: &str) {
+        let url = format!("{}?uploads=", self.url(key));
+        let began = self.asking().args(["--fail", "--request", "POST"]);
+        began.arg(url).ok();
     }
 
     /// A registry's `storage`, in this part of the bucket. Both registries read it.

@@ -1,5 +1,6 @@
 //! `gc`: the garbage collection of a registry that runs. Roadstead's own.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use crate::reader::Reader;
@@ -20,6 +21,11 @@ pub struct Gc {
     pub window: Duration,
     /// Manifests that no tag leads to go as well: `untagged`. Default: false.
     pub untagged: bool,
+    /// Listings, reads and removals of a collection in a second at most: `requests`. Default, and what 0 means: as fast as
+    /// the store answers.
+    pub requests: Option<NonZeroU64>,
+    /// Bytes that it reads in a second at most: `bytes`. Default, and what 0 means: as for `requests`.
+    pub bytes: Option<NonZeroU64>,
 }
 
 impl Default for Gc {
@@ -29,6 +35,8 @@ impl Default for Gc {
             grace: DAY,
             window: DAY,
             untagged: false,
+            requests: None,
+            bytes: None,
         }
     }
 }
@@ -48,6 +56,8 @@ impl Gc {
             untagged: gc
                 .read("untagged", scalar::boolean)
                 .unwrap_or(default.untagged),
+            requests: gc.read("requests", scalar::count).and_then(NonZeroU64::new),
+            bytes: gc.read("bytes", scalar::count).and_then(NonZeroU64::new),
         }
     }
 }
@@ -71,15 +81,34 @@ mod tests {
         assert_eq!(gc(""), Gc::default());
         assert_eq!(gc("gc: {interval: 0}\n"), Gc::default());
         let seconds = Duration::from_secs;
-        let told = gc("gc: {interval: 60s, grace: 2s, window: 1s, untagged: true}\n");
+        let told = gc(
+            "gc: {interval: 60s, grace: 2s, window: 1s, untagged: true, requests: 50, bytes: 1_000_000}\n",
+        );
         assert_eq!(
             told,
             Gc {
                 interval: Some(seconds(60)),
                 grace: seconds(2),
                 window: seconds(1),
-                untagged: true
+                untagged: true,
+                requests: NonZeroU64::new(50),
+                bytes: NonZeroU64::new(1_000_000),
             }
+        );
+        assert_eq!(gc("gc: {requests: 0, bytes: 0}\n"), Gc::default());
+    }
+
+    #[test]
+    fn a_pace_that_is_none_is_told() {
+        let text = "version: 0.1\nstorage: inmemory\ngc: {requests: fast, bytes: -1}\n";
+        let mistakes = Config::load(text, Vec::new()).unwrap_err().to_string();
+        assert!(
+            mistakes.contains("gc.requests (line 3): \"fast\" is not a whole number"),
+            "{mistakes}"
+        );
+        assert!(
+            mistakes.contains("gc.bytes (line 3): \"-1\" must not be negative"),
+            "{mistakes}"
         );
     }
 }

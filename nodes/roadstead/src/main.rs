@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use garbage_collect::Wanted;
 use roadstead_registry::CollectOptions;
 
 /// A request makes and drops some hundred small things: nearly a tenth of the processor time went into glibc's allocator.
@@ -41,7 +42,7 @@ const EXAMPLES: &str = "Examples:
   roadstead                                  serve on localhost:5000, storing under ./data
   roadstead serve /etc/docker/registry/config.yml
   REGISTRY_HTTP_ADDR=:8000 roadstead         any setting can be given by the environment
-  roadstead garbage-collect -d config.yml    what could be removed, while the registry is stopped
+  roadstead garbage-collect -d config.yml    what could be removed
   roadstead check config.yml                 every mistake in a configuration at once
 
   docker tag alpine localhost:5000/alpine && docker push localhost:5000/alpine";
@@ -59,13 +60,16 @@ enum Command {
         /// The configuration file.
         config: Option<PathBuf>,
     },
-    /// Remove what no manifest names any more, while the registry is stopped.
+    /// Remove what no manifest names any more.
     ///
     /// Blobs that no manifest of any repository names go, and links to layers that no manifest of their repository names.
-    /// A running registry is refused; a registry that is started meanwhile is refused too.
+    /// Of a registry that is stopped they go at once; one that is started meanwhile waits or is refused. A registry, or a
+    /// cluster, that serves the storage is asked to collect: it goes on serving, and says what it does. That takes gc.grace
+    /// and gc.window, days by default; interrupted, this command leaves the collection to those who serve.
     ///
-    ///   roadstead garbage-collect --dry-run config.yml      say what would go
+    ///   roadstead garbage-collect --dry-run config.yml      say what would go, and why
     ///   roadstead garbage-collect -m config.yml             untagged manifests too
+    ///   roadstead garbage-collect --cancel config.yml       end the collection of those who serve
     #[command(verbatim_doc_comment)]
     GarbageCollect {
         /// Say what would go, and remove nothing.
@@ -77,6 +81,9 @@ enum Command {
         /// Say nothing of what is done.
         #[arg(short, long)]
         quiet: bool,
+        /// End the collection that is under way: what is being removed is removed to its end, and nothing else.
+        #[arg(long, conflicts_with_all = ["dry_run", "delete_untagged"])]
+        cancel: bool,
         /// The configuration file.
         config: Option<PathBuf>,
     },
@@ -182,13 +189,18 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             dry_run,
             delete_untagged,
             quiet,
+            cancel,
             config,
         } => {
-            let options = CollectOptions {
-                dry_run,
-                delete_untagged,
+            let wanted = if cancel {
+                Wanted::Cancelled
+            } else {
+                Wanted::Collected(CollectOptions {
+                    dry_run,
+                    delete_untagged,
+                })
             };
-            garbage_collect::run(config, options, quiet)
+            garbage_collect::run(config, wanted, quiet)
         }
         Command::Htpasswd { arguments } => htpasswd::run(arguments),
     }

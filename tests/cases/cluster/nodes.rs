@@ -66,7 +66,7 @@ impl Cluster {
     }
 
     /// Around a metadata service that was started.
-    pub(super) fn around(group: Group, nodes: usize) -> Self {
+    pub(crate) fn around(group: Group, nodes: usize) -> Self {
         group.leader(1, None);
         let mut cluster = Self {
             group,
@@ -108,7 +108,7 @@ impl Cluster {
         self.home.path().join("root")
     }
 
-    pub(super) fn group(&mut self) -> &mut Group {
+    pub(crate) fn group(&mut self) -> &mut Group {
         &mut self.group
     }
 

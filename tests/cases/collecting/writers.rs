@@ -11,17 +11,19 @@ use tokio::time::Instant;
 
 use crate::failures::dice::Dice;
 
-const WRITERS: u64 = 3;
-
 /// Images whose layers and configurations all writers push.
 const IMAGES: u64 = 5;
+
+/// Seeds from here on are for what one writer pushes once.
+const OWN: u64 = 1000;
 
 /// A node that does not answer in this time is given up for another.
 const PATIENCE: Duration = Duration::from_secs(10);
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// How long one thing is tried at all: a lease ends, and a run, in less.
-const TRIED_FOR: Duration = Duration::from_mins(3);
+/// How long one thing is tried at all: a lease ends, and a run, in less. Where others keep the disk busy for minutes, no
+/// metadata service decides anything meanwhile.
+const TRIED_FOR: Duration = Duration::from_mins(10);
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -32,7 +34,29 @@ pub(super) struct Shared {
     window: Duration,
     wrongs: Mutex<Vec<String>>,
     kept: Mutex<Vec<(String, String, Content)>>,
-    pushed: AtomicUsize,
+    counts: Counts,
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    /// Requests that were answered.
+    pub(super) operations: AtomicUsize,
+    /// That broke, or were told to come back, and were asked again.
+    pub(super) again: AtomicUsize,
+    /// Images and indexes that were acknowledged.
+    pub(super) pushed: AtomicUsize,
+    pub(super) mounted: AtomicUsize,
+    /// Told to exist, and not sent.
+    pub(super) found: AtomicUsize,
+    pub(super) retagged: AtomicUsize,
+    pub(super) deleted: AtomicUsize,
+    /// Refused, since what was promised longer ago than the window was gone.
+    pub(super) late: AtomicUsize,
+}
+
+fn count(of: &AtomicUsize) {
+    of.fetch_add(1, Ordering::Relaxed);
 }
 
 pub(super) struct Writers {
@@ -45,7 +69,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Writers {
-    pub(super) fn start(nodes: &[String], window: Duration, seed: u64) -> Self {
+    /// So many, of which each has a repository of its own.
+    pub(super) fn start(nodes: &[String], writers: u64, window: Duration, seed: u64) -> Self {
         let shared = Arc::new(Shared {
             clients: Mutex::default(),
             turn: AtomicUsize::new(0),
@@ -53,15 +78,16 @@ impl Writers {
             window,
             wrongs: Mutex::default(),
             kept: Mutex::default(),
-            pushed: AtomicUsize::new(0),
+            counts: Counts::default(),
         });
         shared.serve_at(nodes);
-        let threads = (0..WRITERS).map(|number| {
+        let threads = (0..writers).map(|number| {
             let shared = Arc::clone(&shared);
             let mut writer = Writer {
                 shared,
                 dice: Dice::new(seed + number),
                 number,
+                writers,
                 round: 0,
             };
             std::thread::spawn(move || writer.work())
@@ -91,8 +117,12 @@ impl Shared {
         *lock(&self.clients) = clients.collect();
     }
 
-    pub(super) fn pushed(&self) -> usize {
-        self.pushed.load(Ordering::Relaxed)
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    pub(super) fn operations(&self) -> usize {
+        self.counts.operations.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_well(&self) -> bool {
@@ -121,8 +151,12 @@ impl Shared {
                 call = call.body(content.bytes.as_slice());
             }
             match call.try_send() {
-                Some(answer) if answer.status < 500 => return (answer, asked),
+                Some(answer) if answer.status < 500 => {
+                    count(&self.counts.operations);
+                    return (answer, asked);
+                }
                 broken => {
+                    count(&self.counts.again);
                     let said = broken.map(|answer| answer.text());
                     assert!(asked < deadline, "{method} {path}: {said:?} at last");
                     std::thread::park_timeout(AGAIN_AFTER);
@@ -136,6 +170,8 @@ struct Writer {
     shared: Arc<Shared>,
     dice: Dice,
     number: u64,
+    /// How many there are.
+    writers: u64,
     round: u64,
 }
 
@@ -144,12 +180,16 @@ impl Writer {
         while !self.shared.stop.load(Ordering::Relaxed) {
             self.round += 1;
             let content = self.content();
-            let tag = format!("t{}", self.round);
+            let mut tag = format!("t{}", self.round);
             if !self.push(&tag, &content) {
                 continue;
             }
-            self.shared.pushed.fetch_add(1, Ordering::Relaxed);
+            count(&self.shared.counts.pushed);
             self.pull(&tag, &content);
+            if self.dice.below(4) == 0 {
+                tag = self.retag(&tag, &content);
+                self.pull(&tag, &content);
+            }
             match self.dice.below(4) {
                 0 => {
                     let kept = (self.repository(), tag, content);
@@ -172,7 +212,10 @@ impl Writer {
             let image = Image::new(seed).layer_size(4 << 10);
             image.annotation("made", &made).build()
         };
-        let (one, other) = (self.dice.below(IMAGES), self.dice.below(IMAGES));
+        let (mut one, other) = (self.dice.below(IMAGES), self.dice.below(IMAGES));
+        if self.dice.below(4) == 0 {
+            one = OWN + self.round * self.writers + self.number;
+        }
         if self.dice.below(4) == 0 {
             Content::index(Family::Oci, &[image(one), image(other + IMAGES)])
         } else {
@@ -201,6 +244,9 @@ impl Writer {
             }
             // What was promised longer ago than the window may be gone.
             let is_late = promised.is_some_and(|first| first.elapsed() > self.shared.window);
+            if is_late {
+                count(&self.shared.counts.late);
+            }
             if !is_late || answer.status != 404 && answer.status != 400 {
                 let said = answer.text();
                 self.shared
@@ -218,13 +264,15 @@ impl Writer {
             let path = format!("/v2/{name}/blobs/{digest}");
             let (answer, asked) = self.shared.ask("HEAD", &path, None);
             if answer.status == 200 {
+                count(&self.shared.counts.found);
                 return asked;
             }
         }
-        let from = self.dice.below(WRITERS);
+        let from = self.dice.below(self.writers);
         let path = format!("/v2/{name}/blobs/uploads/?mount={digest}&from=gc/{from}");
         let (answer, asked) = self.shared.ask("POST", &path, None);
         if answer.status == 201 {
+            count(&self.shared.counts.mounted);
             return asked;
         }
         // In one request, so that another node can be asked again.
@@ -260,7 +308,23 @@ impl Writer {
         }
     }
 
+    /// What is tagged is there, so that another tag of it is taken whatever is collected. Answers with that.
+    fn retag(&self, tag: &str, content: &Content) -> String {
+        let other = format!("{tag}-again");
+        let path = format!("/v2/{}/manifests/{other}", self.repository());
+        let (answer, _) = self.shared.ask("PUT", &path, Some(content.root()));
+        if answer.status != 201 {
+            let said = answer.text();
+            self.shared
+                .wrong(format!("{path}: tagged, and now {} {said}", answer.status));
+        }
+        count(&self.shared.counts.retagged);
+        self.delete(tag);
+        other
+    }
+
     fn delete(&self, reference: &str) {
+        count(&self.shared.counts.deleted);
         let path = format!("/v2/{}/manifests/{reference}", self.repository());
         let (answer, _) = self.shared.ask("DELETE", &path, None);
         // Asked again after an answer was lost, it is gone already.

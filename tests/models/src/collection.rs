@@ -38,6 +38,8 @@ pub enum Flaw {
     KeepsCaches,
     /// What is being reaped as far as a node knows is refused without asking the log.
     RefusesUnasked,
+    /// What is being reaped can be pushed again before it is seen to be gone.
+    ReleasesEarly,
 }
 
 /// What there is, and what is wanted.

@@ -131,7 +131,7 @@ pub(super) const KEYS: &[Row] = &[
     used("gateway.timeouts.{connect,answer,commit,idle,patience,lameduck,drain}"),
     used("gateway.retries.{tries,percent,reserve}"),
     used("gateway.limits.{connections,requests,pernode,chunk,memory}"),
-    used("gc.{interval,grace,window,untagged}"),
+    used("gc.{interval,grace,window,untagged,requests,bytes}"),
 ];
 
 /// Under the first key, the second name has all the settings of the third.

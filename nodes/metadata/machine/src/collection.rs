@@ -5,6 +5,8 @@
 //!    ▲                  │ ▲  │                                                                          │
 //!    │                  │ └──┘ Condemn: more of it, to be acknowledged anew                             │
 //!    └──────Finish──────┴──────────────────────────────────────────────────────────────────Finish──────┘
+//!
+//!  of a unit:   condemned ──Reap──▶ being reaped ──Removed, or Finish──▶ gone, and may be pushed again
 //! ```
 //! The machine does not look at the store. It says what may be removed, and when: nothing that a node vetoed or rescued,
 //! and nothing before every node has known for the whole wait that it is condemned. What it cannot fence is an act in the
@@ -67,6 +69,12 @@ pub enum CollectCommand {
     },
     /// What was to be reaped is seen to be gone. Whatever else was condemned is not any more.
     Finish { term: u64, version: u64 },
+    /// These were to be reaped and are seen to be gone, so that they may be pushed again while others are removed.
+    Removed {
+        term: u64,
+        version: u64,
+        units: Vec<Unit>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +106,7 @@ pub enum CollectOutcome {
         units: Vec<Unit>,
     },
     Finished,
+    Removed,
 }
 
 impl CollectCommand {
@@ -109,6 +118,7 @@ impl CollectCommand {
             Self::Rescue { .. } => "rescue",
             Self::Reap { .. } => "reap",
             Self::Finish { .. } => "finish_collection",
+            Self::Removed { .. } => "removed",
         }
     }
 }
@@ -128,6 +138,7 @@ impl CollectOutcome {
             Self::Early => "early",
             Self::Reaping { .. } => "reaping",
             Self::Finished => "finished",
+            Self::Removed => "removed",
         }
     }
 }
@@ -246,7 +257,8 @@ impl Collection {
         let term = match &command {
             CollectCommand::Condemn { term, .. }
             | CollectCommand::Reap { term, .. }
-            | CollectCommand::Finish { term, .. } => Some(*term),
+            | CollectCommand::Finish { term, .. }
+            | CollectCommand::Removed { term, .. } => Some(*term),
             _ => None,
         };
         if term.is_some_and(|term| !self.is_led_in(term, nodes)) {
@@ -265,6 +277,7 @@ impl Collection {
             CollectCommand::Rescue { version, units } => self.rescue(version, &units),
             CollectCommand::Reap { version, units, .. } => self.reap(version, units, now),
             CollectCommand::Finish { version, .. } => self.finish(version),
+            CollectCommand::Removed { version, units, .. } => self.removed(version, &units),
         }
     }
 
@@ -387,6 +400,16 @@ impl Collection {
             }
         }
         CollectOutcome::Reaping { units: taken }
+    }
+
+    fn removed(&mut self, version: u64, units: &[Unit]) -> CollectOutcome {
+        let Some(run) = self.run.as_mut().filter(|_| self.version == version) else {
+            return CollectOutcome::Fenced;
+        };
+        for unit in units {
+            run.reaping.remove(unit);
+        }
+        CollectOutcome::Removed
     }
 
     fn finish(&mut self, version: u64) -> CollectOutcome {

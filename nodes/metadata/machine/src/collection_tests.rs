@@ -91,6 +91,14 @@ impl Log {
         })
     }
 
+    fn removed(&mut self, term: u64, version: u64, numbers: &[u8]) -> CollectOutcome {
+        self.collect(CollectCommand::Removed {
+            term,
+            version,
+            units: units(numbers),
+        })
+    }
+
     fn finish(&mut self, term: u64, version: u64) -> CollectOutcome {
         self.collect(CollectCommand::Finish { term, version })
     }
@@ -137,6 +145,27 @@ fn what_nobody_wants_is_reaped_when_all_have_known_it_for_the_whole_wait() {
     assert_eq!(log.finish(1, 1), CollectOutcome::Finished);
     assert_eq!(log.machine.collection().run(), None);
     assert_eq!(log.rescue(1, &[1]), CollectOutcome::Stale);
+}
+
+#[test]
+fn what_is_seen_to_be_gone_can_be_pushed_again_while_others_are_removed() {
+    let mut log = condemned(&[1, 2, 3]);
+    log.acknowledge(1, 1, &[]);
+    log.acknowledge(2, 1, &[]);
+    log.now = 100;
+    assert_eq!(log.reap(1, 1, &[1, 2]), reaping(&[1, 2]));
+    assert_eq!(log.removed(1, 2, &[1]), CollectOutcome::Fenced);
+    assert_eq!(log.removed(2, 1, &[1]), CollectOutcome::Fenced);
+    assert_eq!(log.removed(1, 1, &[1]), CollectOutcome::Removed);
+    assert_eq!(log.removed(1, 1, &[1]), CollectOutcome::Removed, "twice");
+    assert_eq!(log.rescue(1, &[1]), CollectOutcome::Rescued);
+    assert_eq!(
+        log.rescue(1, &[1, 2]),
+        CollectOutcome::Gone { units: units(&[2]) }
+    );
+    assert_eq!(log.reap(1, 1, &[1, 3]), reaping(&[3]), "once in a run");
+    assert_eq!(log.finish(1, 1), CollectOutcome::Finished);
+    assert_eq!(log.removed(1, 1, &[3]), CollectOutcome::Fenced);
 }
 
 #[test]

@@ -6,18 +6,21 @@
 
 pub(crate) mod admission;
 mod coordinator;
+mod desk;
 mod doubt;
 pub(crate) mod following;
 mod ids;
 mod json;
 mod keep;
 mod links;
+mod mail;
 mod mark;
 mod named;
 mod plan;
 mod read;
 mod reap;
 mod refs;
+mod removal;
 mod report;
 mod walk;
 
@@ -26,9 +29,12 @@ use std::time::{Duration, SystemTime};
 use roadstead_oci::Digest;
 use roadstead_storage::{Driver, StorePath, layout};
 
-pub use coordinator::{Collecting, DONE, Demand, FAILED};
+pub use coordinator::Collecting;
+pub use desk::{DONE, Demand, FAILED, Wish};
 pub use doubt::{CollectError, Doubt};
 use keep::{Depth, Rules};
+pub(crate) use mail::cancel;
+pub use mail::{AskError, Asking, cancel_through};
 pub use mark::{Finding, Marked, Marker, Policy, Reason, Unneeded};
 use plan::{Candidate, Plan, Wanted};
 use read::Memory;
@@ -205,6 +211,10 @@ fn at(digest: &Digest) -> String {
 #[cfg(test)]
 #[path = "collect/online_tests.rs"]
 mod online_tests;
+
+#[cfg(test)]
+#[path = "collect/asked_tests.rs"]
+mod asked_tests;
 
 #[cfg(test)]
 #[path = "collect_tests.rs"]

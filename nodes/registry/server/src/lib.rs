@@ -38,7 +38,8 @@ use tokio_util::task::TaskTracker;
 use collect::following::Following;
 
 pub use collect::{
-    CollectError, CollectOptions, Collected, Collecting, DONE, Demand, Doubt, FAILED, collect,
+    AskError, Asking, CollectError, CollectOptions, Collected, Collecting, DONE, Demand, Doubt,
+    FAILED, Wish, cancel_through, collect,
 };
 pub use collect::{Finding, Marked, Marker, Policy, Reason, Unneeded, reap};
 pub use error::Error;
@@ -131,6 +132,12 @@ impl Registry {
         self
     }
 
+    /// One of the nodes of this group, which is not the first that the store has seen. To be called before it joins.
+    pub fn in_group(&self, id: [u8; 16]) {
+        let [a, b, c, d, ..] = id;
+        self.following.is_of(u32::from_be_bytes([a, b, c, d]));
+    }
+
     /// Is to be told of each epoch that this node begins, before the lease.
     pub fn follows(&self) -> Arc<dyn Follows> {
         Arc::new(self.following.clone())
@@ -145,6 +152,7 @@ impl Registry {
     async fn put_under(&self, epoch: u64, writes: Vec<Put>) -> Result<(), StoreError> {
         let is_held = || self.lease.epoch() == Some(epoch);
         let is_held = &is_held;
+        let epoch = self.following.in_store(epoch);
         self.store.put_under(Under { epoch, is_held }, writes).await
     }
 
@@ -152,6 +160,7 @@ impl Registry {
     async fn ensure_under(&self, epoch: u64, writes: Vec<Put>) -> Result<(), StoreError> {
         let is_held = || self.lease.epoch() == Some(epoch);
         let is_held = &is_held;
+        let epoch = self.following.in_store(epoch);
         let under = Under { epoch, is_held };
         self.store.ensure_under(under, writes).await
     }

@@ -138,6 +138,10 @@ impl Registry {
             if !self.is_first().await {
                 continue;
             }
+            // Where something is collected, that does it as well.
+            if let Err(error) = self.following.end_epochs().await {
+                tracing::debug!(%error, "leases that are over are not ended in the store");
+            }
             match self.purge_uploads(purging.age).await {
                 Ok(ended) => tracing::info!(ended, "purged uploads that nobody went on with"),
                 Err(error) => tracing::error!(%error, "uploads cannot be purged"),

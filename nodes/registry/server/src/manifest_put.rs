@@ -122,7 +122,7 @@ impl Registry {
             let gone = self.admit(&mut flight).await?;
             self.refuse_without(manifest, &gone)?;
             if !gone.is_empty() {
-                self.wait_for_end().await?;
+                self.admit_in_time(&mut flight).await?;
                 continue;
             }
             let more = self.check_children(name, manifest).await?;

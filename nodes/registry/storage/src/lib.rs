@@ -13,6 +13,7 @@ pub mod layout;
 mod leaves;
 mod memory;
 mod metered;
+mod paced;
 mod path;
 
 pub use driver::{
@@ -24,4 +25,5 @@ pub use fence::{Gone, Still, Under};
 pub use filesystem::{Filesystem, OpenError};
 pub use memory::Memory;
 pub use metered::{Meter, Metered};
+pub use paced::{Pace, Paced};
 pub use path::{PathError, StorePath};

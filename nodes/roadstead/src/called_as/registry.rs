@@ -11,7 +11,8 @@ use anyhow::Result;
 use clap::{ArgAction, CommandFactory as _, Parser, Subcommand};
 use roadstead_registry::CollectOptions;
 
-use crate::{garbage_collect, log, serve, wiring};
+use crate::garbage_collect::{self, Wanted};
+use crate::{log, serve, wiring};
 
 /// A container registry (Roadstead, called as the CNCF registry).
 #[derive(Debug, Parser)]
@@ -31,7 +32,7 @@ enum Command {
         /// The configuration file; else the one that `REGISTRY_CONFIGURATION_PATH` names.
         config: Option<PathBuf>,
     },
-    /// Remove what no manifest names any more, while the registry is stopped.
+    /// Remove what no manifest names any more.
     GarbageCollect {
         /// Say what would go, and remove nothing.
         #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
@@ -93,7 +94,7 @@ pub(crate) fn run() -> Result<ExitCode> {
                 dry_run,
                 delete_untagged,
             };
-            garbage_collect::run(config, options, quiet)
+            garbage_collect::run(config, Wanted::Collected(options), quiet)
         }
     }
 }

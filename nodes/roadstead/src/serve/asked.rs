@@ -8,15 +8,19 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use roadstead_registry::Demand;
+use roadstead_registry::{Demand, Wish};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// In the storage root, beside the lock.
 const FILE: &str = "roadstead/collect.sock";
+
+/// Who is answered at a time; others are cut off.
+const AT_ONCE: usize = 8;
 
 /// Bytes of a question, and how long it may take; so may the reading of a line.
 const QUESTION: u64 = 64;
@@ -27,6 +31,7 @@ const ALL: &str = "collect";
 const UNTAGGED: &str = "collect untagged";
 const DRY: &str = "dry";
 const DRY_UNTAGGED: &str = "dry untagged";
+pub(crate) const CANCEL: &str = "cancel";
 
 pub(crate) fn path(root: &Path) -> PathBuf {
     root.join(FILE)
@@ -51,13 +56,21 @@ pub(super) async fn serve(path: PathBuf, demands: mpsc::Sender<Demand>, drain: C
             return;
         }
     };
+    let mut answers = JoinSet::new();
     while let Some(accepted) = drain.run_until_cancelled(listener.accept()).await {
         let Ok((stream, _)) = accepted else { continue };
-        let answering = answer(stream, &demands);
-        if let Some(Err(error)) = drain.run_until_cancelled(answering).await {
-            tracing::debug!(%error, "garbage-collect was not answered");
+        // Those that are over.
+        while answers.try_join_next().is_some() {}
+        if answers.len() < AT_ONCE {
+            let demands = demands.clone();
+            answers.spawn(async move {
+                if let Err(error) = answer(stream, &demands).await {
+                    tracing::debug!(%error, "garbage-collect was not answered");
+                }
+            });
         }
     }
+    answers.shutdown().await;
     if let Err(error) = std::fs::remove_file(&path) {
         tracing::debug!(%error, "the socket of garbage-collect stays");
     }
@@ -83,16 +96,17 @@ async fn answer(stream: UnixStream, demands: &mpsc::Sender<Demand>) -> io::Resul
     let mut line = String::new();
     let mut reading = BufReader::new(reading.take(QUESTION));
     timeout(PATIENCE, reading.read_line(&mut line)).await??;
-    let (dry_run, untagged) = match line.trim_end() {
-        ALL => (false, false),
-        UNTAGGED => (false, true),
-        DRY => (true, false),
-        DRY_UNTAGGED => (true, true),
+    let (wish, untagged) = match line.trim_end() {
+        ALL => (Wish::Collect, false),
+        UNTAGGED => (Wish::Collect, true),
+        DRY => (Wish::Look, false),
+        DRY_UNTAGGED => (Wish::Look, true),
+        CANCEL => (Wish::Cancel, false),
         _ => return Err(io::Error::other("it asks for something else")),
     };
     let (tell, mut told) = mpsc::unbounded_channel();
     let demand = Demand {
-        dry_run,
+        wish,
         untagged,
         tell,
     };

@@ -1,10 +1,12 @@
 //! The garbage collection of a registry that serves.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use roadstead_config::{Config, DriverKind, Gc};
 use roadstead_registry::{Collecting, Registry};
+use roadstead_storage::Pace;
 use roadstead_telemetry::metrics::Metrics;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -12,8 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::asked;
 
-/// Demands that wait for another to be met.
+/// Demands that were not looked at.
 const DEMANDS: usize = 1;
+
+/// How often it is looked whether somebody asks through the store: requests that cost money in a bucket, and a person waits.
+const ASKED_EVERY: Duration = Duration::from_secs(5);
 
 /// What goes on beside requests.
 pub(super) struct Tasks {
@@ -48,9 +53,13 @@ impl Tasks {
             if let DriverKind::Filesystem { root, .. } = &config.storage.driver
                 && registry.lease().is_unlimited()
             {
-                let asked = asked::serve(asked::path(root), demand, drain.clone());
+                let asked = asked::serve(asked::path(root), demand.clone(), drain.clone());
                 others.push(tokio::spawn(asked));
             }
+            let (reading, ended) = (Arc::clone(registry), drain.clone());
+            others.push(tokio::spawn(async move {
+                reading.keep_reading_mail(ASKED_EVERY, demand, ended).await;
+            }));
             let (registry, ended) = (Arc::clone(registry), drain.clone());
             let (how, metrics) = (how(&config.gc), metrics.collection());
             others.push(tokio::spawn(async move {
@@ -81,5 +90,9 @@ fn how(gc: &Gc) -> Collecting {
         grace: gc.grace,
         push_window: gc.window,
         untagged: gc.untagged,
+        pace: Pace {
+            requests: gc.requests,
+            bytes: gc.bytes,
+        },
     }
 }

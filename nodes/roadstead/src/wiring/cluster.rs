@@ -178,6 +178,7 @@ impl Node {
         config: &Config,
         listeners: &[Listener],
     ) -> Result<Membership> {
+        registry.in_group(self.cluster.0);
         let id = NodeId(*Uuid::new_v4().as_bytes());
         let keys = registry.keys().clone();
         let hears: Hears = Arc::new(move |secrets| keys.hear(secrets));

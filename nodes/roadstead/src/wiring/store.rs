@@ -74,6 +74,15 @@ impl Store {
     }
 }
 
+/// The storage by itself, with nobody kept off it: to ask those who have it.
+pub(crate) async fn unclaimed(config: &Config) -> Result<Option<Arc<dyn Driver>>> {
+    Ok(match &config.storage.driver {
+        DriverKind::Filesystem { root, .. } => Some(Arc::new(Filesystem::open(root)?)),
+        DriverKind::S3(settings) => Some(bucket(settings).await?),
+        DriverKind::InMemory | DriverKind::Unnamed => None,
+    })
+}
+
 /// A store that several nodes share.
 pub(crate) struct Shared {
     pub(crate) driver: Arc<dyn Driver>,

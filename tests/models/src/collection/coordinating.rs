@@ -100,9 +100,12 @@ impl World {
         }
         let left = reaping & !gone;
         if left == 0 {
-            return self.finish(term, version);
+            return self.release(term, version, reaping);
         }
         let unit = left & left.wrapping_neg();
+        if flaw == Some(Flaw::ReleasesEarly) {
+            self.release(term, version, unit);
+        }
         if self.store & unit == 0 {
             let gone = gone | unit;
             return Coordinator::On { term, gone };
@@ -146,6 +149,18 @@ impl World {
             units: units(doomed),
         }) {
             CollectOutcome::Reaping { .. } => Coordinator::On { term, gone: 0 },
+            _ => Coordinator::Off,
+        }
+    }
+
+    /// What is gone can be pushed again, before the run is over.
+    fn release(&mut self, term: u64, version: u64, gone: Set) -> Coordinator {
+        match self.collect(CollectCommand::Removed {
+            term,
+            version,
+            units: units(gone),
+        }) {
+            CollectOutcome::Removed => Coordinator::On { term, gone: 0 },
             _ => Coordinator::Off,
         }
     }

@@ -97,6 +97,7 @@ fn each_flaw_is_found() {
         (Flaw::NoSecondMark, Start::Layer),
         (Flaw::KeepsCaches, Start::Layer),
         (Flaw::RefusesUnasked, Start::Layer),
+        (Flaw::ReleasesEarly, Start::Layer),
     ] {
         let model = Collecting {
             flaw: Some(flaw),

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use roadstead_metadata::{CollectOutcome, Unavailable, Unit};
 use roadstead_oci::{Child, Digest, Manifest, Name};
+use tokio::time::Instant;
 
 use super::following::InFlight;
 use crate::Registry;
@@ -22,8 +23,11 @@ use crate::error::Error;
 /// How often a request begins again because something that it names was condemned meanwhile. A run condemns a unit once.
 pub(crate) const ATTEMPTS: usize = 8;
 
-/// How long a push waits for the end of a run that removes what it brings. Proxies wait for a minute.
+/// How long a push waits until what it brings is removed. Proxies wait for a minute.
 const WAIT: Duration = Duration::from_secs(25);
+
+/// How often the log is asked meanwhile whether that is removed, when others still are.
+const ASKED_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -120,27 +124,20 @@ impl Registry {
         Err(undone())
     }
 
-    /// (2) of a write that waits for what it brings.
+    /// (2) of a write that waits for what it brings: until it is removed, and may come again.
     pub(crate) async fn admit_in_time(&self, flight: &mut Flight) -> Result<(), Error> {
-        for _ in 0..ATTEMPTS {
-            if self.admit(flight).await?.is_empty() {
-                return Ok(());
+        let until = Instant::now() + WAIT;
+        while !self.admit(flight).await?.is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::Busy(
+                    "what is pushed is being removed by the garbage collection",
+                ));
             }
-            self.wait_for_end().await?;
+            let version = self.following.view().stamp.version;
+            let _asked_again = self.following.ended(version, left.min(ASKED_EVERY)).await;
         }
-        Err(undone())
-    }
-
-    /// Until what is being reaped is removed.
-    pub(crate) async fn wait_for_end(&self) -> Result<(), Error> {
-        let version = self.following.view().stamp.version;
-        if self.following.ended(version, WAIT).await {
-            Ok(())
-        } else {
-            Err(Error::Busy(
-                "what is pushed is being removed by the garbage collection",
-            ))
-        }
+        Ok(())
     }
 
     /// (4). Whether what was done may be answered for; otherwise it has to be admitted anew.

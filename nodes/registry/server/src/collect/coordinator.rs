@@ -9,22 +9,24 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use roadstead_metadata::{
-    ALONE, CollectCommand, CollectOutcome, Collection, MAX_UNITS, Metadata, Run, Stamp,
+    ALONE, CollectCommand, CollectOutcome, Collection, Lease, MAX_UNITS, Metadata, Run, Stamp,
     Unavailable, Unit,
 };
-use roadstead_storage::{Driver, Error as StoreError};
+use roadstead_storage::{Driver, Error as StoreError, Pace, Paced, Under, layout};
 use roadstead_telemetry::metrics::CollectionMetrics;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::desk::{Demand, Desk, Switch};
 use super::doubt::{CollectError, Doubt};
 use super::following::Following;
-use super::mark::{Marked, Marker, Policy, Unneeded};
-use super::reap::reap;
+use super::mark::{Finding, Marked, Marker, Policy, Unneeded};
+use super::removal::is_still;
 use super::report::Report;
 use crate::Registry;
 use crate::error::Error;
+use crate::link::pointed_to;
 
 /// How often it is looked whether there is something to do.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -35,12 +37,11 @@ const STILL_EVERY: Duration = Duration::from_secs(5);
 /// How much longer than the push window everybody waits: an answer may be on its way when its request has ended here.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// Condemned of each kind in one run at most: nodes hold it in memory, and read it from the log.
-const CONDEMNED: usize = 10_000;
+/// Condemned of each of three kinds in one run at most: together less than the machine takes.
+const CONDEMNED: usize = 30_000;
 
-/// How often what was removed is looked at before that is tried anew later.
-const REMOVALS: usize = 10;
-const REMOVE_AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// Removed together: while they are, who pushes one of them waits.
+const REAPED: usize = 256;
 
 /// The first collection comes after so long at most, so that a process that is restarted often collects, too.
 const FIRST_WITHIN: Duration = Duration::from_hours(1);
@@ -59,22 +60,9 @@ pub struct Collecting {
     pub push_window: Duration,
     /// Manifests that nothing leads to go as well.
     pub untagged: bool,
+    /// How fast the store is asked.
+    pub pace: Pace,
 }
-
-/// A collection that somebody asks for.
-#[derive(Debug)]
-pub struct Demand {
-    /// Only says what would go.
-    pub dry_run: bool,
-    /// Besides what is configured.
-    pub untagged: bool,
-    /// Told line by line; the last line says how it ended.
-    pub tell: mpsc::UnboundedSender<String>,
-}
-
-/// The last line of what a demand is told, when all went well, and what it begins with when it did not.
-pub const DONE: &str = "done";
-pub const FAILED: &str = "failed: ";
 
 /// Why a coordinator does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -88,8 +76,12 @@ pub(crate) enum Stop {
     Store(#[from] StoreError),
     #[error(transparent)]
     Collect(#[from] CollectError),
+    #[error(transparent)]
+    Ends(#[from] Error),
     #[error("{0} of what was removed are still there")]
     NotGone(usize),
+    #[error("it was cancelled")]
+    Cancelled,
 }
 
 /// What became of a step.
@@ -102,12 +94,15 @@ enum Step {
 
 /// Collects, when it is due and this node leads.
 pub(super) struct Coordinator {
-    store: Arc<dyn Driver>,
-    metadata: Arc<dyn Metadata>,
-    following: Following,
+    pub(super) store: Arc<dyn Driver>,
+    pub(super) metadata: Arc<dyn Metadata>,
+    pub(super) following: Following,
+    lease: Lease,
     how: Collecting,
     marker: Marker,
     report: Report,
+    /// Of what it does now.
+    cancelled: CancellationToken,
 }
 
 impl Registry {
@@ -115,38 +110,70 @@ impl Registry {
     pub async fn keep_collecting(
         &self,
         how: Collecting,
-        mut demands: mpsc::Receiver<Demand>,
+        demands: mpsc::Receiver<Demand>,
         metrics: CollectionMetrics,
         ended: CancellationToken,
     ) {
-        let mut coordinator = Coordinator {
-            store: Arc::clone(&self.store),
+        let coordinator = self.coordinator(how, metrics.clone());
+        let switch = Switch::default();
+        let (desk, collects) = Desk::new(self, how, metrics, &switch);
+        let collecting = self.collect_in_turn(coordinator, collects, &switch, &ended);
+        tokio::join!(desk.keep(demands, &ended), collecting);
+    }
+
+    pub(super) fn coordinator(&self, how: Collecting, metrics: CollectionMetrics) -> Coordinator {
+        let store: Arc<dyn Driver> = match how.pace {
+            Pace {
+                requests: None,
+                bytes: None,
+            } => Arc::clone(&self.store),
+            pace => Arc::new(Paced::new(Arc::clone(&self.store), pace)),
+        };
+        Coordinator {
+            store,
             metadata: Arc::clone(&self.metadata),
             following: self.following.clone(),
+            lease: self.lease.clone(),
             how,
             marker: Marker::default(),
             report: Report::new(metrics),
-        };
+            cancelled: CancellationToken::new(),
+        }
+    }
+
+    async fn collect_in_turn(
+        &self,
+        mut coordinator: Coordinator,
+        mut collects: mpsc::Receiver<Demand>,
+        switch: &Switch,
+        ended: &CancellationToken,
+    ) {
+        let how = coordinator.how;
         let first = how.interval.map(|interval| interval.min(FIRST_WITHIN));
         let mut due = first.map(|first| Instant::now() + first);
-        while let Some(demand) = ended.run_until_cancelled(asked(&mut demands)).await {
-            let is_asked = demand.is_some();
-            let is_due = is_asked || due.is_some_and(|due| due <= Instant::now());
-            if !is_due && self.following.view().stamp.is_over {
+        while let Some(demand) = ended.run_until_cancelled(asked(&mut collects)).await {
+            let is_due = demand.is_some() || due.is_some_and(|due| due <= Instant::now());
+            let is_under_way = !self.following.view().stamp.is_over;
+            if !is_due && !is_under_way {
                 continue;
             }
             coordinator.how.untagged = how.untagged;
+            coordinator.cancelled = switch.begin(is_under_way);
             let turn = async {
                 match demand {
                     None => self.coordinate(&mut coordinator, is_due).await,
                     Some(demand) => self.answer(&mut coordinator, demand).await,
                 }
             };
-            match ended.run_until_cancelled(turn).await {
+            let turned = ended.run_until_cancelled(turn).await;
+            switch.end();
+            match turned {
                 None => return,
                 Some(Ok(false)) => {}
                 Some(Err(Stop::Fenced)) => coordinator.report.fenced(),
-                Some(Ok(true)) => due = how.interval.map(|interval| Instant::now() + interval),
+                Some(Ok(true) | Err(Stop::Cancelled)) => {
+                    due = how.interval.map(|interval| Instant::now() + interval);
+                }
                 Some(Err(stop)) => {
                     coordinator.report.failed(&stop);
                     ended.run_until_cancelled(sleep(STILL_EVERY)).await;
@@ -171,26 +198,18 @@ impl Registry {
         }
     }
 
-    /// Collects, or says what would go, for one who asks. Whether a collection is over.
+    /// Collects for one who asks. Whether a collection is over.
     async fn answer(&self, coordinator: &mut Coordinator, demand: Demand) -> Result<bool, Stop> {
-        let Demand {
-            dry_run,
-            untagged,
-            tell,
-        } = demand;
-        coordinator.how.untagged |= untagged;
-        coordinator.report.tell_to(Some(tell.clone()));
-        let answered = if dry_run {
-            coordinator.look().await
-        } else {
-            self.coordinate(coordinator, true).await
+        coordinator.how.untagged |= demand.untagged;
+        coordinator.report.tell_to(Some(demand.tell.clone()));
+        let answered = match self.lease.epoch() {
+            Some(epoch) if self.is_to_lead(epoch).await? => {
+                self.coordinate(coordinator, true).await
+            }
+            _ => Err(Stop::Fenced),
         };
         coordinator.report.tell_to(None);
-        let last = match &answered {
-            Ok(_over) => DONE.to_owned(),
-            Err(stop) => format!("{FAILED}{stop}"),
-        };
-        let _reader_gone = tell.send(last);
+        demand.end(answered.as_ref().err());
         answered
     }
 
@@ -199,8 +218,7 @@ impl Registry {
         let Some(epoch) = self.lease.epoch() else {
             return Ok(false);
         };
-        let is_under_way = !self.following.view().stamp.is_over;
-        if !self.is_to_lead(epoch, is_under_way).await? {
+        if !self.is_to_lead(epoch).await? {
             return Ok(is_due);
         }
         match self
@@ -218,13 +236,14 @@ impl Registry {
 
     /// Whoever led last leads again as long as it has its lease: the log has it so. After that a run is for anybody to bring
     /// to its end, and a new one for the node that has been there for longest.
-    async fn is_to_lead(&self, epoch: u64, is_under_way: bool) -> Result<bool, Stop> {
+    pub(super) async fn is_to_lead(&self, epoch: u64) -> Result<bool, Stop> {
         if epoch == ALONE {
             return Ok(true);
         }
         let nodes = self.metadata.fleet().await?.nodes;
         let is_live = |holder: &u64| nodes.values().any(|node| node.epoch == *holder);
         let holder = self.following.view().holder.filter(is_live);
+        let is_under_way = !self.following.view().stamp.is_over;
         Ok(match holder {
             Some(holder) => holder == epoch,
             None => is_under_way || nodes.values().all(|node| node.epoch >= epoch),
@@ -247,22 +266,50 @@ async fn asked(demands: &mut mpsc::Receiver<Demand>) -> Option<Demand> {
 
 impl Coordinator {
     /// Says what would be condemned now.
-    async fn look(&mut self) -> Result<bool, Stop> {
+    pub(super) async fn look(&mut self, demand: &Demand) -> Result<(), Stop> {
+        self.how.untagged |= demand.untagged;
+        self.report.tell_to(Some(demand.tell.clone()));
         let marked = self.mark(None).await?;
         self.report.marked(&marked);
-        Ok(false)
+        Ok(())
     }
 
     /// Until there is nothing more to collect: what nothing names any more once a manifest is gone is found by the mark
     /// after that. Where nothing is due, until the run that is under way is over.
     async fn lead(&mut self, term: u64, is_due: bool) -> Result<(), Stop> {
+        let cancelled = self.cancelled.clone();
         loop {
-            match self.step(term, is_due).await? {
-                Step::Again => {}
-                Step::Wait(wait) => sleep(wait).await,
-                Step::Done => return Ok(()),
+            let step = if cancelled.is_cancelled() {
+                Err(Stop::Cancelled)
+            } else {
+                self.step(term, is_due).await
+            };
+            match step {
+                Ok(Step::Again) => {}
+                Ok(Step::Wait(wait)) => {
+                    cancelled.run_until_cancelled(sleep(wait)).await;
+                }
+                Ok(Step::Done) => return Ok(()),
+                Err(Stop::Cancelled) => {
+                    self.abandon(term).await?;
+                    return Err(Stop::Cancelled);
+                }
+                Err(stop) => return Err(stop),
             }
         }
+    }
+
+    /// Ends a run without removing more of it than what is being removed already.
+    async fn abandon(&mut self, term: u64) -> Result<(), Stop> {
+        let collection = self.metadata.collection(None, Duration::ZERO).await?;
+        let collection = collection.filter(|collection| collection.term() == term);
+        let collection = collection.ok_or(Stop::Fenced)?;
+        if let Some(run) = collection.run() {
+            self.clear(&collection, run).await?;
+            self.finish(&collection).await?;
+        }
+        self.report.cancelled();
+        Ok(())
     }
 
     async fn step(&mut self, term: u64, is_due: bool) -> Result<Step, Stop> {
@@ -280,13 +327,8 @@ impl Coordinator {
             };
         };
         if !run.reaping().is_empty() {
-            // Somebody before this one may have asked for a removal that is still on its way.
-            self.end_epochs().await?;
-            let units: Vec<Unit> = run.reaping().iter().cloned().collect();
-            for some in units.chunks(MAX_UNITS) {
-                self.remove(some, collection.stamp()).await?;
-            }
-            return self.finish(&collection).await;
+            self.clear(&collection, run).await?;
+            return Ok(Step::Again);
         }
         let now = self.metadata.now().await?;
         match run.ripe() {
@@ -308,7 +350,10 @@ impl Coordinator {
             if left.is_zero() {
                 return Ok(());
             }
-            sleep(left.min(STILL_EVERY)).await;
+            let pause = sleep(left.min(STILL_EVERY));
+            if self.cancelled.run_until_cancelled(pause).await.is_none() {
+                return Err(Stop::Cancelled);
+            }
             if !is_still(&*self.metadata, stamp).await {
                 return Err(Stop::Fenced);
             }
@@ -327,6 +372,7 @@ impl Coordinator {
             marked => marked?,
         };
         self.report.marked(&marked);
+        self.mend(&marked.findings).await?;
         if marked.unneeded.is_empty() {
             self.report.ended();
             return Ok(Step::Done);
@@ -352,6 +398,30 @@ impl Coordinator {
         Ok(Step::Again)
     }
 
+    /// Writes what can only have stood there: a manifest of the repository names the blob, and that is there. A link that is
+    /// mended or deleted meanwhile is left so.
+    async fn mend(&self, findings: &[Finding]) -> Result<(), Stop> {
+        let Some(epoch) = self.lease.epoch() else {
+            return Err(Stop::Fenced);
+        };
+        let is_held = || self.lease.epoch() == Some(epoch);
+        let under = Under {
+            epoch: self.following.in_store(epoch),
+            is_held: &is_held,
+        };
+        for put in findings.iter().filter_map(|finding| finding.mend.as_ref()) {
+            match self.store.get(&put.path, layout::LINK_LIMIT).await {
+                Ok(content) if pointed_to(&content).is_none() => {}
+                Err(StoreError::TooLarge { .. }) => {}
+                Ok(_) | Err(StoreError::NotFound(_)) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            self.store.put_under(under, vec![put.clone()]).await?;
+            tracing::warn!(link = %put.path, "garbage collection: a torn link was mended");
+        }
+        Ok(())
+    }
+
     async fn mark(&mut self, among: Option<&BTreeSet<Unit>>) -> Result<Marked, Stop> {
         let policy = Policy {
             untagged: self.how.untagged,
@@ -360,15 +430,26 @@ impl Coordinator {
             among,
             most: CONDEMNED,
         };
-        Ok(self.marker.mark(&*self.store, &policy).await?)
+        let marking = self.marker.mark(&*self.store, &policy);
+        match self.cancelled.run_until_cancelled(marking).await {
+            Some(marked) => Ok(marked?),
+            None => {
+                // Half of what it learnt is of no use.
+                self.marker = Marker::default();
+                Err(Stop::Cancelled)
+            }
+        }
     }
 
     /// What is condemned is ripe: of what nothing names even now, nothing exists from here on.
     async fn reap(&mut self, collection: &Collection, run: &Run) -> Result<Step, Stop> {
-        self.end_epochs().await?;
+        self.following.end_epochs().await?;
         let marked = self.mark(Some(run.condemned())).await?;
         self.report.marked_again(run.condemned().len(), &marked);
-        for some in marked.unneeded.chunks(MAX_UNITS) {
+        for some in marked.unneeded.chunks(REAPED) {
+            if self.cancelled.is_cancelled() {
+                return Err(Stop::Cancelled);
+            }
             let reap = CollectCommand::Reap {
                 term: collection.term(),
                 version: collection.version(),
@@ -379,7 +460,7 @@ impl Coordinator {
                 CollectOutcome::Early => return Ok(Step::Wait(LOOK_EVERY)),
                 _fenced => return Err(Stop::Fenced),
             };
-            self.remove(&taken, collection.stamp()).await?;
+            self.remove(&taken, collection).await?;
             self.report.removed(&taken, some);
         }
         self.finish(collection).await
@@ -398,49 +479,6 @@ impl Coordinator {
             _fenced => Err(Stop::Fenced),
         }
     }
-
-    /// Links and tags that leases wrote which are over appear no more: listed first, and then the log is asked which are.
-    async fn end_epochs(&self) -> Result<(), Stop> {
-        let begun = self.store.epochs().await?;
-        let nodes = self.metadata.fleet().await?.nodes;
-        let is_live = |epoch: u64| {
-            (epoch == ALONE && nodes.is_empty()) || nodes.values().any(|node| node.epoch == epoch)
-        };
-        let over: Vec<u64> = begun.into_iter().filter(|epoch| !is_live(*epoch)).collect();
-        let until_none_comes = self.store.end_epochs(&over).await?;
-        sleep(until_none_comes).await;
-        Ok(())
-    }
-
-    /// Again and again until all of it is seen to be gone.
-    async fn remove(&self, units: &[Unit], stamp: Stamp) -> Result<(), Stop> {
-        let metadata = Arc::clone(&self.metadata);
-        let still = move || {
-            let metadata = Arc::clone(&metadata);
-            let asking = async move { is_still(&*metadata, stamp).await };
-            Box::pin(asking) as futures::future::BoxFuture<'static, bool>
-        };
-        let mut left = units.to_vec();
-        for _ in 0..REMOVALS {
-            left = match reap(&*self.store, &left, &still).await {
-                Err(CollectError::Failed(Error::Store(StoreError::Fenced))) => {
-                    return Err(Stop::Fenced);
-                }
-                left => left?,
-            };
-            if left.is_empty() {
-                return Ok(());
-            }
-            sleep(REMOVE_AGAIN_AFTER).await;
-        }
-        Err(Stop::NotGone(left.len()))
-    }
-}
-
-/// Whether a run is still where this stamp has it, in the same term.
-async fn is_still(metadata: &dyn Metadata, stamp: Stamp) -> bool {
-    let asked = metadata.collection(Some(stamp), Duration::ZERO).await;
-    matches!(asked, Ok(None))
 }
 
 fn units_of(unneeded: &[Unneeded]) -> Vec<Unit> {

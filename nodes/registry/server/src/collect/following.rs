@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::belief::{Belief, key};
+use crate::error::Error;
 
 /// How long one question waits for the collection to move on.
 const WAIT: Duration = Duration::from_secs(2);
@@ -82,6 +83,8 @@ struct Inner {
     /// Held by the one who learns.
     learning: tokio::sync::Mutex<()>,
     moved: watch::Sender<Stamp>,
+    /// Tells this group's epochs from those of a group that had the store before.
+    group: OnceLock<u32>,
 }
 
 #[derive(Default)]
@@ -103,6 +106,7 @@ impl Following {
             flights: Mutex::default(),
             learning: tokio::sync::Mutex::default(),
             moved: watch::Sender::default(),
+            group: OnceLock::new(),
         }))
     }
 
@@ -182,6 +186,36 @@ impl Following {
         }
     }
 
+    /// Epochs are those of this group from now on.
+    pub(crate) fn is_of(&self, group: u32) {
+        let _at_most_once = self.0.group.set(group);
+    }
+
+    /// What the store calls an epoch. A group that is made anew counts from one again, and a node of the one before that was
+    /// paused must not write under an epoch of the new one.
+    pub(crate) fn in_store(&self, epoch: u64) -> u64 {
+        match self.0.group.get() {
+            Some(group) if epoch != ALONE => (u64::from(*group) << 32) ^ epoch,
+            _ => epoch,
+        }
+    }
+
+    /// Links and tags that leases wrote which are over appear no more: listed first, and then the log is asked which are.
+    pub(crate) async fn end_epochs(&self) -> Result<(), Error> {
+        let begun = self.0.store.epochs().await?;
+        let nodes = self.0.metadata.fleet().await?.nodes;
+        let is_live = |epoch: u64| {
+            (epoch == ALONE && nodes.is_empty())
+                || nodes
+                    .values()
+                    .any(|node| self.in_store(node.epoch) == epoch)
+        };
+        let over: Vec<u64> = begun.into_iter().filter(|epoch| !is_live(*epoch)).collect();
+        let until_none_comes = self.0.store.end_epochs(&over).await?;
+        tokio::time::sleep(until_none_comes).await;
+        Ok(())
+    }
+
     /// Waits until nothing that is being reaped now is reaped any more; whether that came in time.
     pub(crate) async fn ended(&self, version: u64, within: Duration) -> bool {
         let mut moved = self.0.moved.subscribe();
@@ -232,8 +266,8 @@ impl Following {
                 let vetoes = self.acknowledge(&lease, &mut acknowledged).await?;
                 metrics.vetoed(vetoes);
                 let known = Some(self.view().stamp);
-                if self.0.metadata.collection(known, WAIT).await?.is_some() {
-                    self.follow().await?;
+                if let Some(collection) = self.0.metadata.collection(known, WAIT).await? {
+                    self.learn(&collection).await?;
                 }
                 Ok::<_, Unavailable>(())
             };
@@ -305,7 +339,7 @@ impl Follows for Following {
     async fn begin(&self, epoch: u64) -> Result<(), Unavailable> {
         let this = self.clone();
         let beginning = tokio::spawn(async move {
-            let begun = this.0.store.begin_epoch(epoch).await;
+            let begun = this.0.store.begin_epoch(this.in_store(epoch)).await;
             begun.map_err(Unavailable::because)?;
             // Only now: an epoch that ended before it was begun in the store would never be ended there.
             if epoch != ALONE {

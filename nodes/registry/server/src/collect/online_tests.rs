@@ -9,7 +9,7 @@ use roadstead_metadata::{
     Outcome, Unit, system_clock,
 };
 use roadstead_oci::{Algorithm, Digest, Name, Reference};
-use roadstead_storage::Memory;
+use roadstead_storage::{Memory, Pace, Put, layout};
 use roadstead_telemetry::metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 
@@ -246,11 +246,19 @@ async fn the_coordinator_collects_what_nothing_names() {
     bench.push("named").await.unwrap();
     bench.put("named").await.unwrap();
     bench.push("lost").await.unwrap();
+    let store = Arc::clone(&bench.registry.store);
+    let link = layout::layer_link(&name(), &digest("named"));
+    let torn = Put {
+        path: link.clone(),
+        content: "sha256:12".into(),
+    };
+    store.put(vec![torn]).await.unwrap();
     let how = Collecting {
         interval: Some(Duration::from_millis(1)),
         grace: Duration::ZERO,
         push_window: Duration::ZERO,
         untagged: false,
+        pace: Pace::default(),
     };
     let metrics = Metrics::new("1", roadstead_telemetry::system_clock()()).collection();
     let (registry, ended) = (Arc::clone(&bench.registry), bench.ended.clone());
@@ -259,13 +267,19 @@ async fn the_coordinator_collects_what_nothing_names() {
         tokio::spawn(async move { registry.keep_collecting(how, demands, metrics, ended).await });
     bench
         .until("it is gone", async |bench| {
-            let data = roadstead_storage::layout::blob_data(&digest("lost"));
+            let data = layout::blob_data(&digest("lost"));
             !bench.registry.exists(&data).await.unwrap()
         })
         .await;
     bench
         .until("the run is over", async |bench| {
             bench.collection().await.run().is_none()
+        })
+        .await;
+    let whole = digest("named").to_string();
+    bench
+        .until("the torn link is mended", async |_| {
+            store.get(&link, 100).await.unwrap() == whole
         })
         .await;
     bench.ended.cancel();

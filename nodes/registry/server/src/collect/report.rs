@@ -115,6 +115,7 @@ impl Report {
         self.metrics.spared(spared);
         self.metrics.is_in(Phase::Removing);
         let unneeded = marked.unneeded.len();
+        self.tell(|| format!("removing {unneeded}; {spared} are needed again"));
         tracing::info!(unneeded, spared, "garbage collection: removing");
     }
 
@@ -141,6 +142,12 @@ impl Report {
         self.failure = None;
         self.metrics.is_in(Phase::Idle);
         tracing::debug!("garbage collection: nothing is to be removed");
+    }
+
+    pub(super) fn cancelled(&mut self) {
+        self.failure = None;
+        self.metrics.is_in(Phase::Idle);
+        tracing::info!("garbage collection: it was cancelled");
     }
 
     pub(super) fn fenced(&self) {

@@ -6,8 +6,13 @@
 //! GET  /debug/vars                figures as JSON
 //! GET  /debug/readonly            whether pushes and deletions are refused
 //! POST /debug/readonly/on, /off   refuses them from now on, or takes them again
+//! GET  /debug/collect             how far the garbage collection is
+//! POST /debug/collect/start       asks for one; ?untagged=true
+//! POST /debug/collect/cancel      ends it
 //! GET  /metrics                   figures for Prometheus, at the configured path
 //! ```
+
+mod collecting;
 
 use std::fmt;
 use std::sync::Arc;
@@ -54,6 +59,9 @@ pub fn debug_router(debug: Debug) -> axum::Router {
         .route("/debug/readonly", get(read_only))
         .route("/debug/readonly/on", post(read_only_on))
         .route("/debug/readonly/off", post(read_only_off))
+        .route("/debug/collect", get(collecting::state))
+        .route("/debug/collect/start", post(collecting::start))
+        .route("/debug/collect/cancel", post(collecting::end))
         .fallback(metrics)
         .with_state(debug)
 }
