@@ -197,11 +197,11 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     large(
         "proxy-pull-tls",
-        "the same with TLS",
+        "a large blob through a proxy, TLS",
         Work::ProxiedPull { tls: true },
     ),
     proxied("proxy-manifest", "a manifest through a proxy", false),
-    proxied("proxy-manifest-tls", "the same with TLS", true),
+    proxied("proxy-manifest-tls", "a manifest through a proxy, TLS", true),
 ];
 
 impl Row {
