@@ -11,6 +11,7 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -90,8 +91,10 @@ struct Shared {
     writer: Writer,
     /// It is time for a snapshot.
     long: Notify,
-    /// The version of the invalidations. Those who wait for it wait to answer a deletion.
-    invalidated: watch::Sender<u64>,
+    /// The version of the invalidations, and that it is another one: those who wait for it wait to answer a deletion. Not a
+    /// `watch`: that wakes several in an order that no seed determines.
+    invalidated: AtomicU64,
+    invalidates: Notify,
 }
 
 /// Handles of one member's store.
@@ -127,7 +130,7 @@ impl Store {
         let (log, state) = disk.load()?;
         let disk = Arc::new(disk);
         let writer = writer(Arc::clone(&disk))?;
-        let invalidated = watch::Sender::new(state.machine.invalidations().version());
+        let invalidated = state.machine.invalidations().version();
         Ok(Self(Arc::new(Shared {
             id,
             incarnation,
@@ -136,7 +139,8 @@ impl Store {
             state: RwLock::new(state),
             writer,
             long: Notify::new(),
-            invalidated,
+            invalidated: AtomicU64::new(invalidated),
+            invalidates: Notify::new(),
         })))
     }
 
@@ -158,9 +162,17 @@ impl Store {
 
     /// Waits until the invalidations have another version than the known one, or for so long.
     pub(crate) async fn invalidated_since(&self, known: Option<u64>, wait: Duration) {
-        let mut version = self.0.invalidated.subscribe();
-        let is_news = |version: &u64| Some(*version) != known;
-        let _waited_long_enough = timeout(wait, version.wait_for(is_news)).await;
+        let is_other = async {
+            loop {
+                // First, so that nothing is missed between the look and the wait.
+                let told = self.0.invalidates.notified();
+                if Some(self.0.invalidated.load(Ordering::SeqCst)) != known {
+                    return;
+                }
+                told.await;
+            }
+        };
+        let _waited_long_enough = timeout(wait, is_other).await;
     }
 
     /// Where the group's members are, as of the entries applied so far.
@@ -238,8 +250,9 @@ impl Shared {
     /// Wakes up those who wait for something in the state.
     fn tell_applied(&self) {
         let now = self.state().machine.invalidations().version();
-        self.invalidated
-            .send_if_modified(|version| std::mem::replace(version, now) != now);
+        if self.invalidated.swap(now, Ordering::SeqCst) != now {
+            self.invalidates.notify_waiters();
+        }
     }
 
     fn check_length(&self) {
