@@ -113,10 +113,7 @@ fn what_a_cluster_is_asked_for_is_cancelled_and_outlives_the_node_that_leads() {
     assert!(told.contains("it was cancelled"), "{told}");
     assert_eq!(place.files(), before);
 
-    let asking = {
-        let config = config.clone();
-        thread::spawn(move || said(&config, &["-m"]))
-    };
+    let asking = thread::spawn(move || said(&config, &["-m"]));
     wait_until("it waits again", DEADLINE, || condemned(&cluster) == 2);
     cluster.kill(coordinator(&cluster));
     let told = asking.join().expect("another goes on");

@@ -183,7 +183,7 @@ async fn what_is_asked_through_the_store_is_answered_there() {
     let ask = async |dry_run| {
         let asking = Asking::begin(Arc::clone(&bench.store), dry_run, false).await;
         let (mut asking, mut lines) = (asking.unwrap(), Vec::new());
-        while !lines.last().is_some_and(|line| line == DONE) {
+        while lines.last().is_none_or(|line| line != DONE) {
             let said = tokio::time::timeout(SOON, asking.hear()).await;
             lines.append(&mut said.expect("it goes on").unwrap());
         }

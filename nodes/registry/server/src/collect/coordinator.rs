@@ -431,14 +431,12 @@ impl Coordinator {
             most: CONDEMNED,
         };
         let marking = self.marker.mark(&*self.store, &policy);
-        match self.cancelled.run_until_cancelled(marking).await {
-            Some(marked) => Ok(marked?),
-            None => {
-                // Half of what it learnt is of no use.
-                self.marker = Marker::default();
-                Err(Stop::Cancelled)
-            }
+        if let Some(marked) = self.cancelled.run_until_cancelled(marking).await {
+            return Ok(marked?);
         }
+        // Half of what it learnt is of no use.
+        self.marker = Marker::default();
+        Err(Stop::Cancelled)
     }
 
     /// What is condemned is ripe: of what nothing names even now, nothing exists from here on.
