@@ -6,7 +6,7 @@
 //! session, and what the client showed. Whatever of that is another, whoever has no secret, and whoever comes
 //! with it later than a minute, is judged as of now.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -61,8 +61,7 @@ impl Receipts {
         }
         let times = format!("{}.{}", seconds(came), seconds(now));
         let mac = self.over(&times, request).finalize().into_bytes();
-        let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut value = HeaderValue::try_from(format!("{times}.{hex}")).ok()?;
+        let mut value = HeaderValue::try_from(format!("{times}.{}", hex(&mac))).ok()?;
         value.set_sensitive(true);
         Some(value)
     }
@@ -98,6 +97,13 @@ impl Receipts {
 fn seconds(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH);
     since.unwrap_or_default().as_secs()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _infallible = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 fn bytes(hex: &str) -> Option<Vec<u8>> {

@@ -201,7 +201,11 @@ pub(crate) const ROWS: &[Row] = &[
         Work::ProxiedPull { tls: true },
     ),
     proxied("proxy-manifest", "a manifest through a proxy", false),
-    proxied("proxy-manifest-tls", "a manifest through a proxy, TLS", true),
+    proxied(
+        "proxy-manifest-tls",
+        "a manifest through a proxy, TLS",
+        true,
+    ),
 ];
 
 impl Row {

@@ -1,10 +1,9 @@
 //! What one node deletes while all of them remember that it is there.
 
-use std::time::Instant;
-
 use roadstead_oci::{Algorithm, Digest};
 use roadstead_tests::{Image, Link, Redis, Repository, Seaweed, seaweed, wait_until};
 use rustix::process::Signal;
+use tokio::time::Instant;
 
 use super::nodes::{Cluster, DEADLINE};
 

@@ -144,11 +144,7 @@ fn an_upload_goes_on_when_its_token_has_run_out() {
     let location = answer
         .head
         .lines()
-        .find_map(|line| {
-            line.to_ascii_lowercase()
-                .starts_with("location: ")
-                .then_some(line)
-        })
+        .find(|line| line.to_ascii_lowercase().starts_with("location: "))
         .and_then(|line| line.split_once(' '))
         .map(|(_, location)| location.trim());
     let path = format!("{}&digest={digest}", path_of(location.expect("a location")));

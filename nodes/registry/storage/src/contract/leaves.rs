@@ -41,6 +41,11 @@ pub(super) async fn of_directories(driver: &dyn Driver) {
     }
     let absent = driver.leaves(&path("/absent"), "link", Read::Nothing).await;
     assert_eq!(absent.expect("nothing is there"), []);
+    many_at_once(driver).await;
+}
+
+/// Of what [`of_directories`] has put there.
+async fn many_at_once(driver: &dyn Driver) {
     let paths = [
         path("/l/none/link"),
         path("/absent"),

@@ -158,7 +158,7 @@ mod tests {
             (ALIGNED + 17, BLOCK - 1, 4096),
             (3, 2 * BLOCK + 2 * ALIGNED - 3, 3 * BLOCK),
         ] {
-            let all: Vec<u8> = (0..before + length).map(|at| (at % 251) as u8).collect();
+            let all: Vec<u8> = (0..=250).cycle().take(before + length).collect();
             let mut file = tempfile::tempfile_in(".").unwrap();
             file.write_all(&all[..before]).unwrap();
             let mut direct = Direct::after(before as u64);
