@@ -322,10 +322,10 @@ fn a_drain_ends_when_its_time_is_over() {
         Registry::roadstead(Options::default().env("REGISTRY_HTTP_DRAINTIMEOUT", "500ms"));
     let session = registry.repository("drain").open_upload();
     let path = path_of(&session);
-    let stalled = request(
-        registry.addr(),
-        &format!("PATCH {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx"),
-    );
+    let head = "HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n";
+    let mut stalled = request(registry.addr(), &format!("PATCH {path} {head}"));
+    let first = noise(2, 1_000_000);
+    stalled.write_all(&first).expect("the first part is taken");
     wait_until_uploading(&registry);
     assert_eq!(registry.stop().code(), Some(0));
     assert_eq!(
