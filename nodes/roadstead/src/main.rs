@@ -24,10 +24,6 @@ use clap::{Parser, Subcommand};
 use garbage_collect::Wanted;
 use roadstead_registry::CollectOptions;
 
-/// A request makes and drops some hundred small things: nearly a tenth of the processor time went into glibc's allocator.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A container registry that stays up.
 ///
 /// Without a subcommand it serves: on port 5000 of this machine's loopback addresses, storing under ./data.
