@@ -67,13 +67,14 @@ impl Cache {
         }))
     }
 
-    /// To be taken before the store is asked, or written: what is learnt from it is dropped if it was forgotten since.
+    /// To be taken before the store is asked, or written, and before whatever else has to hold is looked at: what is learnt
+    /// is dropped if it was forgotten since.
     pub fn begin(&self) -> Ticket {
         self.0.memory.begin()
     }
 
-    /// What exists, as far as it is known.
-    pub async fn find(&self, key: &Key) -> Option<Descriptor> {
+    /// What exists, as far as it is known. What Redis says is learnt with the ticket.
+    pub async fn find(&self, ticket: Ticket, key: &Key) -> Option<Descriptor> {
         let Inner {
             memory,
             redis,
@@ -92,9 +93,8 @@ impl Cache {
         }
         let found = match redis {
             Some(redis) if key.kind == Kind::Blob => {
-                let ticket = memory.begin();
                 match redis.find(key).await {
-                    // Not if it was removed since Redis was asked.
+                    // Not if it was removed since the ticket was taken.
                     Found::Proven(descriptor)
                         if self.0.holds() && memory.learn(ticket, key, &descriptor) =>
                     {

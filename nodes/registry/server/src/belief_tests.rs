@@ -13,6 +13,7 @@ use roadstead_telemetry::metrics::Metrics;
 
 use super::*;
 use crate::body::Body;
+use crate::collect::admission::of_blob;
 use crate::manifest_put::Push;
 use crate::{Options, Registry};
 
@@ -260,6 +261,34 @@ async fn a_removal_waits_for_a_node_that_is_paused_until_its_lease_is_over() {
     world.expire(&paused).await;
     removing.await.unwrap().unwrap();
     assert!(!paused.has("blob").await);
+}
+
+/// It has not asked the log whether that is condemned, nor does it keep it from being removed.
+#[tokio::test]
+async fn without_a_lease_a_node_sends_what_is_there_and_promises_and_remembers_nothing() {
+    let world = World::new();
+    let (one, other) = (world.start(1).await, world.start(2).await);
+    one.push("blob").await;
+    one.push("known").await;
+    until("it remembers", async || {
+        other.has("known").await && world.asks(other.has("known")).await == 0
+    })
+    .await;
+    other.clock.fetch_add(8, Ordering::Relaxed);
+    let (registry, name, digest) = (&other.registry, name(), digest("blob"));
+    let asked = registry.promised_blob(&name, &digest).await;
+    assert!(matches!(asked, Err(Error::Metadata(_))));
+    let mut flight = registry.lookup(of_blob(&name, &digest));
+    assert_eq!(registry.admit(&mut flight).await.unwrap(), []);
+    // It has its lease again before the store has answered.
+    other.clock.fetch_sub(8, Ordering::Relaxed);
+    let read = registry.found_blob(&name, &digest, flight.ticket()).await;
+    assert!(read.is_ok() && registry.stands(&flight).unwrap());
+    assert!(
+        world.asks(other.has("blob")).await > 0,
+        "it is not remembered"
+    );
+    assert!(registry.promised_blob(&name, &digest).await.is_ok());
 }
 
 #[tokio::test]

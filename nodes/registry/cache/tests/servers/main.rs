@@ -107,5 +107,8 @@ fn seven() -> Descriptor {
 /// Learnt, and found again: Redis has it.
 async fn learn(cache: &Cache, key: &Key) {
     cache.learn(cache.begin(), key, &seven());
-    wait_for("redis tells what it was told", || cache.find(key)).await;
+    wait_for("redis tells what it was told", || {
+        cache.find(cache.begin(), key)
+    })
+    .await;
 }
