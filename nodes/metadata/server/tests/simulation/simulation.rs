@@ -237,6 +237,36 @@ fn seeds_of_the_fourth_part_hold() {
     part(3);
 }
 
+/// Calls and answers that take longer than is usual, between machines that have too much to do: it is served, only later,
+/// and by another when the leader is lost.
+#[test]
+fn a_group_serves_while_every_call_is_slow() {
+    for seed in 0..8 {
+        let thread = std::thread::Builder::new()
+            .stack_size(8 << 20)
+            .spawn(move || {
+                chance::begin(seed);
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_time()
+                    .start_paused(true)
+                    .build()
+                    .expect("a runtime");
+                runtime.block_on(async {
+                    BEGUN.set(Some(Instant::now()));
+                    truth::begin(false);
+                    let mut world = World::begin().await;
+                    until(&mut world, World::trouble).await;
+                    world.slow_down();
+                    world.lose_leader().await;
+                    settles(&mut world).await;
+                    truth::look(|truth| truth.violation.clone())
+                })
+            });
+        let violation = thread.expect("a thread").join().expect("a whole run");
+        assert_eq!(violation, None, "seed {seed}");
+    }
+}
+
 /// How many seeds it takes until a mistake is found; it must be fewer than are run.
 fn finds(mutant: Mutant) {
     let found = (0..SEEDS * PARTS).find_map(|seed| {

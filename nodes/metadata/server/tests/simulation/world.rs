@@ -200,6 +200,26 @@ impl World {
         self.put_off(chance::millis(500..8_000), Later::Clear);
     }
 
+    /// Each call takes longer from now on, each answer, and each sync.
+    pub(super) fn slow_down(&mut self) {
+        self.net.set_weather(Weather {
+            delay: 50..80,
+            ..Weather::calm()
+        });
+        for member in &self.members {
+            member.pace.store(60, Ordering::Relaxed);
+        }
+    }
+
+    /// Whoever leads crashes, and comes back.
+    pub(super) async fn lose_leader(&mut self) {
+        let leads = |member: &Member| member.leads();
+        if let Some(at) = self.members.iter().position(leads) {
+            self.members[at].crash(false);
+            self.happens(Later::StartMember(at)).await;
+        }
+    }
+
     fn slow_disk(&mut self, member: usize) {
         let most = chance::pick(&[50, 300, 2_000]).unwrap_or(50);
         truth::event(format_args!("a write at {member} takes up to {most} ms"));
