@@ -3,8 +3,10 @@
 mod alone;
 mod balanced;
 mod bucket;
+mod deleted;
 mod figures;
 mod first;
+mod forgotten;
 pub(crate) mod nodes;
 
 use roadstead_oci::{Algorithm, Digest};

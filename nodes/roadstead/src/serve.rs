@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use roadstead_cache::Cache;
+use roadstead_cache::{Cache, EpochSource};
 use roadstead_config::{
     Auth, Config, DriverKind, Identity, Loaded, Storage, UploadPurging, Warning, socket_activation,
 };
@@ -55,6 +55,16 @@ pub(crate) enum Role {
     Alone,
     /// One of several that share a store and a metadata service.
     Node,
+}
+
+impl Role {
+    /// Who gives the number that entries in Redis prove something by.
+    fn proofs(self) -> EpochSource {
+        match self {
+            Self::Alone => EpochSource::Own,
+            Self::Node => EpochSource::Given,
+        }
+    }
 }
 
 pub(crate) fn run(path: Option<PathBuf>, role: Role) -> Result<ExitCode> {
@@ -150,7 +160,8 @@ async fn serve_from(
     let (drain, role) = (signals.drain.clone(), process.role);
     let driver = told.metered(config, store.driver);
     let lease = store.claim.as_ref().map(Claim::lease);
-    let cache = wiring::cache::build(config, told.metrics.clone(), lease).await?;
+    let proofs = role.proofs();
+    let cache = wiring::cache::build(config, told.metrics.clone(), lease, proofs).await?;
     let shared = Arc::clone(&store.metadata);
     let metadata = told.decided(store.metadata);
     let registry = build(config, &driver, metadata, &cache).await?;
@@ -463,17 +474,10 @@ fn keep_purging(registry: &Arc<Registry>, purging: &UploadPurging, drain: &Cance
         age: purging.age,
         interval: purging.interval,
     };
-    let first = purging.first(fraction());
+    let first = purging.first(fastrand::f64());
     startup::upload_purge_in(first);
     let (registry, drain) = (Arc::clone(registry), drain.clone());
     tokio::spawn(async move { registry.keep_purging(purging, first, drain).await });
-}
-
-/// A random number from 0 up to 1.
-fn fraction() -> f64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    let random = u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or(0);
-    f64::from(random) / (f64::from(u32::MAX) + 1.0)
 }
 
 fn server_options(config: &Config, metrics: &Metrics) -> http_server::Options {

@@ -40,6 +40,10 @@ pub enum Flaw {
     RefusesUnasked,
     /// What is being reaped can be pushed again before it is seen to be gone.
     ReleasesEarly,
+    /// A node believes what a request read that had not asked for it to stay, and was never answered.
+    LearnsLate,
+    /// A node without a lease says that something exists to one who does not bring it then.
+    PromisesWithoutLease,
 }
 
 /// What there is, and what is wanted.
@@ -48,10 +52,11 @@ pub struct Collecting {
     pub start: Start,
     pub flaw: Option<Flaw>,
     pub nodes: usize,
-    /// How many leases end, nodes crash, and messages are lost, at most.
+    /// How many leases end, nodes crash, messages are lost, and clients go away, at most.
     pub lapses: u8,
     pub crashes: u8,
     pub losses: u8,
+    pub departures: u8,
     /// How often something is condemned, at most.
     pub versions: u64,
 }
@@ -79,6 +84,7 @@ pub enum Action {
     Coordinate(usize),
     Lapse(usize),
     Crash(usize),
+    Depart(usize),
     Join(usize),
     Tick,
 }
@@ -89,7 +95,10 @@ pub struct Message(Ack);
 
 impl Action {
     fn is_fault(&self) -> bool {
-        matches!(self, Self::Lose(_) | Self::Lapse(_) | Self::Crash(_))
+        matches!(
+            self,
+            Self::Lose(_) | Self::Lapse(_) | Self::Crash(_) | Self::Depart(_)
+        )
     }
 }
 
@@ -111,6 +120,7 @@ impl Collecting {
         world.lapses = self.lapses;
         world.crashes = self.crashes;
         world.losses = self.losses;
+        world.departures = self.departures;
         let client = |todo| Client {
             todo,
             ..Client::default()
@@ -119,10 +129,15 @@ impl Collecting {
         world
     }
 
-    fn of_clients(world: &World, actions: &mut Vec<Action>) {
+    fn of_clients(&self, world: &World, actions: &mut Vec<Action>) {
         for (number, client) in world.clients.iter().enumerate() {
+            if client.request.is_some() && world.departures > 0 {
+                actions.push(Action::Depart(number));
+            }
             match &client.request {
-                Some(request) if !world.waits(request) => actions.push(Action::Advance(number)),
+                Some(request) if !world.waits(request, self.flaw) => {
+                    actions.push(Action::Advance(number));
+                }
                 None if !client.todo.is_empty() => {
                     let nodes = world.nodes.iter().enumerate();
                     let serving = nodes.filter(|(_, server)| server.is_up && server.holds_lease);
@@ -204,7 +219,7 @@ impl Model for Collecting {
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
-        Self::of_clients(world, actions);
+        self.of_clients(world, actions);
         self.of_nodes(world, actions);
         for ack in &world.acks {
             actions.push(Action::Deliver(Message(*ack)));
@@ -233,6 +248,7 @@ impl Model for Collecting {
             Action::Coordinate(node) => world.coordinate(node, self.flaw),
             Action::Lapse(node) => self.lapse(&mut world, node),
             Action::Crash(node) => Self::crash(&mut world, node),
+            Action::Depart(client) => world.leave_unanswered(client),
             Action::Join(node) => world.join(node),
             Action::Tick => world.clock += 1,
         }

@@ -19,9 +19,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 pub use roadstead_machine::{
     ALONE, CertificateCommand, CertificateOutcome, ClusterCommand, ClusterId, ClusterOutcome,
-    CollectCommand, CollectOutcome, Collection, Command, FRESH_FOR, Fingerprint, MAX_CONDEMNED,
-    MAX_UNITS, Node, NodeId, Nodes, Origin, Outcome, Receiving, RecordId, Run, Segment, SessionId,
-    Stamp, Standing, Timestamp, Told, Unit,
+    CollectCommand, CollectOutcome, Collection, Command, FRESH_FOR, Fingerprint, Invalidated,
+    InvalidationCommand, InvalidationId, InvalidationOutcome, MAX_CONDEMNED, MAX_UNITS, Node,
+    NodeId, Nodes, Origin, Outcome, Receiving, RecordId, Run, Segment, SessionId, Stamp, Standing,
+    Timestamp, Told, Unit,
 };
 
 pub use elapsed::{Elapsed, boot_time};
@@ -31,7 +32,7 @@ pub use membership::{
     Follows, Hearing, Hears, JoinError, Joining, LEASE, LEASE_MARGIN, Membership, Renewal,
 };
 pub use metered::{Decision, Meter, Metered};
-pub use remote::{BUDGET, LEADER, Refused, Remote, RemoteOptions, RemoteStats};
+pub use remote::{BUDGET, CLUSTER, LEADER, Refused, Remote, RemoteOptions, RemoteStats};
 pub use roadstead_machine::{decode_nodes, encode_nodes};
 pub use roadstead_proto::metadata::v1::{Certificate, Member, StatusResponse};
 pub use secrets::{KeptSecret, Secrets};
@@ -74,6 +75,14 @@ pub trait Metadata: Send + Sync + fmt::Debug {
         known: Option<Stamp>,
         wait: Duration,
     ) -> Result<Option<Collection>, Unavailable>;
+
+    /// What nodes may not believe any more, never older than any answer that this client has had; `None` if `known` is
+    /// still the version. Waits for so long for it to move on from there.
+    async fn invalidations(
+        &self,
+        known: Option<u64>,
+        wait: Duration,
+    ) -> Result<Option<Invalidated>, Unavailable>;
 
     /// The present, as the log would have it.
     async fn now(&self) -> Result<Timestamp, Unavailable>;

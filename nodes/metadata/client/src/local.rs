@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use roadstead_machine::{
-    Collection, Command, Entry, Machine, NodeId, Outcome, Segment, Session, SessionId, Stamp,
-    Standing, Timestamp,
+    Collection, Command, Entry, Invalidated, Machine, NodeId, Outcome, Segment, Session, SessionId,
+    Stamp, Standing, Timestamp,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -68,13 +68,29 @@ pub fn read_state(path: &Path) -> Result<Vec<u8>, OpenError> {
 
 type Proposal = (Command, oneshot::Sender<Result<Outcome, Unavailable>>);
 
+/// How far that has come which is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Moved {
+    collection: Stamp,
+    /// The version of the invalidations.
+    invalidated: u64,
+}
+
+impl Moved {
+    fn of(machine: &Machine) -> Self {
+        Self {
+            collection: machine.collection().stamp(),
+            invalidated: machine.invalidations().version(),
+        }
+    }
+}
+
 /// A metadata service of one member, in this process.
 pub struct Local {
     machine: Arc<RwLock<Machine>>,
     proposals: mpsc::Sender<Proposal>,
     clock: Clock,
-    /// Of the collection.
-    stamp: watch::Receiver<Stamp>,
+    moved: watch::Receiver<Moved>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -90,7 +106,7 @@ impl Local {
             source,
         };
         let (journal, machine) = Journal::open(&home).map_err(failed)?;
-        let (stamps, stamp) = watch::channel(machine.collection().stamp());
+        let (moves, moved) = watch::channel(Moved::of(&machine));
         let machine = Arc::new(RwLock::new(machine));
         let (proposals, queue) = mpsc::channel(QUEUE);
         let writer = Writer {
@@ -98,7 +114,7 @@ impl Local {
             journal: Some(journal),
             machine: Arc::clone(&machine),
             clock: Arc::clone(&clock),
-            stamps,
+            moves,
             queue,
         };
         let thread = std::thread::Builder::new()
@@ -109,7 +125,7 @@ impl Local {
             machine,
             proposals,
             clock,
-            stamp,
+            moved,
             writer: Mutex::new(Some(thread)),
         })
     }
@@ -211,12 +227,29 @@ impl Metadata for Local {
         wait: Duration,
     ) -> Result<Option<Collection>, Unavailable> {
         if let Some(known) = known {
-            let mut stamp = self.stamp.clone();
-            let _waited_long_enough = timeout(wait, stamp.wait_for(|now| *now != known)).await;
+            let mut moved = self.moved.clone();
+            let is_news = |now: &Moved| now.collection != known;
+            let _waited_long_enough = timeout(wait, moved.wait_for(is_news)).await;
         }
         Ok(self.read(|machine| {
             let collection = machine.collection();
             (known != Some(collection.stamp())).then(|| collection.clone())
+        }))
+    }
+
+    async fn invalidations(
+        &self,
+        known: Option<u64>,
+        wait: Duration,
+    ) -> Result<Option<Invalidated>, Unavailable> {
+        if let Some(known) = known {
+            let mut moved = self.moved.clone();
+            let is_news = |now: &Moved| now.invalidated != known;
+            let _waited_long_enough = timeout(wait, moved.wait_for(is_news)).await;
+        }
+        Ok(self.read(|machine| {
+            let all = machine.invalidations();
+            (known != Some(all.version())).then(|| all.since(known))
         }))
     }
 
@@ -239,7 +272,7 @@ struct Writer {
     journal: Option<Journal>,
     machine: Arc<RwLock<Machine>>,
     clock: Clock,
-    stamps: watch::Sender<Stamp>,
+    moves: watch::Sender<Moved>,
     queue: mpsc::Receiver<Proposal>,
 }
 
@@ -280,18 +313,18 @@ impl Writer {
                 .map(|entry| machine.apply(entry))
                 .collect()
         };
-        self.tell_stamp();
+        self.tell_move();
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
             let _client_gone = answer.send(Ok(outcome));
         }
         self.compact();
     }
 
-    fn tell_stamp(&self) {
+    fn tell_move(&self) {
         let machine = self.machine.read().unwrap_or_else(PoisonError::into_inner);
-        let now = machine.collection().stamp();
-        self.stamps
-            .send_if_modified(|stamp| std::mem::replace(stamp, now) != now);
+        let now = Moved::of(&machine);
+        self.moves
+            .send_if_modified(|moved| std::mem::replace(moved, now) != now);
     }
 
     fn append(&mut self, entries: &[Entry]) -> Result<(), JournalError> {

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use roadstead_machine::{Collection, Segment, SessionId, Stamp, Standing, Timestamp};
+use roadstead_machine::{Collection, Invalidated, Segment, SessionId, Stamp, Standing, Timestamp};
 
 use super::*;
 use crate::{Fleet, Home, Local, system_clock};
@@ -80,6 +80,13 @@ impl Metadata for Service {
         wait: Duration,
     ) -> Result<Option<Collection>, Unavailable> {
         self.there()?.collection(known, wait).await
+    }
+    async fn invalidations(
+        &self,
+        known: Option<u64>,
+        wait: Duration,
+    ) -> Result<Option<Invalidated>, Unavailable> {
+        self.there()?.invalidations(known, wait).await
     }
     async fn now(&self) -> Result<Timestamp, Unavailable> {
         self.there()?.now().await

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use roadstead_machine::{
-    Collection, Command, NodeId, Outcome, Segment, SessionId, Stamp, Standing, Timestamp,
+    Collection, Command, Invalidated, NodeId, Outcome, Segment, SessionId, Stamp, Standing,
+    Timestamp,
 };
 use tokio::time::Instant;
 
@@ -97,6 +98,14 @@ impl Metadata for Metered {
         wait: Duration,
     ) -> Result<Option<Collection>, Unavailable> {
         self.metadata.collection(known, wait).await
+    }
+
+    async fn invalidations(
+        &self,
+        known: Option<u64>,
+        wait: Duration,
+    ) -> Result<Option<Invalidated>, Unavailable> {
+        self.metadata.invalidations(known, wait).await
     }
 
     async fn now(&self) -> Result<Timestamp, Unavailable> {

@@ -12,12 +12,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::join_all;
 use roadstead_machine::{
-    Collection, Command, NodeId, Outcome, Segment, SessionId, Stamp, Standing, Timestamp,
-    decode_nodes, decode_outcome, decode_standing, encode_command,
+    ClusterId, Collection, Command, Invalidated, NodeId, Outcome, Segment, SessionId, Stamp,
+    Standing, Timestamp, decode_nodes, decode_outcome, decode_standing, encode_command,
 };
 use roadstead_proto::metadata::v1 as wire;
 
-pub use self::leader::LEADER;
+pub use self::leader::{CLUSTER, LEADER};
 use self::leader::{Leaders, refused};
 use self::present::Present;
 use crate::elapsed::Elapsed;
@@ -77,6 +77,11 @@ impl Remote {
             present: Present::new(elapsed),
             budget,
         })
+    }
+
+    /// From now on only members of this cluster are asked: one that lost its disk may have begun a group of its own.
+    pub fn belong_to(&self, cluster: ClusterId) {
+        self.leaders.belong_to(cluster);
     }
 
     /// What its calls came to since it was built.
@@ -236,6 +241,15 @@ impl Metadata for Remote {
         wait: Duration,
     ) -> Result<Option<Collection>, Unavailable> {
         let ask = |service| calls::collection(service, known, wait);
+        self.leaders.call_long(self.budget, wait, ask).await
+    }
+
+    async fn invalidations(
+        &self,
+        known: Option<u64>,
+        wait: Duration,
+    ) -> Result<Option<Invalidated>, Unavailable> {
+        let ask = |service| calls::invalidations(service, known, wait);
         self.leaders.call_long(self.budget, wait, ask).await
     }
 

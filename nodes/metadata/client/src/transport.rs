@@ -19,8 +19,10 @@ pub use accept::{Incoming, Secured, incoming};
 pub use identity::{Files, Identity, IdentityError, SHORTEST_SECRET};
 pub use link::{Carry, Dial, Link};
 
-/// Reaching a host that is up takes a round trip and a handshake.
-const CONNECT_WITHIN: Duration = Duration::from_secs(1);
+/// Reaching a host that is up takes a round trip of its kernel; a process that has too much to do takes longer for the
+/// handshake, and one that is cut off in that would never be connected with.
+const REACHED_WITHIN: Duration = Duration::from_secs(1);
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// A connection on which nothing is heard is asked whether it lives, and given up.
 const PING_EVERY: Duration = Duration::from_secs(2);
@@ -58,7 +60,7 @@ async fn dial(
     connector: TlsConnector,
     name: ServerName<'static>,
 ) -> io::Result<TokioIo<tokio_rustls::client::TlsStream<TcpStream>>> {
-    let stream = TcpStream::connect(addr).await?;
+    let stream = tokio::time::timeout(REACHED_WITHIN, TcpStream::connect(addr)).await??;
     stream.set_nodelay(true)?;
     Ok(TokioIo::new(connector.connect(name, stream).await?))
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::certificates::{CertificateCommand, CertificateOutcome};
 use crate::cluster::{ClusterCommand, ClusterOutcome};
 use crate::collection::{CollectCommand, CollectOutcome};
+use crate::invalidation::{InvalidationCommand, InvalidationOutcome};
 use crate::session::{Origin, Segment, SessionId};
 use crate::time::Timestamp;
 
@@ -74,6 +75,8 @@ pub enum Command {
     Collect(CollectCommand),
     /// About certificates that processes share.
     Certificates(CertificateCommand),
+    /// About what nodes may not believe any more.
+    Invalidation(InvalidationCommand),
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +120,7 @@ pub enum Outcome {
     Cluster(ClusterOutcome),
     Collect(CollectOutcome),
     Certificates(CertificateOutcome),
+    Invalidation(InvalidationOutcome),
 }
 
 impl Command {
@@ -143,6 +147,7 @@ impl Command {
             },
             Self::Collect(command) => command.name(),
             Self::Certificates(command) => command.name(),
+            Self::Invalidation(command) => command.name(),
         }
     }
 
@@ -183,6 +188,7 @@ impl Outcome {
             },
             Self::Collect(outcome) => outcome.name(),
             Self::Certificates(outcome) => outcome.name(),
+            Self::Invalidation(outcome) => outcome.name(),
         }
     }
 }
@@ -225,6 +231,7 @@ impl fmt::Debug for Command {
             Self::Cluster(command) => write!(f, "{command:?}"),
             Self::Collect(command) => write!(f, "{command:?}"),
             Self::Certificates(command) => write!(f, "{command:?}"),
+            Self::Invalidation(command) => write!(f, "{command:?}"),
         }
     }
 }
@@ -247,6 +254,7 @@ impl fmt::Debug for Outcome {
             Self::Cluster(outcome) => write!(f, "{outcome:?}"),
             Self::Collect(outcome) => write!(f, "{outcome:?}"),
             Self::Certificates(outcome) => write!(f, "{outcome:?}"),
+            Self::Invalidation(outcome) => write!(f, "{outcome:?}"),
         }
     }
 }

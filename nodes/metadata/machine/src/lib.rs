@@ -7,6 +7,7 @@ mod certificates;
 mod cluster;
 mod collection;
 mod command;
+mod invalidation;
 mod machine;
 mod renounced;
 mod session;
@@ -25,11 +26,14 @@ pub use collection::{
     ALONE, CollectCommand, CollectOutcome, Collection, MAX_CONDEMNED, MAX_UNITS, Run, Stamp, Unit,
 };
 pub use command::{Command, Entry, Outcome};
+pub use invalidation::{
+    Invalidated, InvalidationCommand, InvalidationId, InvalidationOutcome, Invalidations,
+};
 pub use machine::{FRESH_FOR, MAX_SEGMENTS, Machine, REMEMBER_FOR};
 pub use session::{Origin, Receiving, Segment, Session, SessionId, Standing};
 pub use snapshot::{
-    FormatError, decode_collection, decode_command, decode_entry, decode_nodes, decode_outcome,
-    decode_standing, encode_collection, encode_command, encode_entry, encode_nodes, encode_outcome,
-    encode_standing,
+    FormatError, decode_collection, decode_command, decode_entry, decode_invalidated, decode_nodes,
+    decode_outcome, decode_standing, encode_collection, encode_command, encode_entry,
+    encode_invalidated, encode_nodes, encode_outcome, encode_standing,
 };
 pub use time::Timestamp;

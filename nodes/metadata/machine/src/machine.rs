@@ -13,10 +13,11 @@ use crate::certificates::Certificates;
 use crate::cluster::{Cluster, ClusterId, Node, NodeId, Secret};
 use crate::collection::Collection;
 use crate::command::{Command, Entry, Outcome};
+use crate::invalidation::Invalidations;
 use crate::renounced::Renounced;
 use crate::session::{Session, SessionId};
 use crate::time::Timestamp;
-pub(crate) use earlier::{MachineV1, MachineV2, MachineV3};
+pub(crate) use earlier::{MachineV1, MachineV2, MachineV3, MachineV4};
 
 /// How long a session lives that nobody sent a byte to: there is no record of it, only its token.
 pub const FRESH_FOR: Duration = Duration::from_hours(1);
@@ -44,6 +45,9 @@ pub struct Machine {
     renounced: Renounced,
     collection: Collection,
     certificates: Certificates,
+    /// Left out where there is none: that is the form of before.
+    #[serde(skip_serializing_if = "Invalidations::is_blank")]
+    invalidations: Invalidations,
 }
 
 impl Machine {
@@ -84,11 +88,16 @@ impl Machine {
             Command::Cluster(command) => {
                 let outcome = self.cluster.apply(command, self.now, &mut self.secret);
                 self.collection.follow(self.cluster.nodes(), self.now);
+                self.invalidations.follow(self.cluster.nodes());
                 Outcome::Cluster(outcome)
             }
             Command::Collect(command) => {
                 let nodes = self.cluster.nodes();
                 Outcome::Collect(self.collection.apply(command, self.now, nodes))
+            }
+            Command::Invalidation(command) => {
+                let nodes = self.cluster.nodes();
+                Outcome::Invalidation(self.invalidations.apply(command, nodes))
             }
             Command::Certificates(command) => {
                 Outcome::Certificates(self.certificates.apply(command, self.now))
@@ -144,14 +153,19 @@ impl Machine {
         self.cluster.nodes()
     }
 
-    /// What is agreed on about collecting.
     /// The kind of `auth` that the nodes share, or shared when there were some.
     pub fn authentication(&self) -> Option<&str> {
         self.cluster.authentication()
     }
 
+    /// What is agreed on about collecting.
     pub fn collection(&self) -> &Collection {
         &self.collection
+    }
+
+    /// What is agreed on about what nodes may not believe any more.
+    pub fn invalidations(&self) -> &Invalidations {
+        &self.invalidations
     }
 
     /// What is kept of certificates.

@@ -1,11 +1,13 @@
-//! How fast the group reacts. One round trip and one sync must fit into a heartbeat, also on a busy disk.
+//! How fast the group reacts. One round trip and one sync must fit into a heartbeat, also on a busy machine.
 
 use std::time::Duration;
 
 use openraft::{Config, ConfigError, SnapshotPolicy};
 
-/// Milliseconds between two signs of life of the leader. An append that takes longer is sent again.
-const HEARTBEAT: u64 = 100;
+/// Milliseconds between two signs of life of the leader, and for each answer to it: openraft gives up a call that takes
+/// longer, and makes it again. Where all take longer, the group has a leader that it hears and can decide nothing, so this is
+/// as long as three of them in the time after which followers stand.
+const HEARTBEAT: u64 = 250;
 
 /// A follower that hears nothing waits for the lease ([`ELECTION_MAX`]) and then for a random time between these: a lost
 /// leader costs 0.9 to 1.2 seconds, and a disk may be slow for as long without an election.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use roadstead_machine::Machine;
 use roadstead_metadata::transport::Dial;
-use roadstead_metadata::{Clock, Elapsed};
+use roadstead_metadata::{CLUSTER, Clock, Elapsed};
 use roadstead_proto::metadata::v1::cluster_server::ClusterServer;
 use roadstead_proto::metadata::v1::metadata_server::MetadataServer;
 use roadstead_proto::metadata::v1::peer_server::PeerServer;
@@ -14,6 +15,8 @@ use roadstead_telemetry::metrics::MemberMetrics;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
+use tonic::{Request, Status};
 
 use crate::bootstrap::Bootstrap;
 use crate::clock::raft_config;
@@ -116,7 +119,10 @@ impl Participant {
     /// All that others may ask of it.
     pub(crate) fn routes(&self, proposer: Proposer, stop: &CancellationToken) -> Routes {
         Routes::new(self.peer_service())
-            .add_service(self.metadata_service(proposer, stop))
+            .add_service(InterceptedService::new(
+                self.metadata_service(proposer, stop),
+                of_cluster(self.store.clone()),
+            ))
             .add_service(self.cluster_service())
     }
 
@@ -185,6 +191,22 @@ impl Participant {
     }
 }
 
+/// Refuses those who mean another cluster: a member that lost its disk, and is configured with itself alone, begins a group
+/// that knows nothing of what was acknowledged.
+fn of_cluster(store: Store) -> impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone {
+    move |request: Request<()>| {
+        let Some(meant) = request.metadata().get(CLUSTER) else {
+            return Ok(request);
+        };
+        let own = store.look(Machine::cluster).map(|id| id.to_string());
+        if own.as_ref().is_some_and(|own| meant == own.as_str()) {
+            return Ok(request);
+        }
+        let why = format!("this member is not of cluster {meant:?}");
+        Err(Status::failed_precondition(why))
+    }
+}
+
 /// The only voter stands at once: there is nobody to wait for.
 async fn stand_alone(raft: Raft) {
     let mut seen = raft.metrics();
@@ -233,7 +255,7 @@ async fn import(raft: Raft, store: Store, state: Vec<u8>) {
     if seen.wait_for(leads).await.is_err() {
         return;
     }
-    if store.look(|machine| *machine != roadstead_machine::Machine::default()) {
+    if store.look(|machine| *machine != Machine::default()) {
         tracing::warn!("the group has a state already: nothing is imported");
         return;
     }

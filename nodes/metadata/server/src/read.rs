@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use openraft::error::{CheckIsLeaderError, RaftError};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
 
 use crate::propose::Refusal;
 #[cfg(test)]
@@ -13,8 +14,11 @@ use crate::types::{Member, Raft};
 /// Readers that wait at most.
 const QUEUE: usize = 1024;
 
-/// A leader that reaches no quorum for so long says so.
-const CONFIRM_WITHIN: Duration = Duration::from_secs(2);
+/// A leader that reaches no quorum for so long says so: before those who ask lose their patience.
+const CONFIRM_WITHIN: Duration = Duration::from_millis(600);
+
+/// openraft asks once, and gives each member one heartbeat to answer in. One that writes to a slow disk misses that.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 type Waiting = oneshot::Sender<Result<(), Refusal>>;
 
@@ -52,11 +56,26 @@ async fn confirm(raft: &Raft) -> Result<(), Refusal> {
     if is(Mutant::ReadsUnconfirmed) && raft.metrics().borrow().state.is_leader() {
         return Ok(());
     }
-    match tokio::time::timeout(CONFIRM_WITHIN, raft.ensure_linearizable()).await {
+    let asking = async {
+        loop {
+            match raft.ensure_linearizable().await {
+                Err(error) if is_unanswered(&error) => sleep(AGAIN_AFTER).await,
+                answered => return answered,
+            }
+        }
+    };
+    match timeout(CONFIRM_WITHIN, asking).await {
         Ok(Ok(_applied)) => Ok(()),
         Ok(Err(error)) => Err(refusal(&error)),
         Err(_elapsed) => Err(Refusal::Unavailable("no quorum answers".to_owned())),
     }
+}
+
+fn is_unanswered(error: &RaftError<u64, CheckIsLeaderError<u64, Member>>) -> bool {
+    matches!(
+        error.api_error(),
+        Some(CheckIsLeaderError::QuorumNotEnough(_))
+    )
 }
 
 fn refusal(error: &RaftError<u64, CheckIsLeaderError<u64, Member>>) -> Refusal {

@@ -11,12 +11,15 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use roadstead_machine::{FormatError, Machine};
 use roadstead_telemetry::metrics::MemberMetrics;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinError;
+use tokio::time::timeout;
 
 use crate::types::{FormError, Incarnation, LogEntry, LogId, Membership, SnapshotMeta, Vote};
 use disk::Disk;
@@ -29,7 +32,7 @@ const SNAPSHOT_EVERY: u64 = 256 << 10;
 
 /// How long the next write takes.
 #[cfg(test)]
-pub(crate) type Pace = Arc<dyn Fn() -> std::time::Duration + Send + Sync>;
+pub(crate) type Pace = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -88,6 +91,10 @@ struct Shared {
     writer: Writer,
     /// It is time for a snapshot.
     long: Notify,
+    /// The version of the invalidations, and that it is another one: those who wait for it wait to answer a deletion. Not a
+    /// `watch`: that wakes several in an order that no seed determines.
+    invalidated: AtomicU64,
+    invalidates: Notify,
 }
 
 /// Handles of one member's store.
@@ -123,6 +130,7 @@ impl Store {
         let (log, state) = disk.load()?;
         let disk = Arc::new(disk);
         let writer = writer(Arc::clone(&disk))?;
+        let invalidated = state.machine.invalidations().version();
         Ok(Self(Arc::new(Shared {
             id,
             incarnation,
@@ -131,6 +139,8 @@ impl Store {
             state: RwLock::new(state),
             writer,
             long: Notify::new(),
+            invalidated: AtomicU64::new(invalidated),
+            invalidates: Notify::new(),
         })))
     }
 
@@ -148,6 +158,21 @@ impl Store {
     /// Looks at the state, as of the entries applied so far.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Machine) -> T) -> T {
         look(&self.0.state().machine)
+    }
+
+    /// Waits until the invalidations have another version than the known one, or for so long.
+    pub(crate) async fn invalidated_since(&self, known: Option<u64>, wait: Duration) {
+        let is_other = async {
+            loop {
+                // First, so that nothing is missed between the look and the wait.
+                let told = self.0.invalidates.notified();
+                if Some(self.0.invalidated.load(Ordering::SeqCst)) != known {
+                    return;
+                }
+                told.await;
+            }
+        };
+        let _waited_long_enough = timeout(wait, is_other).await;
     }
 
     /// Where the group's members are, as of the entries applied so far.
@@ -220,6 +245,14 @@ impl Shared {
         let mut log = self.log_mut();
         log.since_snapshot = 0;
         log.snapshot = bytes as u64;
+    }
+
+    /// Wakes up those who wait for something in the state.
+    fn tell_applied(&self) {
+        let now = self.state().machine.invalidations().version();
+        if self.invalidated.swap(now, Ordering::SeqCst) != now {
+            self.invalidates.notify_waiters();
+        }
     }
 
     fn check_length(&self) {

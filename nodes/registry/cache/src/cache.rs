@@ -1,6 +1,6 @@
 //! Both tiers as one.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use roadstead_oci::Digest;
@@ -23,6 +23,8 @@ struct Inner {
     redis: Option<Arc<Redis>>,
     epoch: Arc<Epoch>,
     trusted_while: TrustedWhile,
+    /// Besides.
+    and_while: OnceLock<TrustedWhile>,
     /// Descriptors are kept at all.
     describes: bool,
     watch: Watch,
@@ -46,6 +48,7 @@ impl Cache {
             redis,
             epoch,
             trusted_while: options.trusted_while,
+            and_while: OnceLock::new(),
             watch,
         }))
     }
@@ -58,25 +61,27 @@ impl Cache {
             redis: None,
             epoch: Arc::new(epoch),
             trusted_while: TrustedWhile::default(),
+            and_while: OnceLock::new(),
             describes: false,
             watch: Watch::default(),
         }))
     }
 
-    /// To be taken before the store is asked, or written: what is learnt from it is dropped if it was forgotten since.
+    /// To be taken before the store is asked, or written, and before whatever else has to hold is looked at: what is learnt
+    /// is dropped if it was forgotten since.
     pub fn begin(&self) -> Ticket {
         self.0.memory.begin()
     }
 
-    /// What exists, as far as it is known.
-    pub async fn find(&self, key: &Key) -> Option<Descriptor> {
+    /// What exists, as far as it is known. What Redis says is learnt with the ticket.
+    pub async fn find(&self, ticket: Ticket, key: &Key) -> Option<Descriptor> {
         let Inner {
             memory,
             redis,
             watch,
             ..
         } = &*self.0;
-        if !self.0.describes || !memory.is_trusted() || !self.0.trusted_while.holds() {
+        if !self.0.describes || !memory.is_trusted() || !self.0.holds() {
             return None;
         }
         let began = Instant::now();
@@ -88,12 +93,10 @@ impl Cache {
         }
         let found = match redis {
             Some(redis) if key.kind == Kind::Blob => {
-                let ticket = memory.begin();
                 match redis.find(key).await {
-                    // Not if it was removed since Redis was asked.
+                    // Not if it was removed since the ticket was taken.
                     Found::Proven(descriptor)
-                        if self.0.trusted_while.holds()
-                            && memory.learn(ticket, key, &descriptor) =>
+                        if self.0.holds() && memory.learn(ticket, key, &descriptor) =>
                     {
                         Ok(Some(descriptor))
                     }
@@ -126,10 +129,7 @@ impl Cache {
     /// The store said, or was made to say, that this exists. Redis is told in the background.
     pub fn learn(&self, ticket: Ticket, key: &Key, descriptor: &Descriptor) {
         let Inner { memory, redis, .. } = &*self.0;
-        if !self.0.describes
-            || !self.0.trusted_while.holds()
-            || !memory.learn(ticket, key, descriptor)
-        {
+        if !self.0.describes || !self.0.holds() || !memory.learn(ticket, key, descriptor) {
             return;
         }
         if let Some(redis) = redis
@@ -175,9 +175,40 @@ impl Cache {
         self.0.memory.trust(trusted);
     }
 
-    /// The epoch of [`crate::EpochSource::Given`].
-    pub fn set_epoch(&self, epoch: u64) {
-        self.0.epoch.set(epoch);
+    /// One more condition, asked each time. The first one that is given stays.
+    pub fn trust_while(&self, condition: TrustedWhile) {
+        let _first = self.0.and_while.set(condition);
+    }
+
+    /// Whether it ever says that something exists.
+    pub fn believes(&self) -> bool {
+        self.0.describes && self.0.memory.is_trusted()
+    }
+
+    /// Whether entries in Redis prove anything, if their epoch is right.
+    pub fn has_proofs(&self) -> bool {
+        self.0.redis.as_ref().is_some_and(|redis| redis.proves())
+    }
+
+    /// Whether they prove nothing until there is another epoch.
+    pub fn is_in_doubt(&self) -> bool {
+        self.has_proofs() && self.0.epoch.current().is_none()
+    }
+
+    /// How often an epoch ended because of a doubt.
+    pub fn doubts(&self) -> u64 {
+        self.0.epoch.doubts()
+    }
+
+    /// An epoch of [`crate::EpochSource::Given`] that nobody had before there were so many doubts. Not taken if there was
+    /// one more since.
+    pub fn begin_epoch(&self, epoch: u64, doubts: u64) {
+        self.0.epoch.begin(epoch, doubts);
+    }
+
+    /// Another epoch in place of the present one. Not taken while in doubt: it may be from before that.
+    pub fn replace_epoch(&self, epoch: u64) {
+        self.0.epoch.replace(epoch);
     }
 
     /// `None` without Redis.
@@ -193,6 +224,12 @@ impl Cache {
 
     pub fn stats(&self) -> Stats {
         self.0.memory.stats()
+    }
+}
+
+impl Inner {
+    fn holds(&self) -> bool {
+        self.trusted_while.holds() && self.and_while.get().is_none_or(TrustedWhile::holds)
     }
 }
 

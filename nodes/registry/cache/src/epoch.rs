@@ -10,43 +10,67 @@ pub enum EpochSource {
     /// This process, which alone deletes: it draws one at random when it starts, and another whenever in doubt.
     #[default]
     Own,
-    /// The caller, by `Cache::set_epoch`. There is none until then, and none after a doubt until it is set again.
+    /// The caller, by `Cache::begin_epoch`. There is none until then, and none after a doubt until it is set again.
     Given,
 }
 
 #[derive(Debug)]
 pub(crate) struct Epoch {
     source: EpochSource,
-    current: Mutex<Option<u64>>,
+    state: Mutex<State>,
     watch: Watch,
+}
+
+#[derive(Debug)]
+struct State {
+    current: Option<u64>,
+    doubts: u64,
 }
 
 impl Epoch {
     pub(crate) fn new(source: EpochSource, watch: Watch) -> Self {
-        let current = Mutex::new(source.another());
+        let current = source.another();
+        let state = Mutex::new(State { current, doubts: 0 });
         Self {
             source,
-            current,
+            state,
             watch,
         }
     }
 
     pub(crate) fn current(&self) -> Option<u64> {
-        *self.lock()
+        self.lock().current
     }
 
-    pub(crate) fn set(&self, epoch: u64) {
-        *self.lock() = Some(epoch);
+    pub(crate) fn doubts(&self) -> u64 {
+        self.lock().doubts
+    }
+
+    /// From now on another, unless there is none for a doubt: that is ended by its own.
+    pub(crate) fn replace(&self, epoch: u64) {
+        let current = &mut self.lock().current;
+        *current = current.and(Some(epoch));
+    }
+
+    /// Another, which nobody had before so many doubts had come; not if there was one more since.
+    pub(crate) fn begin(&self, epoch: u64, doubts: u64) {
+        let mut state = self.lock();
+        if state.doubts == doubts {
+            state.current = Some(epoch);
+        }
     }
 
     /// What is in Redis under the epoch until now may not be so.
     pub(crate) fn doubt(&self) {
-        *self.lock() = self.source.another();
+        let mut state = self.lock();
+        state.current = self.source.another();
+        state.doubts += 1;
+        drop(state);
         self.watch.tell(Seen::Doubt);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<u64>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,9 +98,18 @@ mod tests {
 
         let given = Epoch::new(EpochSource::Given, Watch::default());
         assert_eq!(given.current(), None);
-        given.set(7);
+        given.replace(6);
+        assert_eq!(given.current(), None, "nothing to replace");
+        given.begin(7, 0);
         assert_eq!(given.current(), Some(7));
+        given.replace(8);
+        assert_eq!(given.current(), Some(8));
         given.doubt();
         assert_eq!(given.current(), None, "until the caller gives another");
+        given.replace(9);
+        given.begin(9, 0);
+        assert_eq!(given.current(), None, "it may be from before the doubt");
+        given.begin(10, given.doubts());
+        assert_eq!(given.current(), Some(10));
     }
 }

@@ -19,8 +19,8 @@ use crate::weighed::Weighed;
 /// just not remembered.
 const STRIPES: usize = 1024;
 
-/// When somebody began to ask the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// When somebody began to ask the store. The default is before all that was ever forgotten: nothing is learnt with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ticket(u64);
 
 /// What the tier holds, and how often it knew.

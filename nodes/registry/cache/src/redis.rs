@@ -78,6 +78,10 @@ impl Redis {
         self.link.is_up()
     }
 
+    pub(crate) fn proves(&self) -> bool {
+        self.proves
+    }
+
     pub(crate) async fn find(&self, key: &Key) -> Found {
         let began = Instant::now();
         let asked = self.link.run(&keys::lookup(key), self.patience.read).await;

@@ -98,8 +98,8 @@ mod tests {
 
     use async_trait::async_trait;
     use roadstead_metadata::{
-        Collection, Fleet, Home, Local, Metadata, NodeId, Renewal, Secrets, SessionId, Stamp,
-        Standing, Timestamp, Unavailable, system_clock,
+        Collection, Fleet, Home, Invalidated, Local, Metadata, NodeId, Renewal, Secrets, SessionId,
+        Stamp, Standing, Timestamp, Unavailable, system_clock,
     };
     use roadstead_oci::{Algorithm, Name};
     use roadstead_storage::{Driver as _, Memory};
@@ -159,6 +159,13 @@ mod tests {
             wait: Duration,
         ) -> Result<Option<Collection>, Unavailable> {
             self.local.collection(known, wait).await
+        }
+        async fn invalidations(
+            &self,
+            known: Option<u64>,
+            wait: Duration,
+        ) -> Result<Option<Invalidated>, Unavailable> {
+            self.local.invalidations(known, wait).await
         }
         async fn now(&self) -> Result<Timestamp, Unavailable> {
             self.local.now().await

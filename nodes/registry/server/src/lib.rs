@@ -3,6 +3,7 @@
 //! [`Registry`] holds the use cases, each in a file of its own, in the words of the distribution specification and
 //! without HTTP. [`http`] parses requests, calls them and answers.
 
+mod belief;
 mod catalog;
 mod collect;
 mod doubtful;
@@ -29,7 +30,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use roadstead_cache::Cache;
+use roadstead_cache::{Cache, TrustedWhile};
 use roadstead_metadata::{ALONE, Command, Follows, Lease, Metadata, Outcome, Unavailable};
 use roadstead_storage::{Driver, Error as StoreError, Put, Under};
 use tokio_util::task::TaskTracker;
@@ -110,13 +111,11 @@ impl Registry {
     pub fn with_cache(self, cache: Cache) -> Self {
         let (store, metadata) = (Arc::clone(&self.store), Arc::clone(&self.metadata));
         let following = Following::new(store, metadata, cache.clone());
-        let registry = Self {
+        Self {
             cache,
             following,
             ..self
-        };
-        registry.trust_if_alone();
-        registry
+        }
     }
 
     pub fn cache(&self) -> &Cache {
@@ -126,8 +125,10 @@ impl Registry {
     /// One of several nodes that serve the same store: it writes only while it holds this lease.
     #[must_use]
     pub fn with_lease(mut self, lease: Lease) -> Self {
-        self.lease = lease;
-        self.trust_if_alone();
+        self.lease = lease.clone();
+        let belief = self.following.belief().clone();
+        let holds = move || lease.is_unlimited() || (lease.is_held() && belief.holds());
+        self.cache.trust_while(TrustedWhile::new(holds));
         self
     }
 
@@ -162,13 +163,6 @@ impl Registry {
         let epoch = self.following.in_store(epoch);
         let under = Under { epoch, is_held };
         self.store.ensure_under(under, writes).await
-    }
-
-    /// Nodes do not hear of each other's deletions: what exists is asked of the store.
-    fn trust_if_alone(&self) {
-        if !self.lease.is_unlimited() {
-            self.cache.trust(false);
-        }
     }
 
     /// Whether this process may write, and should be sent requests.

@@ -86,6 +86,7 @@ impl Registry {
         };
         tags.sort_unstable();
         tags.dedup();
+        // Before it is admitted, however often it is.
         let ticket = self.cache.begin();
         let pushed = Parsed {
             name,
@@ -117,7 +118,7 @@ impl Registry {
             manifest,
             ..
         } = pushed;
-        let mut flight = self.write(of_push(name, digest, manifest));
+        let mut flight = self.promise(of_push(name, digest, manifest));
         for _attempt in 0..ATTEMPTS {
             let gone = self.admit(&mut flight).await?;
             self.refuse_without(manifest, &gone)?;

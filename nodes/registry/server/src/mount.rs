@@ -5,7 +5,7 @@ use roadstead_oci::{Digest, Name};
 use roadstead_storage::{Error as StoreError, layout};
 
 use crate::Registry;
-use crate::collect::admission::{ATTEMPTS, of_blob, undone};
+use crate::collect::admission::{ATTEMPTS, Flight, of_blob, undone};
 use crate::error::Error;
 
 impl Registry {
@@ -17,11 +17,11 @@ impl Registry {
         digest: &Digest,
         from: Option<&Name>,
     ) -> Result<bool, Error> {
-        let mut flight = self.write(of_blob(name, digest));
+        let mut flight = self.promise(of_blob(name, digest));
         for _ in 0..ATTEMPTS {
             // What is being reaped does not exist.
             if !self.admit(&mut flight).await?.is_empty()
-                || !self.mount_once(name, digest, from, flight.epoch()?).await?
+                || !self.mount_once(name, digest, from, &flight).await?
             {
                 return Ok(false);
             }
@@ -37,11 +37,11 @@ impl Registry {
         name: &Name,
         digest: &Digest,
         from: Option<&Name>,
-        epoch: u64,
+        flight: &Flight,
     ) -> Result<bool, Error> {
-        let ticket = self.cache.begin();
+        let ticket = flight.ticket();
         let known = match from {
-            Some(from) => self.cache.find(&Key::blob(from, digest)).await,
+            Some(from) => self.cache.find(ticket, &Key::blob(from, digest)).await,
             None => None,
         };
         let found = match from {
@@ -56,7 +56,7 @@ impl Registry {
             Err(StoreError::NotFound(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
-        self.link_blob(name, &found, epoch).await?;
+        self.link_blob(name, &found, flight.epoch()?).await?;
         if let Some(known) = known {
             self.cache.learn(ticket, &Key::blob(name, digest), &known);
         }

@@ -5,12 +5,12 @@ use std::ops::Deref;
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
-use roadstead_cache::{Descriptor, Key};
+use roadstead_cache::{Descriptor, Key, Ticket};
 use roadstead_oci::{Digest, Manifest, Name, Reference};
 use roadstead_storage::{Error as StoreError, Fetch, Opened, StorePath, layout};
 
 use crate::Registry;
-use crate::collect::admission::{ATTEMPTS, data, of_blob, of_manifest, undone};
+use crate::collect::admission::{ATTEMPTS, Flight, data, of_blob, of_manifest, undone};
 use crate::error::Error;
 use crate::room::{Room, SMALL, Turn};
 
@@ -94,8 +94,8 @@ impl Registry {
             if !self.admit(&mut flight).await?.is_empty() {
                 return Err(unknown());
             }
-            let stored = self.stored_manifest(name, &asked).await?;
-            let stored = stored.ok_or_else(unknown)?;
+            let stored = self.stored_manifest(name, &asked, flight.ticket());
+            let stored = stored.await?.ok_or_else(unknown)?;
             let is_news = stored.digest != asked && flight.widen([data(&stored.digest)]);
             if !is_news && self.stands(&flight)? {
                 return Ok(stored);
@@ -108,15 +108,15 @@ impl Registry {
         &self,
         name: &Name,
         asked: &Digest,
+        ticket: Ticket,
     ) -> Result<Option<StoredManifest>, Error> {
         let key = Key::manifest(name, asked);
-        if self.cache.find(&key).await.is_some() {
+        if self.cache.find(ticket, &key).await.is_some() {
             if let Some(content) = self.manifest_content(asked).await? {
                 return Ok(Some(StoredManifest::of(asked.clone(), content)));
             }
             self.forget(&key).await;
         }
-        let ticket = self.cache.begin();
         let Some(digest) = self.linked_manifest(name, asked).await? else {
             return Ok(None);
         };
@@ -224,9 +224,28 @@ impl Registry {
         Ok(whole.into())
     }
 
-    /// A blob that the repository has.
+    /// A blob that the repository has, to be sent.
     pub(crate) async fn blob(&self, name: &Name, digest: &Digest) -> Result<FoundBlob, Error> {
-        let mut flight = self.lookup(of_blob(name, digest));
+        let flight = self.lookup(of_blob(name, digest));
+        self.admitted_blob(flight, name, digest).await
+    }
+
+    /// The same for one who asks whether it is there. Who is told so does not bring it: without a lease nobody is.
+    pub(crate) async fn promised_blob(
+        &self,
+        name: &Name,
+        digest: &Digest,
+    ) -> Result<FoundBlob, Error> {
+        let flight = self.promise(of_blob(name, digest));
+        self.admitted_blob(flight, name, digest).await
+    }
+
+    async fn admitted_blob(
+        &self,
+        mut flight: Flight,
+        name: &Name,
+        digest: &Digest,
+    ) -> Result<FoundBlob, Error> {
         for _ in 0..ATTEMPTS {
             if !self.admit(&mut flight).await?.is_empty() {
                 return Err(Error::BlobUnknown {
@@ -234,7 +253,7 @@ impl Registry {
                     digest: digest.clone(),
                 });
             }
-            let found = self.found_blob(name, digest).await?;
+            let found = self.found_blob(name, digest, flight.ticket()).await?;
             let is_news = found.digest != *digest && flight.widen([data(&found.digest)]);
             if !is_news && self.stands(&flight)? {
                 return Ok(found);
@@ -243,16 +262,21 @@ impl Registry {
         Err(undone())
     }
 
-    async fn found_blob(&self, name: &Name, digest: &Digest) -> Result<FoundBlob, Error> {
+    pub(crate) async fn found_blob(
+        &self,
+        name: &Name,
+        digest: &Digest,
+        ticket: Ticket,
+    ) -> Result<FoundBlob, Error> {
         let key = Key::blob(name, digest);
-        if let Some(known) = self.cache.find(&key).await {
+        if let Some(known) = self.cache.find(ticket, &key).await {
             return Ok(FoundBlob {
                 digest: digest.clone(),
                 size: known.size,
                 opened: None,
             });
         }
-        let (digest, opened) = self.stored_blob(&key).await?;
+        let (digest, opened) = self.stored_blob(&key, ticket).await?;
         Ok(FoundBlob {
             digest,
             size: opened.size,
@@ -269,7 +293,8 @@ impl Registry {
             Err(StoreError::NotFound(_)) => {
                 let key = Key::blob(name, &found.digest);
                 self.forget(&key).await;
-                let (_, opened) = self.stored_blob(&key).await?;
+                // It is not in flight any more, and learns nothing.
+                let (_, opened) = self.stored_blob(&key, Ticket::default()).await?;
                 Ok(opened)
             }
             opened => Ok(opened?),
@@ -277,13 +302,12 @@ impl Registry {
     }
 
     /// As the store says it, which is remembered: the digest under which it is stored, and its bytes.
-    async fn stored_blob(&self, key: &Key) -> Result<(Digest, Opened), Error> {
+    async fn stored_blob(&self, key: &Key, ticket: Ticket) -> Result<(Digest, Opened), Error> {
         let Key { name, digest, .. } = key;
         let unknown = || Error::BlobUnknown {
             name: name.clone(),
             digest: digest.clone(),
         };
-        let ticket = self.cache.begin();
         let linked = self.linked_blob(name, digest).await?.ok_or_else(unknown)?;
         let opened = match self.store.open(&layout::blob_data(&linked)).await {
             Err(StoreError::NotFound(_)) => return Err(unknown()),

@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use roadstead_cache::Key;
+use roadstead_metadata::Unit;
 use roadstead_oci::{Digest, Name, Tag};
 use roadstead_storage::{Error as StoreError, StorePath, layout};
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::Registry;
+use crate::belief::Withdrawal;
+use crate::collect::admission::{layer, revision};
 use crate::error::Error;
 use crate::link::pointed_to;
 
@@ -107,14 +110,25 @@ impl Registry {
     /// The tags go first: cut off half way, the manifest can still be deleted.
     pub(crate) async fn remove_manifest(&self, name: &Name, digest: &Digest) -> Result<(), Error> {
         self.check_deletion()?;
-        let unknown = || Error::ManifestUnknown {
+        let withdrawal = self.withdraw(revision(name, digest)).await?;
+        let removed = self.remove_manifest_here(name, digest).await;
+        let removed = ended(withdrawal, removed).await?;
+        removed.ok_or_else(|| Error::ManifestUnknown {
             name: name.clone(),
             reference: digest.to_string(),
-        };
+        })
+    }
+
+    /// `None` if it is not there.
+    async fn remove_manifest_here(
+        &self,
+        name: &Name,
+        digest: &Digest,
+    ) -> Result<Option<()>, Error> {
         let under_way = self.deletions.begin(name, digest);
         let link = layout::revision_link(name, digest);
         if !self.exists(&link).await? {
-            return Err(unknown());
+            return Ok(None);
         }
         self.remove_tags_of(name, digest).await?;
         let alone = self.deletions.of(name).write().await;
@@ -122,24 +136,35 @@ impl Registry {
         for tag in pushed_since {
             self.remove_if_tag_of(name, digest, &tag).await?;
         }
-        match self.remove_known(&Key::manifest(name, digest), &link).await {
-            Err(StoreError::NotFound(_)) => return Err(unknown()),
-            removed => removed?,
-        }
+        let removed = self.remove_known(&Key::manifest(name, digest), &link).await;
         drop(alone);
-        if !self.lease.is_unlimited() {
+        let removed = removed?;
+        if removed.is_some() && !self.lease.is_unlimited() {
             // Other nodes may have tagged it since the look; from now on, a push there finds the manifest gone.
             self.remove_tags_of(name, digest).await?;
         }
-        Ok(())
+        Ok(removed)
     }
 
-    /// Removes a link. Whatever comes of it, nothing that was known of what it led to is believed afterwards.
-    async fn remove_known(&self, key: &Key, link: &StorePath) -> Result<(), StoreError> {
+    /// Tells other nodes that a link is about to be removed, if there are any.
+    async fn withdraw(&self, unit: Unit) -> Result<Option<Withdrawal>, Error> {
+        if self.lease.is_unlimited() {
+            return Ok(None);
+        }
+        let belief = self.following.belief();
+        Ok(Some(belief.withdraw(&self.lease, unit).await?))
+    }
+
+    /// Removes a link; `None` if there is none. Whatever comes of it, nothing that was known of what it led to is believed
+    /// afterwards.
+    async fn remove_known(&self, key: &Key, link: &StorePath) -> Result<Option<()>, Error> {
         let removal = self.cache.removing(key).await;
         let removed = self.store.remove(link).await;
         removal.end().await;
-        removed
+        match removed {
+            Err(StoreError::NotFound(_)) => Ok(None),
+            removed => Ok(Some(removed?)),
+        }
     }
 
     async fn remove_tags_of(&self, name: &Name, digest: &Digest) -> Result<(), Error> {
@@ -224,14 +249,14 @@ impl Registry {
 
     pub(crate) async fn remove_blob(&self, name: &Name, digest: &Digest) -> Result<(), Error> {
         self.check_deletion()?;
+        let withdrawal = self.withdraw(layer(name, digest)).await?;
         let link = layout::layer_link(name, digest);
-        match self.remove_known(&Key::blob(name, digest), &link).await {
-            Err(StoreError::NotFound(_)) => Err(Error::BlobUnknown {
-                name: name.clone(),
-                digest: digest.clone(),
-            }),
-            removed => Ok(removed?),
-        }
+        let removed = self.remove_known(&Key::blob(name, digest), &link).await;
+        let removed = ended(withdrawal, removed).await?;
+        removed.ok_or_else(|| Error::BlobUnknown {
+            name: name.clone(),
+            digest: digest.clone(),
+        })
     }
 
     fn check_deletion(&self) -> Result<(), Error> {
@@ -242,6 +267,16 @@ impl Registry {
             "deletion is off: set storage.delete.enabled to true",
         ))
     }
+}
+
+/// Also what was not there may be believed by another node: somebody was about to say that it is gone. What failed may
+/// happen yet, and is withdrawn for longer.
+async fn ended<T>(withdrawal: Option<Withdrawal>, removed: Result<T, Error>) -> Result<T, Error> {
+    let removed = removed?;
+    if let Some(withdrawal) = withdrawal {
+        withdrawal.end().await?;
+    }
+    Ok(removed)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use roadstead_storage::{Error as StoreError, Staged, layout};
 
 use crate::Registry;
 use crate::body::Body;
-use crate::collect::admission::{ATTEMPTS, of_blob, undone};
+use crate::collect::admission::{ATTEMPTS, Flight, of_blob, undone};
 use crate::error::Error;
 use crate::receive::{Received, hash, receive};
 use crate::session::{Standing, Ticket};
@@ -163,7 +163,7 @@ impl Registry {
 
     /// A blob that was completed before may have been deleted since.
     async fn check_still_there(&self, origin: &Origin, digest: &Digest) -> Result<(), Error> {
-        let mut flight = self.write(of_blob(&origin.repository, digest));
+        let mut flight = self.promise(of_blob(&origin.repository, digest));
         for _ in 0..ATTEMPTS {
             self.admit_in_time(&mut flight).await?;
             if self
@@ -371,11 +371,10 @@ impl Registry {
         digest: &Digest,
         segments: &[Segment],
     ) -> Result<(), Error> {
-        let mut flight = self.write(of_blob(name, digest));
+        let mut flight = self.promise(of_blob(name, digest));
         for _ in 0..ATTEMPTS {
             self.admit_in_time(&mut flight).await?;
-            self.publish_once(name, digest, segments, flight.epoch()?)
-                .await?;
+            self.publish_once(name, digest, segments, &flight).await?;
             if self.stands(&flight)? {
                 return Ok(());
             }
@@ -388,9 +387,8 @@ impl Registry {
         name: &Name,
         digest: &Digest,
         segments: &[Segment],
-        epoch: u64,
+        flight: &Flight,
     ) -> Result<(), Error> {
-        let ticket = self.cache.begin();
         let staged: Vec<Staged> = segments
             .iter()
             .map(|Segment { place, length }| Staged {
@@ -401,10 +399,11 @@ impl Registry {
         self.store
             .publish(&staged, &layout::blob_data(digest))
             .await?;
-        self.link_blob(name, digest, epoch).await?;
+        self.link_blob(name, digest, flight.epoch()?).await?;
         let size = segments.iter().map(|segment| segment.length).sum();
         let key = Key::blob(name, digest);
-        self.cache.learn(ticket, &key, &Descriptor::of_blob(size));
+        self.cache
+            .learn(flight.ticket(), &key, &Descriptor::of_blob(size));
         Ok(())
     }
 

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use roadstead_cache::{
-    Addr, Answer, Cache, Credentials, Descriptors, Identity, Options, Patience, RedisOptions, Seen,
-    Servers, Tier, Tls, TrustedWhile, Watch,
+    Addr, Answer, Cache, Credentials, Descriptors, EpochSource, Identity, Options, Patience,
+    RedisOptions, Seen, Servers, Tier, Tls, TrustedWhile, Watch,
 };
 use roadstead_config::{CacheKind, Config, Redis, RedisIdentity, RedisServers, RedisTls, Secret};
 use roadstead_storage::claim::Lease;
@@ -13,13 +13,15 @@ use roadstead_telemetry::metrics::{Cache as CacheLabel, CacheEvent, Metrics};
 use roadstead_telemetry::startup;
 
 /// The cache that a configuration asks for, and the one for manifests that needs no asking.
-/// With a lease, what exists is said from memory while the lease is held: otherwise another server may delete.
+/// With a claim's lease, what exists is said from memory while the lease is held: otherwise another server may delete.
 pub(crate) async fn build(
     config: &Config,
     metrics: Metrics,
     lease: Option<Lease>,
+    epoch: EpochSource,
 ) -> Result<Cache> {
     let mut options = options(config)?;
+    options.epoch = epoch;
     if let Some(lease) = lease {
         options.trusted_while = TrustedWhile::new(move || lease.is_held());
     }

@@ -26,6 +26,9 @@ use crate::metadata;
 const MARK: &str = "/roadstead/store";
 const MARK_BYTES: usize = 64;
 
+/// The cluster that serves the store, for as long as nobody takes it away.
+const CLUSTER: &str = "/roadstead/cluster";
+
 /// Nodes that start at the same time may write it at the same time: after so long, all read the last one's.
 const SETTLE: Duration = Duration::from_secs(2);
 
@@ -59,6 +62,7 @@ pub(crate) async fn open(config: &Config) -> Result<Store> {
     let remote = Arc::new(remote);
     let metadata: Arc<dyn Metadata> = Arc::<Remote>::clone(&remote);
     let cluster = identify(&*metadata).await?;
+    remote.belong_to(cluster);
     let Shared {
         driver,
         lock,
@@ -68,7 +72,7 @@ pub(crate) async fn open(config: &Config) -> Result<Store> {
     // All nodes claim it under the cluster's name, and each renews the claim.
     let claimant = Claimant {
         owner: Some(name.clone()),
-        instance: name,
+        instance: name.clone(),
         host: format!("cluster {cluster}"),
     };
     let claim = Claim::take(Arc::clone(&driver), claimant).await;
@@ -81,6 +85,7 @@ pub(crate) async fn open(config: &Config) -> Result<Store> {
         }
     })?;
     let mark = mark(&*driver).await.context("the store cannot be marked")?;
+    check_cluster(&*driver, &name).await?;
     let store = format!("{} {mark}", driver.name());
     Ok(Store {
         driver: Arc::new(Held::new(driver, claim.lease())),
@@ -114,6 +119,24 @@ async fn identify(metadata: &dyn Metadata) -> Result<ClusterId> {
             Err(error) => tracing::debug!(%error, "the metadata service is not there yet"),
         }
         tokio::time::sleep(ASK_AGAIN_AFTER).await;
+    }
+}
+
+/// A metadata service that forgot everything has another name: what it was told by nodes is lost, and somebody has to know.
+async fn check_cluster(store: &dyn Driver, name: &str) -> Result<()> {
+    let path: StorePath = CLUSTER.parse().map_err(|_malformed| StoreError::Damaged)?;
+    match store.get(&path, MARK_BYTES).await {
+        Ok(found) if found == name => Ok(()),
+        Ok(found) => bail!(
+            "cluster.metadata: it is of cluster {name}, and the storage was served by cluster {}. If no member of that is left, \
+             remove roadstead/cluster from the storage: uploads in progress are lost",
+            String::from_utf8_lossy(&found).escape_debug()
+        ),
+        Err(StoreError::NotFound(_)) => {
+            let content = Bytes::from(name.to_owned());
+            Ok(store.put(vec![Put { path, content }]).await?)
+        }
+        Err(error) => Err(error).context("the store cannot be read"),
     }
 }
 

@@ -19,6 +19,7 @@ impl World {
             version: 0,
             step: Step::Check,
             verified: None,
+            may_learn: false,
         };
         if request.kind == Kind::Untag {
             self.tag = None;
@@ -29,13 +30,20 @@ impl World {
     }
 
     /// Whether a request waits for something else than its own next step.
-    pub(crate) fn waits(&self, request: &Request) -> bool {
+    pub(crate) fn waits(&self, request: &Request, flaw: Option<Flaw>) -> bool {
         let server = &self.nodes[request.node];
         match request.step {
             Step::Check => server.view.reaping & request.names() != 0,
+            Step::Verify if self.is_told_without_a_lease(request, flaw) => false,
             Step::Verify | Step::VerifyTag | Step::Rescue => !server.holds_lease,
             _ => false,
         }
+    }
+
+    fn is_told_without_a_lease(&self, request: &Request, flaw: Option<Flaw>) -> bool {
+        flaw == Some(Flaw::PromisesWithoutLease)
+            && request.kind == Kind::Head
+            && !self.nodes[request.node].holds_lease
     }
 
     pub(crate) fn advance(&mut self, client: usize, flaw: Option<Flaw>) {
@@ -45,7 +53,7 @@ impl World {
         match request.step {
             Step::Check => self.check(client, flaw),
             Step::Rescue => self.rescue(client, request, flaw),
-            Step::Act => self.act(client, request),
+            Step::Act => self.act(client, request, flaw),
             Step::Write => self.write(client, request),
             Step::Verify | Step::VerifyTag => self.verify(client, request, flaw),
             Step::Tag => self.write_tag(client, request),
@@ -56,6 +64,15 @@ impl World {
     fn go_on(&mut self, client: usize, step: Step) {
         if let Some(request) = &mut self.clients[client].request {
             request.step = step;
+        }
+    }
+
+    /// A client goes away, or its request ends with an error. It asks again.
+    pub(crate) fn leave_unanswered(&mut self, client: usize) {
+        self.departures -= 1;
+        let client = &mut self.clients[client];
+        if let Some(request) = client.request.take() {
+            client.todo.insert(0, request.kind);
         }
     }
 
@@ -76,12 +93,15 @@ impl World {
         request.epoch = server.epoch;
         request.version = view.version;
         request.verified = None;
+        request.may_learn = server.holds_lease;
+        let request = *request;
         let names = request.names();
         // A refusal is as fresh as a promise has to be: what is being reaped, as far as the node knows, may be there again.
         if flaw == Some(Flaw::RefusesUnasked) && names & view.reaping != 0 {
             return self.is_gone(client, names & view.reaping);
         }
-        let is_in_question = names & (view.condemned | view.reaping) != 0;
+        let is_in_question = names & (view.condemned | view.reaping) != 0
+            && !self.is_told_without_a_lease(&request, flaw);
         self.go_on(
             client,
             if is_in_question {
@@ -139,19 +159,21 @@ impl World {
     }
 
     /// (3), up to the write of a link.
-    fn act(&mut self, client: usize, request: Request) {
+    fn act(&mut self, client: usize, request: Request, flaw: Option<Flaw>) {
         match request.kind {
             Kind::Head => {
                 let server = &self.nodes[request.node];
                 if (server.cache | self.store) & LAYER == 0 {
                     self.is_absent(client);
                 } else {
+                    self.learn(request, flaw);
                     self.go_on(client, Step::Verify);
                 }
             }
             Kind::Upload | Kind::Untag => {
                 // Nothing fences the bytes: they are nobody's until something names them.
                 self.store |= LAYER;
+                self.learn(request, flaw);
                 self.go_on(client, Step::Verify);
             }
             Kind::Put { what, .. } => {
@@ -162,6 +184,14 @@ impl World {
                     self.refuse(client, missing);
                 }
             }
+        }
+    }
+
+    /// What the store said is believed from now on, whatever becomes of the request.
+    fn learn(&mut self, request: Request, flaw: Option<Flaw>) {
+        let server = &mut self.nodes[request.node];
+        if server.holds_lease && (request.may_learn || flaw == Some(Flaw::LearnsLate)) {
+            server.cache |= LAYER;
         }
     }
 
@@ -195,6 +225,7 @@ impl World {
         let is_there = names & !self.store == 0 || request.kind == Kind::Head;
         let passes = match flaw {
             Some(Flaw::NoSecondCheck) => true,
+            _ if self.is_told_without_a_lease(&request, flaw) => true,
             Some(Flaw::OnlyVerifies) if is_interrupted => names & !self.store == 0,
             _ => !is_interrupted && !is_condemned && is_there,
         };
@@ -214,7 +245,7 @@ impl World {
     }
 
     fn answer(&mut self, client: usize, request: Request) {
-        let server = &mut self.nodes[request.node];
+        let server = &self.nodes[request.node];
         let holds_it_still = server.holds_lease && server.epoch == request.epoch;
         if holds_it_still {
             self.wrongs.false_claim |= request.names() & !self.store != 0;
@@ -223,12 +254,7 @@ impl World {
         let asking = &mut self.clients[client];
         asking.request = None;
         match request.kind {
-            Kind::Head => {
-                asking.promised = told;
-                if holds_it_still {
-                    server.cache |= LAYER;
-                }
-            }
+            Kind::Head => asking.promised = told,
             Kind::Upload => {
                 asking.promised = told;
                 asking.has_uploaded = true;
@@ -247,8 +273,8 @@ impl World {
         let before = server.view;
         server.view = present;
         if flaw != Some(Flaw::KeepsCaches) {
-            server.cache &=
-                !(before.condemned | before.reaping | present.condemned | present.reaping);
+            let questioned = before.condemned | before.reaping;
+            self.forget(node, questioned | present.condemned | present.reaping);
         }
         if self.may_acknowledge(node) {
             self.acknowledge(node, flaw);

@@ -15,6 +15,7 @@ fn of(start: Start) -> Collecting {
         lapses: 1,
         crashes: 0,
         losses: 0,
+        departures: 0,
         versions: 2,
     }
 }
@@ -32,6 +33,7 @@ fn with_more(model: Collecting) -> Collecting {
         lapses: model.lapses + 1,
         crashes: 1,
         losses: 1,
+        departures: 1,
         versions: model.versions + 1,
         ..model
     }
@@ -85,6 +87,15 @@ fn acknowledgements_are_lost() {
 }
 
 #[test]
+fn clients_go_away_before_they_are_answered() {
+    holds(Collecting {
+        lapses: 0,
+        departures: 1,
+        ..of(Start::Layer)
+    });
+}
+
+#[test]
 fn each_flaw_is_found() {
     for (flaw, start) in [
         (Flaw::OnlyVerifies, Start::Layer),
@@ -98,9 +109,12 @@ fn each_flaw_is_found() {
         (Flaw::KeepsCaches, Start::Layer),
         (Flaw::RefusesUnasked, Start::Layer),
         (Flaw::ReleasesEarly, Start::Layer),
+        (Flaw::LearnsLate, Start::Layer),
+        (Flaw::PromisesWithoutLease, Start::Layer),
     ] {
         let model = Collecting {
             flaw: Some(flaw),
+            departures: u8::from(flaw == Flaw::LearnsLate),
             ..of(start)
         };
         let checker = model

@@ -138,6 +138,8 @@ pub(crate) struct Request {
     pub(crate) step: Step,
     /// When it was checked the second time, by a node with a lease.
     pub(crate) verified: Option<u64>,
+    /// Nothing was dropped from its node's cache since before it was checked the first time, with a lease.
+    pub(crate) may_learn: bool,
 }
 
 impl Request {
@@ -191,6 +193,8 @@ pub struct World {
     pub(crate) lapses: u8,
     pub(crate) crashes: u8,
     pub(crate) losses: u8,
+    /// How many clients may go away before they are answered, to ask again.
+    pub(crate) departures: u8,
     pub(crate) wrongs: Wrongs,
 }
 
@@ -230,6 +234,7 @@ impl World {
             lapses: 0,
             crashes: 0,
             losses: 0,
+            departures: 0,
             wrongs: Wrongs::default(),
         };
         for node in 0..nodes {
@@ -291,7 +296,17 @@ impl World {
         server.holds_lease = true;
         server.epoch = epoch;
         server.view = view;
-        server.cache = 0;
+        self.forget(node, LAYER);
+    }
+
+    /// A node drops what it believed, and takes nothing from requests that may have read it before.
+    pub(crate) fn forget(&mut self, node: usize, what: Set) {
+        self.nodes[node].cache &= !what;
+        let requests = self.clients.iter_mut();
+        let requests = requests.filter_map(|client| client.request.as_mut());
+        for request in requests.filter(|request| request.node == node && what & LAYER != 0) {
+            request.may_learn = false;
+        }
     }
 
     /// The log ends a node's lease.

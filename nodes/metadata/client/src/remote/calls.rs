@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream;
-use roadstead_machine::{Collection, Segment, SessionId, Stamp, decode_collection};
+use roadstead_machine::{
+    Collection, Invalidated, Segment, SessionId, Stamp, decode_collection, decode_invalidated,
+};
 use roadstead_proto::metadata::v1 as wire;
 use tonic::Status;
 
@@ -68,4 +70,23 @@ pub(super) async fn collection(
     collection
         .map(Some)
         .map_err(|error| Status::internal(error.to_string()))
+}
+
+pub(super) async fn invalidations(
+    mut service: Service,
+    known: Option<u64>,
+    wait: Duration,
+) -> Result<Option<Invalidated>, Status> {
+    let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    let request = wire::InvalidationsRequest { known, wait };
+    let mut pieces = service.invalidations(request).await?.into_inner();
+    let mut whole = Vec::new();
+    while let Some(piece) = pieces.message().await? {
+        whole.extend(piece.content);
+    }
+    if whole.is_empty() {
+        return Ok(None);
+    }
+    let told = decode_invalidated(&whole).map(Some);
+    told.map_err(|error| Status::internal(error.to_string()))
 }

@@ -1,15 +1,19 @@
 //! Who leads: remembered, followed when told, looked for when lost.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use roadstead_machine::ClusterId;
 use roadstead_proto::MESSAGE_BYTES;
 use roadstead_proto::metadata::v1 as wire;
 use roadstead_proto::metadata::v1::cluster_client::ClusterClient;
 use roadstead_proto::metadata::v1::metadata_client::MetadataClient;
 use tokio::time::{Instant, sleep, timeout};
-use tonic::{Code, Status};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::{Code, Request, Status};
 
 use super::{Refused, RemoteStats};
 use crate::Unavailable;
@@ -17,6 +21,9 @@ use crate::transport::{Dial, Link, NotAnAddress};
 
 /// The trailer in which a member that does not lead names the one that does.
 pub const LEADER: &str = "roadstead-leader";
+
+/// Which cluster the asker is of, once it knows: a member of another group does not answer.
+pub const CLUSTER: &str = "roadstead-cluster";
 
 /// A leader that was stopped costs this much; one whose disk is slow is given more with every try.
 const FIRST_TRY: Duration = Duration::from_secs(1);
@@ -40,12 +47,26 @@ const ADMINISTRATION_TRY: Duration = Duration::from_mins(1);
 /// What one member says of itself.
 const STATUS_WITHIN: Duration = Duration::from_secs(2);
 
-pub(super) type Service = MetadataClient<Link>;
+pub(super) type Service = MetadataClient<InterceptedService<Link, Named>>;
+
+/// Says which cluster is meant.
+#[derive(Clone)]
+pub(super) struct Named(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Named {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(cluster) = &self.0 {
+            request.metadata_mut().insert(CLUSTER, cluster.clone());
+        }
+        Ok(request)
+    }
+}
 
 /// The members and who of them leads.
 pub(super) struct Leaders {
     configured: Vec<String>,
     dial: Arc<dyn Dial>,
+    cluster: OnceLock<MetadataValue<Ascii>>,
     known: Mutex<Known>,
 }
 
@@ -79,6 +100,7 @@ impl Leaders {
         let this = Self {
             configured,
             dial,
+            cluster: OnceLock::new(),
             known: Mutex::new(known),
         };
         for addr in &this.configured {
@@ -89,6 +111,18 @@ impl Leaders {
 
     pub(super) fn stats(&self) -> RemoteStats {
         self.known().stats
+    }
+
+    /// From now on only members of this cluster are asked.
+    pub(super) fn belong_to(&self, cluster: ClusterId) {
+        if let Ok(cluster) = cluster.to_string().parse() {
+            let _first = self.cluster.set(cluster);
+        }
+    }
+
+    fn service(&self, link: Link) -> Service {
+        MetadataClient::with_interceptor(link, Named(self.cluster.get().cloned()))
+            .max_decoding_message_size(MESSAGE_BYTES)
     }
 
     pub(super) fn members(&self) -> Vec<String> {
@@ -104,11 +138,7 @@ impl Leaders {
     where
         F: Future<Output = Result<T, Status>>,
     {
-        let ask = |link| {
-            ask(MetadataClient::new(link)
-                .max_decoding_message_size(MESSAGE_BYTES)
-                .max_encoding_message_size(MESSAGE_BYTES))
-        };
+        let ask = |link| ask(self.service(link).max_encoding_message_size(MESSAGE_BYTES));
         self.try_until(budget, FIRST_TRY, ask)
             .await
             .map_err(|status| Unavailable::because(words(&status)))
@@ -124,7 +154,7 @@ impl Leaders {
     where
         F: Future<Output = Result<T, Status>>,
     {
-        let ask = |link| ask(MetadataClient::new(link).max_decoding_message_size(MESSAGE_BYTES));
+        let ask = |link| ask(self.service(link));
         self.try_until(budget + waits, FIRST_TRY + waits, ask)
             .await
             .map_err(|status| Unavailable::because(words(&status)))

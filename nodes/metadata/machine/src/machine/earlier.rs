@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::Machine;
+use crate::certificates::Certificates;
 use crate::cluster::Cluster;
 use crate::collection::Collection;
 use crate::renounced::Renounced;
@@ -102,6 +103,45 @@ impl From<MachineV3> for Machine {
             cluster,
             renounced,
             collection,
+            ..Self::default()
+        }
+    }
+}
+
+/// As version 4 stored it.
+#[derive(Deserialize)]
+pub(crate) struct MachineV4 {
+    now: Timestamp,
+    sessions: BTreeMap<SessionId, Session>,
+    forget: BTreeSet<(Timestamp, SessionId)>,
+    secret: Option<Vec<u8>>,
+    cluster: Cluster,
+    renounced: Renounced,
+    collection: Collection,
+    certificates: Certificates,
+}
+
+impl From<MachineV4> for Machine {
+    fn from(v4: MachineV4) -> Self {
+        let MachineV4 {
+            now,
+            sessions,
+            forget,
+            secret,
+            cluster,
+            renounced,
+            collection,
+            certificates,
+        } = v4;
+        Self {
+            now,
+            sessions,
+            forget,
+            secret,
+            cluster,
+            renounced,
+            collection,
+            certificates,
             ..Self::default()
         }
     }

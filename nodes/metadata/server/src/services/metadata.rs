@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::{Stream, stream};
 use roadstead_machine::{
     Machine, NodeId, Session, SessionId, Stamp, Timestamp, decode_command, encode_collection,
-    encode_nodes, encode_outcome, encode_standing,
+    encode_invalidated, encode_nodes, encode_outcome, encode_standing,
 };
 use roadstead_metadata::{Clock, Secrets};
 use roadstead_proto::metadata::v1 as wire;
@@ -251,6 +251,32 @@ impl Metadata for MetadataService {
         let pieces = content.chunks(PIECE).map(|piece| {
             let content = piece.to_vec();
             Ok(wire::CollectionPiece { content })
+        });
+        let pieces: Vec<_> = pieces.collect();
+        Ok(Response::new(Box::pin(stream::iter(pieces))))
+    }
+
+    type InvalidationsStream = Pieces<wire::InvalidationsPiece>;
+
+    async fn invalidations(
+        &self,
+        request: Request<wire::InvalidationsRequest>,
+    ) -> Result<Response<Self::InvalidationsStream>, Status> {
+        let wire::InvalidationsRequest { known, wait } = request.into_inner();
+        // One who does not lead says so at once.
+        self.read(|_machine| ()).await?;
+        let wait = Duration::from_millis(wait).min(WAIT);
+        self.store.invalidated_since(known, wait).await;
+        let look = |machine: &Machine| {
+            let all = machine.invalidations();
+            (Some(all.version()) != known).then(|| encode_invalidated(&all.since(known)))
+        };
+        let encoded = self.read(look).await?.transpose();
+        let content = encoded.map_err(|error| Status::internal(error.to_string()))?;
+        let content = content.unwrap_or_default();
+        let pieces = content.chunks(PIECE).map(|piece| {
+            let content = piece.to_vec();
+            Ok(wire::InvalidationsPiece { content })
         });
         let pieces: Vec<_> = pieces.collect();
         Ok(Response::new(Box::pin(stream::iter(pieces))))

@@ -82,6 +82,7 @@ impl RaftStateMachine<TypeConfig> for StateStore {
             };
             entries.into_iter().map(apply).collect()
         };
+        self.0.tell_applied();
         self.0.check_length();
         Ok(answers)
     }
@@ -119,6 +120,8 @@ impl RaftStateMachine<TypeConfig> for StateStore {
         state.machine = machine;
         state.applied = meta.last_log_id;
         state.membership = meta.last_membership.clone();
+        drop(state);
+        self.0.tell_applied();
         Ok(())
     }
 

@@ -155,6 +155,15 @@ impl Member {
             && mine.is_some_and(|mine| mine.incarnation == running.participant.store.incarnation())
     }
 
+    pub(super) fn leads(&self) -> bool {
+        let running = self.running.as_ref();
+        running.is_some_and(|running| {
+            let metrics = running.participant.raft.metrics();
+            let leader = metrics.borrow().current_leader;
+            leader == Some(self.id)
+        })
+    }
+
     pub(super) fn check(&self) {
         let Some(Running { participant, .. }) = &self.running else {
             return;

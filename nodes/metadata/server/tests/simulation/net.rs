@@ -111,6 +111,12 @@ impl Net {
         })
     }
 
+    /// Nobody listens any more: who did holds the network, which held them.
+    pub(super) fn close(&self) {
+        let listened = std::mem::take(&mut self.state().listening);
+        drop(listened);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

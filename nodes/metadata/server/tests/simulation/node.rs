@@ -7,7 +7,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::join_all;
-use roadstead_machine::{ClusterCommand, ClusterId, Command, Fingerprint, NodeId};
+use roadstead_machine::{
+    ClusterCommand, ClusterId, ClusterOutcome, Command, Fingerprint, NodeId, Outcome,
+};
 use roadstead_metadata::{
     Hearing, Hears, Joining, LEASE, Lease, Membership, Metadata, Remote, Secrets,
 };
@@ -15,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::links::{Believer, Store};
 use super::member::elapsed;
 use super::net::{Net, Process};
 use super::work::{Sessions, Worker, propose};
@@ -47,6 +50,7 @@ struct Held {
     id: NodeId,
     lease: Lease,
     heard: Arc<Mutex<Vec<u8>>>,
+    believer: Believer,
 }
 
 impl Node {
@@ -66,7 +70,7 @@ impl Node {
         self.running.is_some()
     }
 
-    pub(super) fn start(&mut self, net: &Net, sessions: &Sessions) {
+    pub(super) fn start(&mut self, net: &Net, sessions: &Sessions, links: &Store) {
         let (process, elapsed) = (Process::new(&self.name), elapsed());
         let remote = Remote::over(
             net.from(&process),
@@ -78,6 +82,7 @@ impl Node {
         let life = Life {
             id: NodeId(chance::bytes()),
             name: self.name.clone(),
+            believer: Believer::new(Arc::clone(&remote), links.clone()),
             remote,
             sessions: sessions.clone(),
             ended: CancellationToken::new(),
@@ -137,12 +142,19 @@ impl Node {
             return;
         };
         let held = running.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Held { id, lease, heard }) = &*held else {
+        let Some(Held {
+            id,
+            lease,
+            heard,
+            believer,
+        }) = &*held
+        else {
             return;
         };
         let Some(epoch) = lease.epoch() else {
             return;
         };
+        believer.check(&self.name);
         truth::look(|truth| {
             match truth.nodes.get(id) {
                 Some(node) if node.epoch >= epoch => {}
@@ -177,6 +189,7 @@ struct Life {
     id: NodeId,
     name: String,
     remote: Arc<Remote>,
+    believer: Believer,
     sessions: Sessions,
     ended: CancellationToken,
     held: Arc<Mutex<Option<Held>>>,
@@ -200,7 +213,7 @@ impl Life {
                 Arc::clone(&elapsed),
                 Hearing {
                     secrets: Some(hears),
-                    epochs: None,
+                    epochs: Some(Arc::new(self.believer.clone())),
                 },
             );
             match joined.await {
@@ -214,12 +227,18 @@ impl Life {
             id: self.id,
             lease: membership.lease(),
             heard,
+            believer: self.believer.clone(),
         });
         let writers = (0..WRITERS).map(|_| {
             let (remote, sessions) = (Arc::clone(&self.remote), self.sessions.clone());
             Worker::new(remote, sessions).run(&self.ended)
         });
-        tokio::join!(membership.keep(self.ended.clone()), join_all(writers));
+        let lease = membership.lease();
+        tokio::join!(
+            membership.keep(self.ended.clone()),
+            join_all(writers),
+            self.believer.run(&lease, &self.ended)
+        );
         truth::event(format_args!("{} has ended", self.name));
     }
 
@@ -232,8 +251,14 @@ impl Life {
             Command::Cluster(ClusterCommand::Identify { id }),
         ];
         for command in proposals {
-            while propose(&self.remote, command.clone()).await.is_none() {
-                sleep(Duration::from_millis(200)).await;
+            let outcome = loop {
+                match propose(&self.remote, command.clone()).await {
+                    Some(outcome) => break outcome,
+                    None => sleep(Duration::from_millis(200)).await,
+                }
+            };
+            if let Outcome::Cluster(ClusterOutcome::Identified { id }) = outcome {
+                self.remote.belong_to(id);
             }
         }
     }

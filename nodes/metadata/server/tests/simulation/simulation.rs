@@ -6,6 +6,7 @@
 
 mod chance;
 mod disk;
+mod links;
 mod member;
 mod net;
 mod node;
@@ -38,7 +39,7 @@ const STEP: Duration = Duration::from_millis(20);
 
 /// Entries in the log for each answer that was had, at most, and so many more: tries of which the answer was lost.
 const ENTRIES_PER_ANSWER: u64 = 3;
-const ENTRIES_MORE: u64 = 300;
+const ENTRIES_MORE: u64 = 600;
 
 /// A mistake that a simulation must find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub(crate) enum Mutant {
     AnyDisk,
     /// Reads are answered, and leases renewed, by whoever takes itself for the leader.
     ReadsUnconfirmed,
+    /// A removal is answered before all know of it.
+    NobodyWaits,
 }
 
 thread_local! {
@@ -234,6 +237,36 @@ fn seeds_of_the_fourth_part_hold() {
     part(3);
 }
 
+/// Calls and answers that take longer than is usual, between machines that have too much to do: it is served, only later,
+/// and by another when the leader is lost.
+#[test]
+fn a_group_serves_while_every_call_is_slow() {
+    for seed in 0..8 {
+        let thread = std::thread::Builder::new()
+            .stack_size(8 << 20)
+            .spawn(move || {
+                chance::begin(seed);
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_time()
+                    .start_paused(true)
+                    .build()
+                    .expect("a runtime");
+                runtime.block_on(async {
+                    BEGUN.set(Some(Instant::now()));
+                    truth::begin(false);
+                    let mut world = World::begin().await;
+                    until(&mut world, World::trouble).await;
+                    world.slow_down();
+                    world.lose_leader().await;
+                    settles(&mut world).await;
+                    truth::look(|truth| truth.violation.clone())
+                })
+            });
+        let violation = thread.expect("a thread").join().expect("a whole run");
+        assert_eq!(violation, None, "seed {seed}");
+    }
+}
+
 /// How many seeds it takes until a mistake is found; it must be fewer than are run.
 fn finds(mutant: Mutant) {
     let found = (0..SEEDS * PARTS).find_map(|seed| {
@@ -267,6 +300,11 @@ fn a_disk_that_answers_under_the_name_of_another_is_found() {
 #[test]
 fn reads_without_a_quorum_are_found() {
     finds(Mutant::ReadsUnconfirmed);
+}
+
+#[test]
+fn a_removal_that_nobody_waits_for_is_found() {
+    finds(Mutant::NobodyWaits);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::links::Store;
 use super::member::Member;
 use super::net::{Net, Weather};
 use super::node::Node;
@@ -32,8 +33,16 @@ pub(super) struct World {
     pub(super) members: Vec<Member>,
     pub(super) nodes: Vec<Node>,
     pub(super) sessions: Sessions,
+    links: Store,
     peers: BTreeMap<u64, String>,
     later: Vec<(Instant, Later)>,
+}
+
+/// A simulation leaves nothing behind in a process that runs thousands.
+impl Drop for World {
+    fn drop(&mut self) {
+        self.net.close();
+    }
 }
 
 impl World {
@@ -50,6 +59,7 @@ impl World {
                 .map(|n| Node::new(n, addresses.clone()))
                 .collect(),
             sessions: Sessions::default(),
+            links: Store::default(),
             peers,
             later: Vec::new(),
         };
@@ -57,7 +67,7 @@ impl World {
             world.members[at].start(&world.net, &world.peers).await;
         }
         for node in &mut world.nodes {
-            node.start(&world.net, &world.sessions);
+            node.start(&world.net, &world.sessions, &world.links);
         }
         truth::look(|truth| truth.clocks_are_right = chance::one_in(2));
         world
@@ -90,7 +100,7 @@ impl World {
             Later::CrashMember(at) => self.members[at].crash(false),
             Later::StartNode(at) => {
                 if !self.nodes[at].is_running() {
-                    self.nodes[at].start(&self.net, &self.sessions);
+                    self.nodes[at].start(&self.net, &self.sessions, &self.links);
                 }
             }
             Later::CrashNode(at) => self.nodes[at].crash(),
@@ -188,6 +198,26 @@ impl World {
         truth::event(format_args!("{weather:?}"));
         self.net.set_weather(weather);
         self.put_off(chance::millis(500..8_000), Later::Clear);
+    }
+
+    /// Each call takes longer from now on, each answer, and each sync.
+    pub(super) fn slow_down(&mut self) {
+        self.net.set_weather(Weather {
+            delay: 50..80,
+            ..Weather::calm()
+        });
+        for member in &self.members {
+            member.pace.store(60, Ordering::Relaxed);
+        }
+    }
+
+    /// Whoever leads crashes, and comes back.
+    pub(super) async fn lose_leader(&mut self) {
+        let leads = |member: &Member| member.leads();
+        if let Some(at) = self.members.iter().position(leads) {
+            self.members[at].crash(false);
+            self.happens(Later::StartMember(at)).await;
+        }
     }
 
     fn slow_disk(&mut self, member: usize) {

@@ -47,20 +47,28 @@ async fn an_entry_proves_existence_in_its_epoch_only() {
     let (one, key) = (node(redis(at(server.port)), 7).await, key("a blob"));
     learn(&one, &key).await;
     let other = node(redis(at(server.port)), 7).await;
-    assert_eq!(other.find(&key).await, Some(seven()), "another node");
-    other.set_epoch(8);
-    assert_eq!(other.find(&key).await, None);
+    assert_eq!(
+        other.find(other.begin(), &key).await,
+        Some(seven()),
+        "another node"
+    );
+    other.replace_epoch(8);
+    assert_eq!(other.find(other.begin(), &key).await, None);
     assert_eq!(
         other.describe(&key).await,
         Some(seven()),
         "its size holds for ever"
     );
     let restarted = cache(redis(at(server.port)), EpochSource::Own).await;
-    assert_eq!(restarted.find(&key).await, None, "from an earlier life");
+    assert_eq!(
+        restarted.find(restarted.begin(), &key).await,
+        None,
+        "from an earlier life"
+    );
     learn(&restarted, &key).await;
-    assert_eq!(restarted.find(&key).await, Some(seven()));
+    assert_eq!(restarted.find(restarted.begin(), &key).await, Some(seven()));
     restarted.forget_all();
-    assert_eq!(restarted.find(&key).await, None);
+    assert_eq!(restarted.find(restarted.begin(), &key).await, None);
 }
 
 /// C36: what was evicted in part is a miss.
@@ -76,14 +84,18 @@ async fn an_entry_that_lost_a_part_is_no_entry() {
     ] {
         learn(&cache, &key).await;
         assert_eq!(server.says(&["DEL", &lost]), "1");
-        assert_eq!(cache.find(&key).await, None, "without {lost}");
+        assert_eq!(
+            cache.find(cache.begin(), &key).await,
+            None,
+            "without {lost}"
+        );
     }
     learn(&cache, &key).await;
     assert_eq!(server.says(&["FLUSHALL"]), "OK");
-    assert_eq!(cache.find(&key).await, None);
+    assert_eq!(cache.find(cache.begin(), &key).await, None);
     // Something else under the reference's names.
     server.says(&["SET", "repository::team/app::blobs", "nonsense"]);
-    assert_eq!(cache.find(&key).await, None);
+    assert_eq!(cache.find(cache.begin(), &key).await, None);
     assert_eq!(cache.redis_is_up(), Some(true), "a refusal is no failure");
 }
 
@@ -93,9 +105,9 @@ async fn without_trust_redis_proves_nothing() {
     let (cache, key) = (node(redis(at(server.port)), 7).await, key("a blob"));
     learn(&cache, &key).await;
     cache.trust(false);
-    assert_eq!(cache.find(&key).await, None);
+    assert_eq!(cache.find(cache.begin(), &key).await, None);
     cache.trust(true);
-    assert_eq!(cache.find(&key).await, Some(seven()));
+    assert_eq!(cache.find(cache.begin(), &key).await, Some(seven()));
 }
 
 #[tokio::test]
@@ -111,9 +123,9 @@ async fn a_full_redis_is_asked_and_not_given_up() {
         cache.removing(&refused).await.end().await,
         "removing is possible"
     );
-    assert_eq!(cache.find(&kept).await, Some(seven()));
+    assert_eq!(cache.find(cache.begin(), &kept).await, Some(seven()));
     assert!(cache.removing(&kept).await.end().await);
-    assert_eq!(cache.find(&kept).await, None);
+    assert_eq!(cache.find(cache.begin(), &kept).await, None);
     assert_eq!(cache.redis_is_up(), Some(true));
 }
 
@@ -126,7 +138,7 @@ async fn what_is_evicted_is_a_miss() {
     for number in 0..8 {
         // Half a mebibyte.
         server.says(&["SETRANGE", &format!("filler-{number}"), "524287", "x"]);
-        let found = cache.find(&first).await;
+        let found = cache.find(cache.begin(), &first).await;
         assert!(found.is_none_or(|found| found == seven()));
     }
     let last = key("last");

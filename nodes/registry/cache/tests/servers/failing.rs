@@ -15,7 +15,7 @@ fn impatient(port: u16) -> RedisOptions {
 
 /// Proves nothing of the key, also when asked again.
 async fn is_unknown(cache: &Cache, blob: &str) {
-    assert_eq!(cache.find(&key(blob)).await, None, "{blob}");
+    assert_eq!(cache.find(cache.begin(), &key(blob)).await, None, "{blob}");
 }
 
 #[tokio::test]
@@ -53,7 +53,11 @@ async fn what_was_removed_while_it_was_dead_stays_removed() {
     up(&cache).await;
     is_unknown(&cache, "a blob").await;
     learn(&cache, &blob).await;
-    assert_eq!(cache.find(&blob).await, Some(seven()), "pushed again");
+    assert_eq!(
+        cache.find(cache.begin(), &blob).await,
+        Some(seven()),
+        "pushed again"
+    );
 }
 
 /// It lost what it had not saved: a removal that it had confirmed.
@@ -99,7 +103,7 @@ async fn a_paused_one_is_given_up_and_what_it_does_late_is_not_believed() {
     is_unknown(&cache, "a blob").await;
     wait_for("it is of use again", || async {
         cache.learn(cache.begin(), &blob, &seven());
-        cache.find(&blob).await
+        cache.find(cache.begin(), &blob).await
     })
     .await;
 }
@@ -118,7 +122,7 @@ async fn nobody_hears_of_what_was_removed() {
             tokio::spawn(async move {
                 for _again in 0..10 {
                     cache.learn(ticket, &blob, &seven());
-                    cache.find(&blob).await;
+                    cache.find(cache.begin(), &blob).await;
                 }
             })
         });

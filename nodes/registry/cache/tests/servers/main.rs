@@ -77,7 +77,7 @@ async fn cache(redis: RedisOptions, epoch: EpochSource) -> Cache {
 async fn node(redis: RedisOptions, epoch: u64) -> Cache {
     let cache = cache(redis, EpochSource::Given).await;
     up(&cache).await;
-    cache.set_epoch(epoch);
+    cache.begin_epoch(epoch, cache.doubts());
     cache
 }
 
@@ -107,5 +107,8 @@ fn seven() -> Descriptor {
 /// Learnt, and found again: Redis has it.
 async fn learn(cache: &Cache, key: &Key) {
     cache.learn(cache.begin(), key, &seven());
-    wait_for("redis tells what it was told", || cache.find(key)).await;
+    wait_for("redis tells what it was told", || {
+        cache.find(cache.begin(), key)
+    })
+    .await;
 }

@@ -39,14 +39,18 @@ async fn a_sentinel_leads_to_the_new_master() {
     )
     .await;
     master.kill();
-    assert_eq!(cache.find(&blob).await, None);
+    assert_eq!(cache.find(cache.begin(), &blob).await, None);
     down(&cache).await;
     wait_for("the replica is the master", || async {
         replica.says(&["ROLE"]).starts_with("master").then_some(())
     })
     .await;
     up(&cache).await;
-    assert_eq!(cache.find(&blob).await, None, "from before the failover");
+    assert_eq!(
+        cache.find(cache.begin(), &blob).await,
+        None,
+        "from before the failover"
+    );
     learn(&cache, &blob).await;
 }
 
@@ -90,7 +94,7 @@ async fn a_cluster_tells_sizes() {
         cache.learn(cache.begin(), blob, &seven());
         let described = wait_for("it tells the size", || cache.describe(blob)).await;
         assert_eq!(described, seven());
-        assert_eq!(cache.find(blob).await, None, "no proof");
+        assert_eq!(cache.find(cache.begin(), blob).await, None, "no proof");
     }
     let held = nodes.iter().filter(|node| node.says(&["DBSIZE"]) != "0");
     assert!(held.count() > 1, "the keys lie on several nodes");

@@ -29,7 +29,7 @@ async fn a_password_is_needed_and_given() {
     let server = Server::start(&["--requirepass", "of-the-tests"]).await;
     let wrong = with(&server, credentials(None, "wrong")).await;
     assert_eq!(wrong.redis_is_up(), Some(false));
-    assert_eq!(wrong.find(&key("a blob")).await, None);
+    assert_eq!(wrong.find(wrong.begin(), &key("a blob")).await, None);
     assert!(!wrong.removing(&key("a blob")).await.end().await);
     let right = with(&server, credentials(None, "of-the-tests")).await;
     learn(&right, &key("a blob")).await;

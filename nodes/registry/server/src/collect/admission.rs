@@ -7,11 +7,13 @@
 //! ```
 //! While nothing is condemned this costs an entry in a table and two loads. That all is still in the store is not asked
 //! again in (4): what was there in (3) is reaped only once this node has acknowledged that it is condemned, which (4) sees,
-//! or has lost its lease.
+//! or has lost its lease. And what it learns for the cache is learnt with a ticket from before (2): a request that ends
+//! without an answer is not vetoed any more, and would leave there what nobody rescued.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use roadstead_cache::Ticket;
 use roadstead_metadata::{CollectOutcome, Unavailable, Unit};
 use roadstead_oci::{Child, Digest, Manifest, Name};
 use tokio::time::Instant;
@@ -33,7 +35,8 @@ const ASKED_EVERY: Duration = Duration::from_secs(1);
 enum Kind {
     /// Goes on without a lease, and then promises nothing: pulls outlive the metadata service.
     Lookup,
-    Write,
+    /// Writes, or says that something exists to one who does not bring it then.
+    Promise,
 }
 
 /// A request in flight with what it names.
@@ -46,6 +49,8 @@ pub(crate) struct Flight {
     epoch: Option<u64>,
     /// Known in (2).
     version: u64,
+    /// From before (2). Good for nothing without a lease: the log was not asked.
+    ticket: Ticket,
 }
 
 impl Flight {
@@ -63,6 +68,11 @@ impl Flight {
         true
     }
 
+    /// To learn with what exists.
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
     /// The epoch under which an admitted write writes links and tags.
     pub(crate) fn epoch(&self) -> Result<u64, Error> {
         self.epoch.ok_or_else(no_lease)
@@ -70,14 +80,14 @@ impl Flight {
 }
 
 impl Registry {
-    /// (1) of a request that only says what exists.
+    /// (1) of a request that sends what exists.
     pub(crate) fn lookup(&self, units: Vec<Unit>) -> Flight {
         self.flight(Kind::Lookup, units)
     }
 
-    /// (1) of a request that writes.
-    pub(crate) fn write(&self, units: Vec<Unit>) -> Flight {
-        self.flight(Kind::Write, units)
+    /// (1) of a request that writes, or is relied on.
+    pub(crate) fn promise(&self, units: Vec<Unit>) -> Flight {
+        self.flight(Kind::Promise, units)
     }
 
     fn flight(&self, kind: Kind, mut units: Vec<Unit>) -> Flight {
@@ -90,6 +100,7 @@ impl Registry {
             units,
             epoch: None,
             version: 0,
+            ticket: Ticket::default(),
         }
     }
 
@@ -97,11 +108,13 @@ impl Registry {
     /// write has to wait.
     pub(crate) async fn admit(&self, flight: &mut Flight) -> Result<Vec<Unit>, Error> {
         for _ in 0..ATTEMPTS {
+            flight.ticket = self.cache.begin();
             flight.epoch = self.lease.epoch();
             if flight.epoch.is_none() {
+                flight.ticket = Ticket::default();
                 return match flight.kind {
                     Kind::Lookup => Ok(Vec::new()),
-                    Kind::Write => Err(no_lease()),
+                    Kind::Promise => Err(no_lease()),
                 };
             }
             let (version, is_anything) = self.following.mark();
@@ -148,11 +161,11 @@ impl Registry {
             Kind::Lookup if flight.epoch.is_none() || epoch.is_none() => return Ok(true),
             Kind::Lookup if flight.epoch != epoch => return Ok(false),
             // A newer push may have been acknowledged elsewhere meanwhile.
-            Kind::Write if epoch.is_none() || flight.epoch != epoch => {
+            Kind::Promise if epoch.is_none() || flight.epoch != epoch => {
                 let meanwhile = Unavailable::because("the node lost its lease meanwhile");
                 return Err(meanwhile.into());
             }
-            Kind::Lookup | Kind::Write => {}
+            Kind::Lookup | Kind::Promise => {}
         }
         let (version, is_anything) = self.following.mark();
         Ok(version == flight.version || !is_anything || !self.is_questioned(flight))
@@ -202,14 +215,14 @@ pub(crate) fn data(digest: &Digest) -> Unit {
     }
 }
 
-fn layer(name: &Name, digest: &Digest) -> Unit {
+pub(crate) fn layer(name: &Name, digest: &Digest) -> Unit {
     Unit::Layer {
         repository: name.clone(),
         digest: digest.clone(),
     }
 }
 
-fn revision(name: &Name, digest: &Digest) -> Unit {
+pub(crate) fn revision(name: &Name, digest: &Digest) -> Unit {
     Unit::Revision {
         repository: name.clone(),
         digest: digest.clone(),

@@ -186,11 +186,16 @@ impl Registry {
         }
     }
 
-    /// Follows the collection, and says what requests in flight name, until the end.
+    /// Follows the collection and what other nodes remove, and says what requests in flight name, until the end.
     pub async fn keep_following(&self, metrics: CollectionMetrics, ended: CancellationToken) {
-        self.following
-            .keep(self.lease.clone(), metrics, ended)
-            .await;
+        let lease = || self.lease.clone();
+        let following = self.following.keep(lease(), metrics, ended.clone());
+        if self.lease.is_unlimited() {
+            following.await;
+        } else {
+            let belief = self.following.belief();
+            tokio::join!(following, belief.keep(lease(), ended));
+        }
     }
 
     /// Collects for one who asks. Whether a collection is over.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use roadstead_cache::{Cache, Key};
+use roadstead_cache::Cache;
 use roadstead_metadata::{
     ALONE, CollectCommand, CollectOutcome, Collection, Command, Follows, Lease, MAX_UNITS,
     Metadata, Outcome, Run, Stamp, Unavailable, Unit,
@@ -21,6 +21,7 @@ use roadstead_telemetry::metrics::CollectionMetrics;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::belief::{Belief, key};
 use crate::error::Error;
 
 /// How long one question waits for the collection to move on.
@@ -74,6 +75,7 @@ struct Inner {
     store: Arc<dyn Driver>,
     metadata: Arc<dyn Metadata>,
     cache: Cache,
+    belief: Belief,
     /// Of the view: all that most requests look at.
     mark: AtomicU64,
     view: RwLock<Arc<View>>,
@@ -95,6 +97,7 @@ impl Following {
     /// Nothing is known yet: an epoch begins before the first request.
     pub(crate) fn new(store: Arc<dyn Driver>, metadata: Arc<dyn Metadata>, cache: Cache) -> Self {
         Self(Arc::new(Inner {
+            belief: Belief::new(Arc::clone(&metadata), cache.clone()),
             store,
             metadata,
             cache,
@@ -105,6 +108,10 @@ impl Following {
             moved: watch::Sender::default(),
             group: OnceLock::new(),
         }))
+    }
+
+    pub(crate) fn belief(&self) -> &Belief {
+        &self.0.belief
     }
 
     pub(crate) fn view(&self) -> Arc<View> {
@@ -173,14 +180,10 @@ impl Following {
 
     /// What is being learnt of it meanwhile is not believed either.
     async fn drop_cached(&self, unit: &Unit) {
-        let key = match unit {
-            Unit::Revision { repository, digest } => Key::manifest(repository, digest),
-            Unit::Layer { repository, digest } => Key::blob(repository, digest),
-            // What exists is remembered by repository; bytes by themselves say nothing.
-            Unit::Data { .. } => return,
-        };
-        // What could not be cleared in Redis proves nothing any more.
-        let _cleared = self.0.cache.removing(&key).await.end().await;
+        if let Some(key) = key(unit) {
+            // What could not be cleared in Redis proves nothing any more.
+            let _cleared = self.0.cache.removing(&key).await.end().await;
+        }
     }
 
     /// Epochs are those of this group from now on.
@@ -297,6 +300,7 @@ impl Following {
         let vetoed = vetoes.len();
         let last = vetoes.split_off(vetoes.len().saturating_sub(MAX_UNITS));
         self.rescue(version, &vetoes).await?;
+        self.0.belief.vouch(epoch).await?;
         let vetoes = last;
         self.propose(CollectCommand::Acknowledge {
             epoch,
@@ -347,6 +351,9 @@ impl Follows for Following {
             if let Some(collection) = this.0.metadata.collection(None, Duration::ZERO).await? {
                 this.learn(&collection).await?;
                 this.0.cache.forget_all();
+            }
+            if epoch != ALONE {
+                this.0.belief.begin(epoch).await?;
             }
             Ok(())
         });

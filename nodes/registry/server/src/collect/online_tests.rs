@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use roadstead_cache::{Cache, Descriptors, Options as CacheOptions, Watch};
 use roadstead_metadata::{
     ALONE, CollectCommand, CollectOutcome, Collection, Command, Home, Local, Metadata as _,
     Outcome, Unit, system_clock,
@@ -36,11 +37,17 @@ fn digest(content: &str) -> Digest {
 }
 
 impl Bench {
+    /// It remembers what exists.
     async fn new() -> Self {
         let metadata = Arc::new(Local::open(Home::Memory, system_clock()).unwrap());
         let service = Arc::<Local>::clone(&metadata);
         let registry = Registry::build(Arc::new(Memory::new()), service, Options::default());
-        let registry = Arc::new(registry.await.unwrap());
+        let options = CacheOptions {
+            descriptors: Some(Descriptors::default()),
+            ..CacheOptions::default()
+        };
+        let cache = Cache::build(options, Watch::default()).await;
+        let registry = Arc::new(registry.await.unwrap().with_cache(cache));
         registry.begin_alone().await.unwrap();
         Self {
             registry,
@@ -197,7 +204,7 @@ async fn what_is_condemned_meanwhile_is_seen_before_the_answer() {
     let bench = Bench::new().await;
     let registry = &bench.registry;
     bench.push("blob").await.unwrap();
-    let mut flight = registry.write(of_blob(&name(), &digest("blob")));
+    let mut flight = registry.promise(of_blob(&name(), &digest("blob")));
     assert_eq!(registry.admit(&mut flight).await.unwrap(), []);
     bench.condemn("other").await;
     registry.following.follow().await.unwrap();
@@ -236,6 +243,39 @@ async fn what_is_being_reaped_does_not_exist_and_can_be_pushed_when_that_is_over
     let (pushed, ()) = tokio::join!(bench.push("blob"), finishing);
     pushed.unwrap();
     bench.put("blob").await.unwrap();
+}
+
+/// Its client goes away, so nothing vetoes what it read; and when that is removed, the run goes on.
+#[tokio::test]
+async fn what_a_request_read_that_was_not_admitted_again_is_not_remembered() {
+    let bench = Bench::new().await;
+    bench.push("blob").await.unwrap();
+    let (registry, name, digest) = (&bench.registry, name(), digest("blob"));
+    let mut flight = registry.lookup(of_blob(&name, &digest));
+    assert_eq!(registry.admit(&mut flight).await.unwrap(), []);
+    let version = bench.condemn("blob").await;
+    registry.following.follow().await.unwrap();
+    let found = registry.found_blob(&name, &digest, flight.ticket()).await;
+    assert!(found.is_ok(), "it is there still");
+    drop((found, flight));
+    bench.follow();
+    bench.reap("blob", version).await;
+    for gone in [
+        layout::layer_link(&name, &digest),
+        layout::blob_data(&digest),
+    ] {
+        registry.store.remove(&gone).await.unwrap();
+    }
+    let removed = CollectCommand::Removed {
+        term: bench.collection().await.term(),
+        version,
+        units: of_blob(&name, &digest),
+    };
+    assert_eq!(bench.propose(removed).await, CollectOutcome::Removed);
+    let looked = registry.blob(&name, &digest).await;
+    assert!(matches!(looked, Err(Error::BlobUnknown { .. })));
+    bench.push("blob").await.unwrap();
+    assert!(registry.blob(&name, &digest).await.is_ok());
 }
 
 /// Marked, condemned, waited for, marked again, reaped: by the clock.

@@ -37,7 +37,11 @@ async fn get(
     digest: &roadstead_oci::Digest,
 ) -> Result<Response<Body>, Failure> {
     let text = digest.to_string();
-    let found = api.registry.blob(name, digest).await?;
+    let found = if call.is_head() {
+        api.registry.promised_blob(name, digest).await?
+    } else {
+        api.registry.blob(name, digest).await?
+    };
     let mut response = if is_held(call, &text) {
         empty(StatusCode::NOT_MODIFIED)
     } else {
