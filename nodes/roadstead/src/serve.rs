@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use roadstead_cache::{Cache, EpochSource};
+use roadstead_cache::Cache;
 use roadstead_config::{
     Auth, Config, DriverKind, Identity, Loaded, Storage, UploadPurging, Warning, socket_activation,
 };
@@ -55,16 +55,6 @@ pub(crate) enum Role {
     Alone,
     /// One of several that share a store and a metadata service.
     Node,
-}
-
-impl Role {
-    /// Who gives the number that entries in Redis prove something by.
-    fn proofs(self) -> EpochSource {
-        match self {
-            Self::Alone => EpochSource::Own,
-            Self::Node => EpochSource::Given,
-        }
-    }
 }
 
 pub(crate) fn run(path: Option<PathBuf>, role: Role) -> Result<ExitCode> {
@@ -160,8 +150,7 @@ async fn serve_from(
     let (drain, role) = (signals.drain.clone(), process.role);
     let driver = told.metered(config, store.driver);
     let lease = store.claim.as_ref().map(Claim::lease);
-    let proofs = role.proofs();
-    let cache = wiring::cache::build(config, told.metrics.clone(), lease, proofs).await?;
+    let cache = wiring::cache::build(config, told.metrics.clone(), lease, role).await?;
     let shared = Arc::clone(&store.metadata);
     let metadata = told.decided(store.metadata);
     let registry = build(config, &driver, metadata, &cache).await?;

@@ -47,10 +47,15 @@ fn sixteen_clients_lose_nothing_while_everything_fails_in_turn() {
     let mut group = Group::new(MEMBERS);
     group.start_all();
     let mut cluster = Cluster::around(group, 0);
+    let root = cluster.root();
+    // What nodes remember of what exists has to go with it.
+    cluster.store_in(format!(
+        "  cache:\n    blobdescriptor: inmemory\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\n",
+        root.display()
+    ));
     for _ in 0..3 {
         cluster.add_with(&node(GC), None);
     }
-    let root = cluster.root();
     let writers = Writers::start(&urls(&cluster), CLIENTS, WINDOW, SEED);
     let shared = std::sync::Arc::clone(&writers.shared);
     let goal = REQUESTS * usize::try_from(soak()).expect("a number");

@@ -2,7 +2,8 @@
 //!
 //! A blank member asks all that are configured. Only when every one of them is blank as well, the one with the lowest
 //! id makes the group, with the incarnations that it was told: a disk that was lost meanwhile is not counted. Where a
-//! group exists, a blank member asks to be taken in again; it never votes under the name of the disk that it lost.
+//! group exists, a blank member asks to be taken in again; it never votes under the name of the disk that it lost. Whoever
+//! takes it in may be lost half-way, so it asks until it votes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +20,9 @@ use crate::store::Store;
 use crate::types::{Member, Raft};
 
 const ASK_EVERY: Duration = Duration::from_millis(300);
+
+/// Catching up may take longer; then it asks in vain.
+const ASK_AGAIN_EVERY: Duration = Duration::from_secs(3);
 
 /// Taking a member in waits until it has caught up.
 const REJOIN_WITHIN: Duration = Duration::from_mins(2);
@@ -41,7 +45,7 @@ struct Heard {
 }
 
 impl Bootstrap {
-    /// Returns when this member is of a group.
+    /// Returns when this member votes in a group.
     pub(crate) async fn run(self) {
         let mut told = String::new();
         while self.store.is_blank() {
@@ -52,6 +56,36 @@ impl Bootstrap {
             }
             tokio::time::sleep(ASK_EVERY).await;
         }
+        while !self.votes() {
+            tokio::time::sleep(ASK_AGAIN_EVERY).await;
+            let others = self.others();
+            let why = self.rejoin(others).await;
+            if !why.is_empty() && why != told {
+                tracing::info!("not taken into the group yet: {why}");
+                told = why;
+            }
+        }
+    }
+
+    fn votes(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let group = metrics.membership_config.membership();
+        let known = group.get_node(&self.id);
+        known.is_some_and(|known| known.incarnation == self.store.incarnation())
+            && group.voter_ids().any(|id| id == self.id)
+    }
+
+    /// Whom to ask: those of the group, as long as it has this member in some way. One that was let go does not ask.
+    fn others(&self) -> Vec<String> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let group = metrics.membership_config.membership();
+        if group.get_node(&self.id).is_none() {
+            return Vec::new();
+        }
+        let others = group.nodes().filter(|(id, _)| **id != self.id);
+        others.map(|(_, member)| member.addr.clone()).collect()
     }
 
     /// Says what it waits for.

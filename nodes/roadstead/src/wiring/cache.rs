@@ -12,16 +12,22 @@ use roadstead_storage::claim::Lease;
 use roadstead_telemetry::metrics::{Cache as CacheLabel, CacheEvent, Metrics};
 use roadstead_telemetry::startup;
 
+use crate::serve::Role;
+
 /// The cache that a configuration asks for, and the one for manifests that needs no asking.
 /// With a claim's lease, what exists is said from memory while the lease is held: otherwise another server may delete.
 pub(crate) async fn build(
     config: &Config,
     metrics: Metrics,
     lease: Option<Lease>,
-    epoch: EpochSource,
+    role: Role,
 ) -> Result<Cache> {
     let mut options = options(config)?;
-    options.epoch = epoch;
+    // Who gives the number that entries in Redis prove something by.
+    options.epoch = match role {
+        Role::Alone => EpochSource::Own,
+        Role::Node => EpochSource::Given,
+    };
     if let Some(lease) = lease {
         options.trusted_while = TrustedWhile::new(move || lease.is_held());
     }

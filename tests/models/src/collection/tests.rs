@@ -89,7 +89,7 @@ fn acknowledgements_are_lost() {
 #[test]
 fn clients_go_away_before_they_are_answered() {
     holds(Collecting {
-        lapses: 0,
+        versions: 1,
         departures: 1,
         ..of(Start::Layer)
     });
