@@ -30,7 +30,7 @@ pub(crate) fn run(config: Option<PathBuf>) -> Result<ExitCode> {
                 out,
                 "the configuration is right: a gateway on {}; what it passes on is stored elsewhere",
                 gateway.addr
-            )?
+            )?;
         }
         (DriverKind::Unnamed, None) => writeln!(
             out,

@@ -166,9 +166,7 @@ async fn serve_from(
     if process.has_file {
         remark_on_what_is_shared(config);
     }
-    if config.cluster.is_some() && role == Role::Alone {
-        tracing::warn!("cluster: `serve` is on its own; `roadstead registry` is a node of it");
-    }
+    remark_on_being_alone(config, role);
     keep_house(config, &registry, &told.metrics, &drain).await;
     keep_certificate(config, tls.as_ref(), &told.metrics, signals);
     let ordered = order_certificate(config, role, tls.as_ref(), shared, &told.metrics, &drain);
@@ -206,6 +204,12 @@ async fn serve_from(
         tracing::error!(%error, "notifications were not brought to an end");
     }
     Ok(drained)
+}
+
+fn remark_on_being_alone(config: &Config, role: Role) {
+    if config.cluster.is_some() && role == Role::Alone {
+        tracing::warn!("cluster: `serve` is on its own; `roadstead registry` is a node of it");
+    }
 }
 
 /// What a registry does beside answering requests, until the drain.
