@@ -309,7 +309,7 @@ async fn the_coordinator_collects_what_nothing_names() {
     let collecting = tokio::spawn(async move {
         registry
             .keep_collecting(how, demands, audience, ended)
-            .await
+            .await;
     });
     bench
         .until("it is gone", async |bench| {
