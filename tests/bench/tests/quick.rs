@@ -38,6 +38,13 @@ fn every_row_is_measured_and_reported() {
     let report: Value = serde_json::from_slice(&report).unwrap();
     let lines = report["lines"].as_array().unwrap();
     for row in rows {
+        let of_store = lines.iter().filter(|line| line["row"] == row);
+        let counted = of_store.filter_map(|line| line["asked_store"].as_f64());
+        assert_eq!(
+            counted.filter(|asked| *asked > 0.0).count() > 0,
+            row.starts_with("s3-"),
+            "{row}"
+        );
         let servers: Vec<&str> = lines
             .iter()
             .filter(|line| line["row"] == row && line["rate"]["median"].as_f64() > Some(0.0))
@@ -45,12 +52,14 @@ fn every_row_is_measured_and_reported() {
             .collect();
         let ours = if row.starts_with("proxy") {
             "roadstead gateway"
+        } else if row.starts_with("cluster") {
+            "roadstead cluster"
         } else {
             "roadstead"
         };
         assert!(servers.contains(&ours), "{row}: {servers:?}");
         assert!(
-            servers.len() > 1,
+            servers.len() > 1 || row == "cluster-failover",
             "{row} is held against nobody: {servers:?}"
         );
     }
