@@ -29,8 +29,11 @@ fn every_row_of_clusters_is_measured() {
 /// The names of all rows.
 fn rows() -> Vec<String> {
     let program = env!("CARGO_BIN_EXE_roadstead-bench");
-    let listed = Command::new(program).arg("--list").output().unwrap();
-    let listed = String::from_utf8(listed.stdout).unwrap();
+    let listed = Command::new(program)
+        .arg("--list")
+        .output()
+        .expect("a list");
+    let listed = String::from_utf8(listed.stdout).expect("text");
     let names = listed
         .lines()
         .filter_map(|line| line.split_whitespace().next());
@@ -46,13 +49,13 @@ fn measured(chosen: &[&str]) {
         "{} is missing: build the workspace",
         roadstead.display()
     );
-    let home = tempfile::tempdir().unwrap();
+    let home = tempfile::tempdir().expect("a directory");
     let ran = Command::new(program)
         .args(chosen)
         .args(["--quick", "--output", "report"])
         .current_dir(home.path())
         .output()
-        .unwrap();
+        .expect("it can be started");
     let said = String::from_utf8_lossy(&ran.stdout);
     assert!(
         ran.status.success(),
@@ -60,10 +63,10 @@ fn measured(chosen: &[&str]) {
         String::from_utf8_lossy(&ran.stderr)
     );
 
-    let report = std::fs::read(home.path().join("report.json")).unwrap();
-    let report: Value = serde_json::from_slice(&report).unwrap();
-    let lines = report["lines"].as_array().unwrap();
-    let picture = std::fs::read_to_string(home.path().join("report.svg")).unwrap();
+    let report = std::fs::read(home.path().join("report.json")).expect("a report");
+    let report: Value = serde_json::from_slice(&report).expect("JSON");
+    let lines = report["lines"].as_array().expect("lines");
+    let picture = std::fs::read_to_string(home.path().join("report.svg")).expect("a picture");
     let is_chosen = |row: &&String| chosen.iter().any(|name| row.starts_with(*name));
     for row in rows().iter().filter(is_chosen) {
         let of_store = lines.iter().filter(|line| line["row"] == row.as_str());
