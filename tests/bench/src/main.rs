@@ -3,6 +3,7 @@
 //! For each row of the table and in each round, every server is started, does the work, is looked at and ended; the next
 //! one follows at once, so that whatever disturbs the machine disturbs them alike. It measures, it never passes or fails.
 
+mod cluster;
 mod content;
 mod figures;
 mod http;
@@ -10,11 +11,13 @@ mod machine;
 mod measure;
 mod peers;
 mod picture;
+mod process;
 mod registry;
 mod report;
 mod rows;
 mod seeds;
 mod server;
+mod store;
 mod work;
 
 use std::io::Write as _;
@@ -92,11 +95,14 @@ fn main() -> Result<()> {
         .tempdir()?;
     let bench = bench(&options, directory.path())?;
     let programs = programs(&options, &bench.roadstead)?;
-    let mut notes = notes(&options, &programs, &bench.roadstead);
+    let mut notes = notes(&options, &programs, &bench);
     let images = images(&options, &bench, &chosen, &programs)?;
     let mut samples = Vec::new();
     for row in &chosen {
         for round in 0..rounds(&options) {
+            if row.field() == Field::Buckets && bench.weed.is_none() {
+                break;
+            }
             for (program, images) in field(row, &programs, &images) {
                 let sample = bench.sample(row, program, images, round)?;
                 tell(&mut out, row, &sample)?;
@@ -183,6 +189,7 @@ fn bench(options: &Options, directory: &Path) -> Result<Bench> {
     }
     Ok(Bench {
         roadstead: roadstead.display().to_string(),
+        weed: store::program(),
         directory: directory.to_owned(),
         sizes,
         time: Duration::try_from_secs_f64(time)?,
@@ -193,7 +200,7 @@ fn bench(options: &Options, directory: &Path) -> Result<Bench> {
 
 /// Everything that can be started, ours first.
 fn programs(options: &Options, roadstead: &str) -> Result<Vec<Program>> {
-    let mut all = vec![Program::Roadstead, Program::Reference];
+    let mut all = vec![Program::Cluster, Program::Roadstead, Program::Reference];
     if let Some(file) = &options.more {
         all.extend(peers::read(file)?.into_iter().map(Program::Peer));
     }
@@ -214,12 +221,15 @@ fn programs(options: &Options, roadstead: &str) -> Result<Vec<Program>> {
     Ok(all)
 }
 
-fn notes(options: &Options, programs: &[Program], roadstead: &str) -> Vec<String> {
+fn notes(options: &Options, programs: &[Program], bench: &Bench) -> Vec<String> {
     let mut notes = Vec::new();
+    if bench.weed.is_none() {
+        notes.push("SeaweedFS is not installed, and nothing is measured over a bucket".to_owned());
+    }
     for program in [Program::Reference, Program::Files, Program::HaproxyProxy] {
         if options.peers.is_none()
             && !programs.contains(&program)
-            && !program.is_installed(roadstead)
+            && !program.is_installed(&bench.roadstead)
         {
             notes.push(format!(
                 "{} is not installed, and not measured",
@@ -242,6 +252,7 @@ fn images(
 ) -> Result<Vec<(Program, Images)>> {
     let needed = rows
         .iter()
+        .filter(|row| !row.begins_empty())
         .map(Row::needed)
         .fold(Needed::default(), |all, row| Needed {
             large: all.large || row.large,
@@ -277,7 +288,11 @@ fn field<'a>(
     images: &'a [(Program, Images)],
 ) -> Vec<(&'a Program, &'a Images)> {
     let takes_part = |program: &&Program| match program {
-        Program::Roadstead | Program::Reference | Program::Peer(_) => row.field() != Field::Proxies,
+        Program::Cluster => matches!(row.field(), Field::Clusters | Field::ClusterAlone),
+        Program::Roadstead | Program::Reference => {
+            !matches!(row.field(), Field::Proxies | Field::ClusterAlone)
+        }
+        Program::Peer(_) => matches!(row.field(), Field::Registries | Field::RegistriesAndFiles),
         Program::Files => row.field() == Field::RegistriesAndFiles,
         Program::Gateway | Program::NginxProxy | Program::HaproxyProxy => {
             row.field() == Field::Proxies

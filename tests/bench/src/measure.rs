@@ -8,11 +8,14 @@ use serde::Serialize;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+use crate::cluster;
 use crate::figures::{self, real, real_of};
 use crate::machine;
-use crate::rows::{Asked, Field, Row, Unit, Work};
+use crate::process::pause;
+use crate::rows::{Asked, Field, Place, Row, Unit, Work};
 use crate::seeds::{BIG, SMALL, Seeds, Sizes, TAG, TAGGED, data};
-use crate::server::{Certificate, Program, Server, Setting, pause};
+use crate::server::{Certificate, Program, Server, Setting};
+use crate::store::Store;
 use crate::work::{self, Done};
 
 /// An idle server has done what it does after its start by then.
@@ -28,6 +31,8 @@ const PUSHERS: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Bench {
     pub(crate) roadstead: String,
+    /// Of `SeaweedFS`, where it is installed.
+    pub(crate) weed: Option<String>,
     /// Where roots are made.
     pub(crate) directory: PathBuf,
     pub(crate) sizes: Sizes,
@@ -65,6 +70,8 @@ pub(crate) struct Sample {
     pub(crate) resident: f64,
     /// What others took of the machine meanwhile, of one.
     pub(crate) others: f64,
+    /// Requests to the store, for each unit.
+    pub(crate) asked_store: Option<f64>,
 }
 
 impl Bench {
@@ -80,13 +87,17 @@ impl Bench {
         if row.work == Work::Start {
             return self.starts(row, program, images, round).with_context(what);
         }
-        let empty = row.writes().then(|| self.empty_root()).transpose()?;
+        let empty = row.begins_empty().then(|| self.empty_root()).transpose()?;
         let root = empty.as_ref().map_or(images.root.as_path(), TempDir::path);
         let upstream = (row.field() == Field::Proxies)
             .then(|| Server::start(&Program::Roadstead, self.setting(&images.root, "/v2/")))
             .transpose()?;
-        let path = path(row, program, &images.seeds, self.sizes);
-        let ready = if row.writes() || row.unit == Unit::Answer {
+        let store = match &self.weed {
+            Some(weed) if row.place == Place::Bucket => Some(Store::start(weed)?),
+            _ => None,
+        };
+        let mut path = path(row, program, &images.seeds, self.sizes);
+        let ready = if row.begins_empty() || row.unit == Unit::Answer {
             "/v2/"
         } else {
             &path
@@ -94,12 +105,17 @@ impl Bench {
         let mut setting = self.setting(root, ready);
         setting.upstream = upstream.as_ref().map(|node| node.target.addr);
         setting.tls = row.tls().then_some(&self.certificate);
-        let server = Server::start(program, setting)?;
+        setting.bucket = store.as_ref().map(|store| store.addr);
+        let server = Server::start(program, setting).with_context(what)?;
+        if row.begins_empty() && !row.writes() {
+            let seeds = Seeds::push(&server.target, self.sizes, row.needed()).with_context(what)?;
+            path = self::path(row, program, &seeds, self.sizes);
+        }
         if row.writes() && self.drops_caches {
             machine::drop_caches();
         }
         let sample = self
-            .watched(row, &server, &path, round)
+            .watched(row, (&server, store.as_ref()), &path, round)
             .with_context(what)?;
         Ok(Sample {
             server: program.name().to_owned(),
@@ -112,6 +128,7 @@ impl Bench {
         Setting {
             roadstead: &self.roadstead,
             root,
+            bucket: None,
             upstream: None,
             tls: None,
             ready,
@@ -124,17 +141,29 @@ impl Bench {
             .tempdir_in(&self.directory)?)
     }
 
-    fn watched(&self, row: &Row, server: &Server, path: &str, round: usize) -> Result<Sample> {
+    fn watched(
+        &self,
+        row: &Row,
+        (server, store): (&Server, Option<&Store>),
+        path: &str,
+        round: usize,
+    ) -> Result<Sample> {
         if !row.writes() {
             // Caches are warm, and what is loaded at the first request is loaded.
             self.work(row, server, path, round, true)?;
         }
-        machine::forget_peak(server.pid());
+        server.forget_peak();
+        let asked = || store.map(Store::requests).transpose();
+        let asked_before = asked()?;
         let (before, begun) = (Watch::look(server)?, Instant::now());
         let done = self.work(row, server, path, round, false)?;
         let elapsed = begun.elapsed();
         let after = Watch::look(server)?;
-        Ok(after.since(before, row, &done, elapsed))
+        let asked = asked()?.zip(asked_before);
+        Ok(Sample {
+            asked_store: asked.map(|(after, before)| (after - before) / done.units),
+            ..after.since(before, row, &done, elapsed)
+        })
     }
 
     fn work(
@@ -157,9 +186,10 @@ impl Bench {
                 method,
                 connections,
                 ..
-            } => work::ask(target, (method, path), connections, time),
-            Work::ProxiedManifest { .. } => work::ask(target, ("GET", path), PUSHERS * 2, time),
-            Work::Images(flow) => work::images(target, flow, PUSHERS, time),
+            } => work::ask(server, (method, path), connections, time),
+            Work::ProxiedManifest { .. } => work::ask(server, ("GET", path), PUSHERS * 2, time),
+            Work::Images(flow) => work::images(server, flow, PUSHERS, time),
+            Work::Failover => cluster::failover(server, &self.roadstead, round),
             Work::Start => Ok(Done::default()),
         }
     }
@@ -178,12 +208,12 @@ impl Bench {
             drop(last.take());
             let server = Server::start(program, self.setting(&images.root, "/v2/"))?;
             wall += server.started_in;
-            cpu += machine::used(server.pid())?.cpu;
+            cpu += server.used()?.cpu;
             last = Some(server);
         }
         pause(SETTLES_WITHIN);
         if let Some(server) = &last {
-            resident = machine::used(server.pid())?.resident;
+            resident = server.used()?.resident;
         }
         let (units, seconds) = (real_of(STARTS), wall.as_secs_f64());
         Ok(Sample {
@@ -199,6 +229,7 @@ impl Bench {
             peak: mebibytes(resident),
             resident: mebibytes(resident),
             others: 0.0,
+            asked_store: None,
         })
     }
 }
@@ -214,7 +245,7 @@ struct Watch {
 impl Watch {
     fn look(server: &Server) -> Result<Self> {
         Ok(Self {
-            server: machine::used(server.pid())?,
+            server: server.used()?,
             // With all that was started, upstreams included.
             own: machine::used(std::process::id())?.cpu,
             all: machine::busy()?,
@@ -239,6 +270,7 @@ impl Watch {
             peak: mebibytes(self.server.peak),
             resident: mebibytes(self.server.resident),
             others: (others / machine).max(0.0),
+            asked_store: None,
         }
     }
 }
@@ -272,6 +304,6 @@ fn path(row: &Row, program: &Program, seeds: &Seeds, sizes: Sizes) -> String {
             Asked::AllTags => format!("/v2/{TAGGED}/tags/list"),
             Asked::CatalogPage => format!("/v2/_catalog?n={}", sizes.repositories.min(100)),
         },
-        Work::Push { .. } | Work::Images(_) | Work::Start => "/v2/".to_owned(),
+        Work::Push { .. } | Work::Images(_) | Work::Start | Work::Failover => "/v2/".to_owned(),
     }
 }

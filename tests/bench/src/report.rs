@@ -39,6 +39,8 @@ pub(crate) struct Line {
     pub(crate) rate_ratio: Option<Spread>,
     /// Ours to this one: below one is better for us.
     pub(crate) cost_ratio: Option<Spread>,
+    /// Requests to the store, for each unit.
+    pub(crate) asked_store: Option<f64>,
     pub(crate) noisy: bool,
 }
 
@@ -82,10 +84,7 @@ impl Report {
              |---|---|---|---|---|---|---|---|\n",
         );
         for line in &self.lines {
-            let what = ROWS
-                .iter()
-                .find(|row| row.name == line.row)
-                .map_or("", |row| row.what);
+            let what = line.of().map_or("", |row| row.what);
             let noisy = if line.noisy { " (noisy)" } else { "" };
             let _infallible = writeln!(
                 text,
@@ -101,6 +100,16 @@ impl Report {
                 ratio(line.cost_ratio),
             );
         }
+        for line in &self.lines {
+            if let (Some(asked), Some(row)) = (line.asked_store, line.of()) {
+                let (server, what, unit) = (&line.server, row.what, row.unit.name());
+                let asked = short(asked);
+                let _infallible = writeln!(
+                    text,
+                    "\n{server}, {what}: {asked} requests to the store for each {unit}."
+                );
+            }
+        }
         if self.lines.iter().any(|line| line.noisy) {
             text.push_str(
                 "\nnoisy: others took more than a tenth of the machine, or the rounds disagree by more than a quarter. \
@@ -108,6 +117,12 @@ impl Report {
             );
         }
         text
+    }
+}
+
+impl Line {
+    fn of(&self) -> Option<&'static Row> {
+        ROWS.iter().find(|row| row.name == self.row)
     }
 }
 
@@ -131,13 +146,14 @@ fn line(row: &Row, server: &str, of_row: &[&Sample], ours: &[&str]) -> Option<Li
             .collect()
     };
     let theirs = of(server);
-    let own = ours.contains(&server);
+    // A cluster of ours is held against one registry of ours as well.
     let reference = ours
         .iter()
-        .map(|name| of(name))
-        .find(|samples| !samples.is_empty());
+        .map(|name| (*name, of(name)))
+        .find(|(_, samples)| !samples.is_empty());
+    let own = reference.as_ref().is_some_and(|(name, _)| *name == server);
     let pairs = |value: fn(&Sample) -> f64| -> Option<Spread> {
-        let reference = reference.as_ref().filter(|_| !own)?;
+        let (_, reference) = reference.as_ref().filter(|_| !own)?;
         let ratios = theirs.iter().filter_map(|theirs| {
             let ours = reference.iter().find(|ours| ours.round == theirs.round)?;
             Some(value(ours) / value(theirs))
@@ -163,6 +179,8 @@ fn line(row: &Row, server: &str, of_row: &[&Sample], ours: &[&str]) -> Option<Li
         peak: theirs.iter().map(|sample| sample.peak).fold(0.0, f64::max),
         rate_ratio,
         cost_ratio: pairs(|sample| sample.cost),
+        asked_store: Spread::of(theirs.iter().filter_map(|sample| sample.asked_store))
+            .map(|spread| spread.median),
         noisy: others.median > OTHERS_DISTURB || rate.width() > WIDE,
     })
 }
@@ -185,6 +203,7 @@ mod tests {
             peak: 10.0,
             resident: 5.0,
             others: 0.0,
+            asked_store: None,
         }
     }
 

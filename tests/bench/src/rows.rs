@@ -11,6 +11,17 @@ pub(crate) struct Row {
     pub(crate) what: &'static str,
     pub(crate) unit: Unit,
     pub(crate) work: Work,
+    pub(crate) place: Place,
+}
+
+/// Where the images are, and whose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Directory,
+    /// In a store that speaks S3.
+    Bucket,
+    /// In a directory, which the nodes of a cluster share.
+    Cluster,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +50,8 @@ pub(crate) enum Work {
     },
     Images(Flow),
     Start,
+    /// The member of the cluster that leads is killed, and a push to each node is waited for.
+    Failover,
     ProxiedPull {
         tls: bool,
     },
@@ -64,6 +77,12 @@ pub(crate) enum Field {
     Registries,
     /// And nginx, which gives out the same file.
     RegistriesAndFiles,
+    /// Those that are configured here, over a bucket.
+    Buckets,
+    /// A cluster, beside single registries.
+    Clusters,
+    /// A cluster: nobody else has one.
+    ClusterAlone,
     Proxies,
 }
 
@@ -80,6 +99,7 @@ const fn ask(name: &'static str, what: &'static str, method: &'static str, asked
             what: asked,
             connections: MANY,
         },
+        place: Place::Directory,
     }
 }
 
@@ -93,6 +113,7 @@ const fn list(name: &'static str, what: &'static str, asked: Asked) -> Row {
             what: asked,
             connections: 1,
         },
+        place: Place::Directory,
     }
 }
 
@@ -102,6 +123,7 @@ const fn large(name: &'static str, what: &'static str, work: Work) -> Row {
         what,
         unit: Unit::Gibibyte,
         work,
+        place: Place::Directory,
     }
 }
 
@@ -111,6 +133,7 @@ const fn images(name: &'static str, what: &'static str, flow: Flow) -> Row {
         what,
         unit: Unit::Image,
         work: Work::Images(flow),
+        place: Place::Directory,
     }
 }
 
@@ -120,6 +143,7 @@ const fn proxied(name: &'static str, what: &'static str, tls: bool) -> Row {
         what,
         unit: Unit::Request,
         work: Work::ProxiedManifest { tls },
+        place: Place::Directory,
     }
 }
 
@@ -189,6 +213,7 @@ pub(crate) const ROWS: &[Row] = &[
         what: "start-up; memory when idle",
         unit: Unit::Start,
         work: Work::Start,
+        place: Place::Directory,
     },
     large(
         "proxy-pull",
@@ -206,11 +231,64 @@ pub(crate) const ROWS: &[Row] = &[
         "a manifest through a proxy, TLS",
         true,
     ),
+    large(
+        "s3-pull",
+        "a large blob pulled, from a bucket through the registry",
+        Work::Pull { streams: 1 },
+    )
+    .on(Place::Bucket),
+    large(
+        "s3-push",
+        "a large blob pushed, to a bucket",
+        Work::Push { streams: 1 },
+    )
+    .on(Place::Bucket),
+    ask(
+        "s3-manifest",
+        "a manifest by tag, GET, from a bucket",
+        "GET",
+        Asked::ManifestByTag,
+    )
+    .on(Place::Bucket),
+    images(
+        "s3-images",
+        "small images pushed with POST and PUT, 16 clients, to a bucket",
+        Flow::Whole,
+    )
+    .on(Place::Bucket),
+    images(
+        "cluster-images",
+        "small images pushed with POST and PUT, 16 clients, 3 nodes",
+        Flow::Whole,
+    )
+    .on(Place::Cluster),
+    ask(
+        "cluster-manifest",
+        "a manifest by tag, GET, 3 nodes",
+        "GET",
+        Asked::ManifestByTag,
+    )
+    .on(Place::Cluster),
+    Row {
+        name: "cluster-failover",
+        what: "the leader killed: until all 3 nodes have acknowledged a push",
+        unit: Unit::Answer,
+        work: Work::Failover,
+        place: Place::Cluster,
+    },
 ];
 
 impl Row {
+    /// The same work elsewhere.
+    const fn on(self, place: Place) -> Self {
+        Self { place, ..self }
+    }
+
     pub(crate) fn field(&self) -> Field {
         match self.work {
+            Work::Failover => Field::ClusterAlone,
+            _ if self.place == Place::Bucket => Field::Buckets,
+            _ if self.place == Place::Cluster => Field::Clusters,
             Work::Pull { .. }
             | Work::Ask {
                 what: Asked::ManifestByDigest | Asked::SmallBlob,
@@ -231,9 +309,17 @@ impl Row {
         }
     }
 
-    /// Whether it writes, so that it begins with nothing stored.
     pub(crate) fn writes(&self) -> bool {
-        matches!(self.work, Work::Push { .. } | Work::Images(_))
+        matches!(
+            self.work,
+            Work::Push { .. } | Work::Images(_) | Work::Failover
+        )
+    }
+
+    /// Whether it begins with nothing stored: buckets and clusters do also where they read. What is read is then pushed
+    /// first.
+    pub(crate) fn begins_empty(&self) -> bool {
+        self.writes() || self.place != Place::Directory
     }
 
     pub(crate) fn tls(&self) -> bool {
@@ -251,6 +337,16 @@ impl Unit {
             Self::Gibibyte => units * 1024.0 * 1.048_576 / seconds,
             Self::Request | Self::Image => units / seconds,
             Self::Answer | Self::Start => seconds * 1e3 / units,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Gibibyte => "GiB",
+            Self::Request => "request",
+            Self::Image => "image",
+            Self::Answer => "answer",
+            Self::Start => "start",
         }
     }
 

@@ -1,34 +1,33 @@
-//! The servers that are measured: each a process of its own on a port of its own, with a configuration as operators have it.
+//! The servers that are measured, with a configuration as operators have it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+use crate::cluster;
 use crate::content::ACCEPT;
 use crate::http::{Connection, Target};
 use crate::machine;
 use crate::peers::Peer;
+use crate::process::{LOOK_EVERY, Process, pause};
+use crate::store;
 
 /// From the start of a process to its first answer.
-const STARTS_WITHIN: Duration = Duration::from_mins(1);
-/// From SIGTERM to the end; what takes longer is killed.
-const ENDS_WITHIN: Duration = Duration::from_secs(20);
-/// How often it is looked: start-up is measured by this.
-const LOOK_EVERY: Duration = Duration::from_micros(250);
+pub(crate) const STARTS_WITHIN: Duration = Duration::from_mins(1);
 
 /// What is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Program {
     Roadstead,
+    /// Three members of the metadata service, and three nodes.
+    Cluster,
     /// Debian's `docker-registry`.
     Reference,
     Peer(Peer),
@@ -43,6 +42,7 @@ impl Program {
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Roadstead => "roadstead",
+            Self::Cluster => "roadstead cluster",
             Self::Reference => "docker-registry",
             Self::Peer(peer) => &peer.name,
             Self::Files => "nginx (files)",
@@ -54,12 +54,12 @@ impl Program {
 
     /// Whether it is ours, and the others are held against it.
     pub(crate) fn is_ours(&self) -> bool {
-        matches!(self, Self::Roadstead | Self::Gateway)
+        matches!(self, Self::Roadstead | Self::Cluster | Self::Gateway)
     }
 
     fn executable<'a>(&'a self, roadstead: &'a str) -> &'a str {
         match self {
-            Self::Roadstead | Self::Gateway => roadstead,
+            Self::Roadstead | Self::Cluster | Self::Gateway => roadstead,
             Self::Reference => "docker-registry",
             Self::Peer(peer) => peer.command.first().map_or("", String::as_str),
             Self::Files | Self::NginxProxy => "nginx",
@@ -103,6 +103,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) roadstead: &'a str,
     /// Where images are.
     pub(crate) root: &'a Path,
+    /// Where a store listens in whose bucket they are instead.
+    pub(crate) bucket: Option<SocketAddr>,
     /// Whom a proxy asks.
     pub(crate) upstream: Option<SocketAddr>,
     pub(crate) tls: Option<&'a Certificate>,
@@ -113,92 +115,107 @@ pub(crate) struct Setting<'a> {
 /// A server that runs. Dropped, it is ended and reaped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    child: Child,
+    /// In the order in which they are ended.
+    pub(crate) processes: Vec<Process>,
     pub(crate) target: Target,
+    /// Of further nodes, if it has any.
+    pub(crate) others: Vec<Target>,
     /// From its start to its first answer.
     pub(crate) started_in: Duration,
     /// Configuration and log.
-    _home: TempDir,
+    pub(crate) home: TempDir,
 }
 
 impl Server {
     pub(crate) fn start(program: &Program, setting: Setting<'_>) -> Result<Self> {
-        let home = tempfile::Builder::new()
-            .prefix("roadstead-bench-")
-            .tempdir()?;
-        let addr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let arguments = configure(program, setting, addr.port(), home.path())?;
-        let log = home.path().join("log");
+        if *program == Program::Cluster {
+            return cluster::start(setting);
+        }
+        let home = home()?;
+        let [port] = ports()?;
+        let arguments = configure(program, setting, port, home.path())?;
         let begun = Instant::now();
-        let child = Command::new(program.executable(setting.roadstead))
-            .args(arguments)
-            .current_dir(home.path())
-            .env_clear()
-            .env("PATH", machine::search_path())
-            .stdin(Stdio::null())
-            .stdout(File::create(&log)?)
-            .stderr(File::options().append(true).open(&log)?)
-            .spawn()
-            .with_context(|| format!("{} could not be started", program.name()))?;
+        let mut process = Process::start(
+            program.executable(setting.roadstead),
+            &arguments,
+            home.path(),
+        )?;
         let target = Target {
-            addr,
+            addr: local(port),
             tls: setting.tls.map(|tls| Arc::clone(&tls.client)),
         };
-        let mut server = Self {
-            child,
+        answers(&mut process, &target, setting.ready)?;
+        Ok(Self {
+            processes: vec![process],
             target,
-            started_in: Duration::ZERO,
-            _home: home,
-        };
-        while !answers(&server.target, setting.ready) {
-            let ended = server.child.try_wait()?;
-            if ended.is_some() || begun.elapsed() > STARTS_WITHIN {
-                let said = fs::read_to_string(&log).unwrap_or_default();
-                let said: String = said.chars().take(4096).collect();
-                bail!(
-                    "{} does not answer {}: {said}",
-                    program.name(),
-                    setting.ready
-                );
-            }
-            pause(LOOK_EVERY);
+            others: Vec::new(),
+            started_in: begun.elapsed(),
+            home,
+        })
+    }
+
+    /// Whom this client speaks to: each node has its part of them.
+    pub(crate) fn target_of(&self, client: usize) -> &Target {
+        let node = client % (self.others.len() + 1);
+        let other = node.checked_sub(1).and_then(|at| self.others.get(at));
+        other.unwrap_or(&self.target)
+    }
+
+    /// What all its processes have used.
+    pub(crate) fn used(&self) -> Result<machine::Used> {
+        let mut all = machine::Used::default();
+        for process in &self.processes {
+            let used = machine::used(process.pid())?;
+            all.cpu += used.cpu;
+            all.resident += used.resident;
+            all.peak += used.peak;
         }
-        server.started_in = begun.elapsed();
-        Ok(server)
+        Ok(all)
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for Server {
-    /// nginx's workers outlive a master that is killed: it is told to end, and has the time to tell them.
-    fn drop(&mut self) {
-        let _gone = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        let begun = Instant::now();
-        while begun.elapsed() < ENDS_WITHIN {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return;
-            }
-            pause(LOOK_EVERY * 4);
+    pub(crate) fn forget_peak(&self) {
+        for process in &self.processes {
+            machine::forget_peak(process.pid());
         }
-        let _gone = self.child.kill();
-        let _reaped = self.child.wait();
     }
 }
 
-fn answers(target: &Target, path: &str) -> bool {
-    let Ok(mut connection) = Connection::open(target) else {
-        return false;
-    };
-    let answer = connection.call("HEAD", path, ACCEPT, b"");
-    answer.is_ok_and(|answer| answer.status == 200)
+pub(crate) fn home() -> Result<TempDir> {
+    Ok(tempfile::Builder::new()
+        .prefix("roadstead-bench-")
+        .tempdir()?)
 }
 
-#[expect(clippy::disallowed_methods, reason = "there is no runtime to stall")]
-pub(crate) fn pause(length: Duration) {
-    std::thread::sleep(length);
+/// Free ones; held together, so that they differ.
+pub(crate) fn ports<const N: usize>() -> Result<[u16; N]> {
+    let held = (0..N).map(|_| TcpListener::bind(local(0)));
+    let held: Vec<TcpListener> = held.collect::<Result<_, _>>()?;
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(&held) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
+}
+
+pub(crate) fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// Waits until this path is answered with 200.
+pub(crate) fn answers(process: &mut Process, target: &Target, path: &str) -> Result<()> {
+    let begun = Instant::now();
+    let once = || Connection::open(target)?.call("HEAD", path, ACCEPT, b"");
+    while once().map_or(0, |answer| answer.status) != 200 {
+        if process.has_ended()? || begun.elapsed() > STARTS_WITHIN {
+            bail!(
+                "{} does not answer {path}: {}",
+                process.name(),
+                process.said()
+            );
+        }
+        pause(LOOK_EVERY);
+    }
+    Ok(())
 }
 
 /// Writes what the program reads, and says with which arguments it is started.
@@ -211,6 +228,7 @@ fn configure(
     let text = match program {
         Program::Roadstead | Program::Reference => registry(setting, port),
         Program::Peer(peer) => peer.configuration(setting.root, port),
+        Program::Cluster => bail!("a cluster has no single configuration"),
         Program::Files => nginx(
             home,
             &listen(setting, port, home)?,
@@ -238,7 +256,7 @@ fn configure(
             .collect()
     };
     Ok(match program {
-        Program::Roadstead | Program::Reference => words(&["serve"]),
+        Program::Roadstead | Program::Reference | Program::Cluster => words(&["serve"]),
         Program::Peer(peer) => peer.arguments(&file, setting.root, port),
         Program::Files | Program::NginxProxy => words(&["-e", "stderr", "-c"]),
         Program::Gateway => words(&["gateway"]),
@@ -249,10 +267,20 @@ fn configure(
 /// As both registries have it by default, with their logs.
 fn registry(setting: Setting<'_>, port: u16) -> String {
     format!(
-        "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\n\
-         http:\n  addr: 127.0.0.1:{port}\n",
-        setting.root.display()
+        "version: 0.1\nstorage:\n{}  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:{port}\n",
+        storage(setting)
     )
+}
+
+/// What stands below `storage`.
+pub(crate) fn storage(setting: Setting<'_>) -> String {
+    match setting.bucket {
+        Some(addr) => store::driver(addr),
+        None => format!(
+            "  filesystem:\n    rootdirectory: {}\n",
+            setting.root.display()
+        ),
+    }
 }
 
 fn gateway(setting: Setting<'_>, port: u16, home: &Path) -> Result<String> {

@@ -10,6 +10,7 @@ use crate::content::{ACCEPT, Blob, Image};
 use crate::figures::real_of;
 use crate::http::{Body, Connection, Target};
 use crate::registry::Client;
+use crate::server::Server;
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -92,13 +93,13 @@ pub(crate) fn push(target: &Target, size: u64, streams: usize, seed: u64) -> Res
 
 /// The same request over and over, on that many connections, for a time.
 pub(crate) fn ask(
-    target: &Target,
+    server: &Server,
     (method, path): (&str, &str),
     connections: usize,
     time: Duration,
 ) -> Result<Done> {
-    let (latencies, wall) = timed(connections, |_| {
-        let mut connection = Connection::open(target)?;
+    let (latencies, wall) = timed(connections, |number| {
+        let mut connection = Connection::open(server.target_of(number))?;
         let request = connection.request(method, path, ACCEPT);
         let body = if method == "HEAD" {
             Body::Absent
@@ -128,12 +129,12 @@ pub(crate) enum Flow {
 }
 
 /// Small images pushed by that many clients, each to a repository of its own, for a time.
-pub(crate) fn images(target: &Target, flow: Flow, clients: usize, time: Duration) -> Result<Done> {
+pub(crate) fn images(server: &Server, flow: Flow, clients: usize, time: Duration) -> Result<Done> {
     const LAYERS: usize = 3;
     const LAYER: u64 = 10 << 10;
     let next = AtomicU64::new(1);
     let (latencies, wall) = timed(clients, |number| {
-        let mut client = Client::new(target)?;
+        let mut client = Client::new(server.target_of(number))?;
         let name = format!("bench/client{number}");
         let begun = Instant::now();
         let mut latencies = Vec::new();
