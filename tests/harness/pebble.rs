@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -106,6 +107,13 @@ impl Pebble {
 
     pub fn goes_away(&mut self) {
         self.process = None;
+    }
+
+    /// To the authority; names are told of by another process. Nothing while it is away.
+    pub fn signal(&mut self, signal: Signal) {
+        if let Some(process) = &mut self.process {
+            process.signal(signal);
+        }
     }
 
     /// What `directoryurl` is.

@@ -79,7 +79,15 @@ impl Fleet {
         })
     }
 
-    /// From now on the name leads to the others alone, as a balancer would have it.
+    /// While the authority does nothing the name is led to the others alone, as a balancer would have it, and this one is
+    /// lost. An authority that asked it for the challenge just then would call the order failed, as it may.
+    fn loses(&mut self, lost: usize, signal: Signal) {
+        self.pebble.signal(Signal::STOP);
+        self.leads_past(lost);
+        self.gateways[lost].process.signal(signal);
+        self.pebble.signal(Signal::CONT);
+    }
+
     fn leads_past(&self, lost: usize) {
         let others = self.gateways.iter().enumerate().filter(|(n, _)| *n != lost);
         let others: Vec<_> = others.map(|(_, gateway)| gateway.addr).collect();
@@ -176,8 +184,7 @@ fn whichever_is_asked_by_http_has_the_answer() {
 fn an_order_is_gone_on_with_when_its_process_is_killed() {
     let mut fleet = Fleet::start(2, false);
     let lost = fleet.orders();
-    fleet.gateways[lost].process.kill();
-    fleet.leads_past(lost);
+    fleet.loses(lost, Signal::KILL);
     let other = &fleet.gateways[1 - lost];
     serves(&fleet.pebble, other.addr, NAME);
     let (addr, home) = (fleet.gateways[lost].addr, fleet.gateways[lost].home.path());
@@ -190,8 +197,7 @@ fn an_order_is_gone_on_with_when_its_process_is_killed() {
 fn a_process_that_was_paused_over_its_order_undoes_nothing_when_it_goes_on() {
     let mut fleet = Fleet::start(2, false);
     let paused = fleet.orders();
-    fleet.gateways[paused].process.signal(Signal::STOP);
-    fleet.leads_past(paused);
+    fleet.loses(paused, Signal::STOP);
     let other = fleet.gateways[1 - paused].addr;
     let serial = serves(&fleet.pebble, other, NAME);
     fleet.gateways[paused].process.signal(Signal::CONT);
