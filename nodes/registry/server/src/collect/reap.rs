@@ -8,7 +8,11 @@ use roadstead_storage::{Driver, Gone as Removed, Still, StorePath, layout};
 
 use super::doubt::CollectError;
 use super::walk::{self, below};
-use super::{TAGS, at};
+use super::{REVISIONS, TAGS, at};
+
+/// Of a tag: what it ever pointed to, and what it points to.
+const INDEX: &str = "index";
+const CURRENT: &str = "current/link";
 
 /// Removes what these units stand for when `still` says that it is still to be done; it is asked again and again. Links go
 /// before the bytes: cut off half way, nothing leads nowhere. Answers with those that are not gone. An error leaves it
@@ -73,29 +77,114 @@ fn place(unit: &Unit) -> StorePath {
 /// Manifests that go, by the directories of their repositories.
 pub(super) type Gone = BTreeMap<StorePath, BTreeSet<Digest>>;
 
-/// The entries for these manifests among what tags ever pointed to.
+/// The entries for these manifests among what tags ever pointed to; and those of tags that are not there for manifests that
+/// are not there, which a write left that came half way, or late.
 pub(super) async fn remembered(
     store: &dyn Driver,
     manifests: &Gone,
 ) -> Result<Vec<StorePath>, CollectError> {
     let mut found = Vec::new();
     for (repository, digests) in manifests {
-        let tags = below(repository, TAGS)?;
-        for (_, tag) in walk::directories(store, &tags).await? {
-            let index = below(&tag, "index")?;
-            for algorithm in walk::entries(store, &index).await? {
-                let Ok(algorithm) = algorithm.name.parse::<Algorithm>() else {
-                    continue;
-                };
-                let entries = walk::entries(store, &below(&index, algorithm.as_str())?).await?;
-                let named = entries
-                    .iter()
-                    .filter_map(|entry| Digest::from_parts(algorithm, &entry.name).ok());
-                for digest in named.filter(|digest| digests.contains(digest)) {
-                    found.push(below(&index, &at(&digest))?);
-                }
+        let mut others = Vec::new();
+        for (_, tag) in walk::directories(store, &below(repository, TAGS)?).await? {
+            let (going, staying): (Vec<Digest>, Vec<Digest>) = entries_of(store, &tag)
+                .await?
+                .into_iter()
+                .partition(|digest| digests.contains(digest));
+            for digest in going {
+                found.push(entry(&tag, &digest)?);
             }
+            others.extend(staying.into_iter().map(|digest| (tag.clone(), digest)));
         }
+        found.append(&mut left_over(store, repository, others).await?);
     }
     Ok(found)
+}
+
+/// What a tag remembers.
+async fn entries_of(store: &dyn Driver, tag: &StorePath) -> Result<Vec<Digest>, CollectError> {
+    let (index, mut found) = (below(tag, INDEX)?, Vec::new());
+    for algorithm in walk::entries(store, &index).await? {
+        let Ok(algorithm) = algorithm.name.parse::<Algorithm>() else {
+            continue;
+        };
+        let entries = walk::entries(store, &below(&index, algorithm.as_str())?).await?;
+        let named = entries.iter();
+        found.extend(named.filter_map(|it| Digest::from_parts(algorithm, &it.name).ok()));
+    }
+    Ok(found)
+}
+
+fn entry(tag: &StorePath, digest: &Digest) -> Result<StorePath, CollectError> {
+    below(tag, &format!("{INDEX}/{}", at(digest)))
+}
+
+/// Of these entries of tags, those that lead nowhere. Nobody reads them but this: one that a push counts on at this moment is
+/// not missed.
+async fn left_over(
+    store: &dyn Driver,
+    repository: &StorePath,
+    entries: Vec<(StorePath, Digest)>,
+) -> Result<Vec<StorePath>, CollectError> {
+    let link = |(tag, _): &(StorePath, Digest)| below(tag, CURRENT);
+    let tags: Result<Vec<_>, _> = entries.iter().map(link).collect();
+    let tagged = store.which_exist(&tags?).await?;
+    let of_no_tag = entries.into_iter().zip(tagged);
+    let of_no_tag: Vec<_> = of_no_tag
+        .filter_map(|(entry, is_tagged)| (!is_tagged).then_some(entry))
+        .collect();
+    let revision = |(_, digest): &(StorePath, Digest)| {
+        below(repository, &format!("{REVISIONS}/{}/link", at(digest)))
+    };
+    let revisions: Result<Vec<_>, _> = of_no_tag.iter().map(revision).collect();
+    let there = store.which_exist(&revisions?).await?;
+    let nowhere = of_no_tag
+        .iter()
+        .zip(there)
+        .filter(|(_, is_there)| !is_there);
+    nowhere
+        .map(|((tag, digest), _)| entry(tag, digest))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use roadstead_oci::Name;
+    use roadstead_storage::{Memory, Put};
+
+    use super::*;
+
+    fn digest(of: &str) -> Digest {
+        Digest::of(Algorithm::Sha256, of.as_bytes())
+    }
+
+    #[tokio::test]
+    async fn what_tags_remember_goes_with_manifests_and_where_it_leads_nowhere() {
+        let (store, name) = (Memory::new(), "a/b".parse::<Name>().unwrap());
+        let index = |tag: &str, of| layout::tag_index(&name, &tag.parse().unwrap(), &digest(of));
+        let paths = [
+            layout::revision_link(&name, &digest("kept")),
+            layout::revision_link(&name, &digest("goes")),
+            layout::tag_current(&name, &"moved".parse().unwrap()),
+            index("moved", "kept"),
+            index("moved", "goes"),
+            // It was deleted, and the tag is there.
+            index("moved", "gone"),
+            // Pushed at this moment, or cut off: it goes with the manifest.
+            index("begun", "kept"),
+            index("late", "gone"),
+        ];
+        let put = |path: StorePath| Put {
+            path,
+            content: "x".into(),
+        };
+        store
+            .put(paths.into_iter().map(put).collect())
+            .await
+            .unwrap();
+        let going = [(layout::repository(&name), [digest("goes")].into())].into();
+        let found = remembered(&store, &going).await.unwrap();
+        let of = |tag, of| index(tag, of).parent().unwrap();
+        assert_eq!(found, [of("moved", "goes"), of("late", "gone")]);
+    }
 }
