@@ -141,6 +141,10 @@ fn a_collection_is_started_seen_and_ended_at_the_debug_address() {
     debug.post("/debug/collect/cancel").expect_status(202);
     wait_until("it is ended", DEADLINE, || phase() == "none");
     assert_eq!(place.files(), before);
+    wait_until("it is counted", DEADLINE, || {
+        let figures = debug.get("/metrics").expect_status(200).text();
+        figures.contains("roadstead_collection_cancelled_total 1\n")
+    });
 }
 
 /// Nobody serves it: there is nothing to end.

@@ -94,7 +94,9 @@ pub(super) async fn remembered(
             for digest in going {
                 found.push(entry(&tag, &digest)?);
             }
-            others.extend(staying.into_iter().map(|digest| (tag.clone(), digest)));
+            if !staying.is_empty() {
+                others.push((tag, staying));
+            }
         }
         found.append(&mut left_over(store, repository, others).await?);
     }
@@ -124,27 +126,23 @@ fn entry(tag: &StorePath, digest: &Digest) -> Result<StorePath, CollectError> {
 async fn left_over(
     store: &dyn Driver,
     repository: &StorePath,
-    entries: Vec<(StorePath, Digest)>,
+    tags: Vec<(StorePath, Vec<Digest>)>,
 ) -> Result<Vec<StorePath>, CollectError> {
-    let link = |(tag, _): &(StorePath, Digest)| below(tag, CURRENT);
-    let tags: Result<Vec<_>, _> = entries.iter().map(link).collect();
-    let tagged = store.which_exist(&tags?).await?;
-    let of_no_tag = entries.into_iter().zip(tagged);
-    let of_no_tag: Vec<_> = of_no_tag
-        .filter_map(|(entry, is_tagged)| (!is_tagged).then_some(entry))
-        .collect();
-    let revision = |(_, digest): &(StorePath, Digest)| {
-        below(repository, &format!("{REVISIONS}/{}/link", at(digest)))
-    };
-    let revisions: Result<Vec<_>, _> = of_no_tag.iter().map(revision).collect();
-    let there = store.which_exist(&revisions?).await?;
-    let nowhere = of_no_tag
-        .iter()
-        .zip(there)
-        .filter(|(_, is_there)| !is_there);
-    nowhere
-        .map(|((tag, digest), _)| entry(tag, digest))
-        .collect()
+    let links: Result<Vec<_>, _> = tags.iter().map(|(tag, _)| below(tag, CURRENT)).collect();
+    let tagged = store.which_exist(&links?).await?;
+    let (mut entries, mut revisions) = (Vec::new(), Vec::new());
+    for ((tag, digests), _) in tags.iter().zip(tagged).filter(|(_, is_there)| !is_there) {
+        for digest in digests {
+            entries.push(entry(tag, digest)?);
+            let link = format!("{REVISIONS}/{}/link", at(digest));
+            revisions.push(below(repository, &link)?);
+        }
+    }
+    let there = store.which_exist(&revisions).await?;
+    let all = entries.into_iter().zip(there);
+    Ok(all
+        .filter_map(|(entry, is_there)| (!is_there).then_some(entry))
+        .collect())
 }
 
 #[cfg(test)]
