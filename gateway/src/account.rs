@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::body::Body;
-use http::{HeaderName, Response, header};
+use http::{HeaderName, HeaderValue, Response, header};
 use http_body::Body as _;
 use roadstead_serve::body::counted;
 use roadstead_telemetry::access::{Access, AccessLog};
@@ -73,11 +73,11 @@ impl Account {
         let learnt = &self.call.learnt;
         let header = |name: HeaderName| {
             let value = self.call.headers.get(name);
-            value.map_or_else(Vec::new, |value| value.as_bytes().to_vec())
+            value.map_or(&[][..], HeaderValue::as_bytes)
         };
         let more = format!(
             "id={} upstream={} tries={} resumed={} received={} took={:.3}",
-            self.call.id,
+            self.call.id(),
             learnt.upstream(),
             learnt.tries.load(Ordering::Relaxed),
             learnt.resumed.load(Ordering::Relaxed),
@@ -93,8 +93,8 @@ impl Account {
             version: self.call.version,
             status,
             written: self.written,
-            referer: &header(header::REFERER),
-            user_agent: &header(header::USER_AGENT),
+            referer: header(header::REFERER),
+            user_agent: header(header::USER_AGENT),
             more: &more,
         });
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body::Body as _;
 use roadstead_oci::{ErrorCode, ErrorDocument, ErrorEntry};
 use serde_json::json;
 
@@ -29,6 +30,17 @@ pub(crate) fn set(response: &mut Response<Body>, name: HeaderName, value: &str) 
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }
+}
+
+/// The answer to a `HEAD`: it says how long the body would be, if it does not say so already.
+pub(crate) fn without_body(mut response: Response<Body>) -> Response<Body> {
+    let length = response.body().size_hint().exact();
+    let length = length.filter(|length| *length > 0);
+    if let Some(length) = length {
+        let headers = response.headers_mut().entry(header::CONTENT_LENGTH);
+        headers.or_insert(length.into());
+    }
+    response.map(|_unsent| Body::empty())
 }
 
 fn document(status: StatusCode, document: &serde_json::Value) -> Response<Body> {

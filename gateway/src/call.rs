@@ -6,13 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use axum::body::Body;
-use axum::extract::Request;
 use futures::TryStreamExt as _;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use roadstead_serve::body::{Body as Incoming, BodyError};
 use roadstead_serve::{OtherEnd, Via};
-use uuid::Builder;
+use uuid::{Builder, Uuid};
 
 use crate::headers;
 use crate::options::Options;
@@ -29,11 +28,9 @@ pub(crate) struct Call {
     pub(crate) target: String,
     pub(crate) version: Version,
     pub(crate) route: Route,
-    pub(crate) id: String,
-    /// As the client sent them.
+    pub(crate) id: HeaderValue,
+    /// As a node is to see them: the client's, without what belongs to its connection, and what is said of it.
     pub(crate) headers: HeaderMap,
-    /// As a node is to see them.
-    pub(crate) for_node: HeaderMap,
     pub(crate) via: Via,
     pub(crate) other_end: OtherEnd,
     /// When its head was here.
@@ -85,8 +82,8 @@ impl Learnt {
 }
 
 impl Call {
-    pub(crate) fn parse(options: &Options, request: Request) -> (Self, Incoming) {
-        let (parts, body) = request.into_parts();
+    pub(crate) fn parse(options: &Options, request: Request<Body>) -> (Self, Incoming) {
+        let (mut parts, body) = request.into_parts();
         let target = parts.uri.path_and_query();
         let target = target.map_or("/", http::uri::PathAndQuery::as_str);
         let route = Route::of(
@@ -105,25 +102,29 @@ impl Call {
         let asked = host.as_ref().and_then(|host| host.to_str().ok());
         let via = Via::of(&parts.headers, asked, other_end, &options.trusted_proxies);
         let id = request_id(options, &parts.headers, other_end);
-        let for_node = headers::for_node(&parts.headers, host.as_ref(), &via, &id);
         let length = length(&parts.headers, &body);
+        let waits_to_send = waits_to_send(&parts.headers);
+        headers::for_node(&mut parts.headers, host.as_ref(), &via, &id);
         let call = Self {
             target: target.to_owned(),
             method: parts.method,
             version: parts.version,
             route,
             id,
-            for_node,
+            headers: parts.headers,
             via,
             other_end,
             came: roadstead_telemetry::system_clock()(),
             learnt: Arc::default(),
             length,
-            waits_to_send: waits_to_send(&parts.headers),
-            headers: parts.headers,
+            waits_to_send,
         };
         let body = call.incoming(options, body);
         (call, body)
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        self.id.to_str().unwrap_or_default()
     }
 
     fn incoming(&self, options: &Options, body: Body) -> Incoming {
@@ -165,21 +166,22 @@ impl Call {
 }
 
 /// What a trusted proxy calls the request, else a name of our own.
-fn request_id(options: &Options, headers: &HeaderMap, peer: OtherEnd) -> String {
+fn request_id(options: &Options, headers: &HeaderMap, peer: OtherEnd) -> HeaderValue {
     let address = peer.address.map(|address| address.ip().to_canonical());
     let is_trusted = address.is_none_or(|address| {
         let mut trusted = options.trusted_proxies.iter();
         trusted.any(|range| range.contains(&address))
     });
-    let said = headers.get(headers::REQUEST_ID);
-    let said = said.filter(|id| is_trusted && !id.is_empty() && id.len() <= LONGEST_ID);
-    match said.and_then(|id| id.to_str().ok()) {
-        Some(id) => id.to_owned(),
+    let said = headers
+        .get(headers::REQUEST_ID)
+        .filter(|id| is_trusted && !id.is_empty() && id.len() <= LONGEST_ID && id.to_str().is_ok());
+    said.cloned().unwrap_or_else(|| {
         // To tell requests apart, and no secret: the system's randomness would cost a call to it for each.
-        None => Builder::from_random_bytes(fastrand::u128(..).to_be_bytes())
-            .into_uuid()
-            .to_string(),
-    }
+        let id = Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid();
+        let mut text = Uuid::encode_buffer();
+        let text = id.hyphenated().encode_lower(&mut text);
+        HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))
+    })
 }
 
 fn length(headers: &HeaderMap, body: &Body) -> Option<u64> {

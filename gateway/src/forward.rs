@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
-use http::{HeaderValue, Method, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt as _, Limited};
 use roadstead_serve::body::{Body as Incoming, BodyError};
 
@@ -25,10 +24,7 @@ const SMALL: u64 = 64 * 1024;
 /// What of a body is held to find out its length.
 const LONGEST_LIST: usize = 4 << 20;
 
-pub(crate) async fn answer(
-    State(gateway): State<Arc<Gateway>>,
-    request: Request,
-) -> Response<Body> {
+pub(crate) async fn answer(gateway: Arc<Gateway>, request: Request<Body>) -> Response<Body> {
     let names_its_host = roadstead_serve::names_its_host(&request);
     let (call, body) = Call::parse(&gateway.options, request);
     let call = Arc::new(call);
@@ -39,6 +35,9 @@ pub(crate) async fn answer(
         answer::no_host()
     };
     stamp(&call, &mut response);
+    if call.method == Method::HEAD {
+        response = answer::without_body(response);
+    }
     account.follow(response)
 }
 
@@ -165,9 +164,7 @@ fn stamp(call: &Call, response: &mut Response<Body>) {
     if call.route.is_api {
         headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     }
-    if let Ok(id) = HeaderValue::from_str(&call.id) {
-        headers.insert(REQUEST_ID, id);
-    }
+    headers.insert(REQUEST_ID, call.id.clone());
 }
 
 /// Docker before 1.6, and programs that do not say what they are: they speak the first version of the API.

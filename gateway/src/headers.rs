@@ -1,7 +1,5 @@
 //! Headers of a message that is passed on: what belongs to one connection stays there, and nodes are told of the client.
 
-use std::net::IpAddr;
-
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
     TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -28,8 +26,8 @@ const OF_ONE_CONNECTION: [HeaderName; 9] = [
     UPGRADE,
 ];
 
-/// What a client says of itself that only the gateway may say.
-const OURS: [HeaderName; 7] = [
+/// What only the gateway may say, of the client and of its request.
+const NOT_THE_CLIENTS: [HeaderName; 9] = [
     FORWARDED,
     FORWARDED_FOR,
     FORWARDED_HOST,
@@ -37,10 +35,17 @@ const OURS: [HeaderName; 7] = [
     REAL_IP,
     REQUEST_ID,
     RECEIPT,
+    CONTENT_LENGTH,
+    EXPECT,
 ];
 
 /// Removes what belongs to one connection, and what `Connection` names besides.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    remove_named(headers);
+    remove_all(headers, &OF_ONE_CONNECTION);
+}
+
+fn remove_named(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -50,50 +55,61 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         // Whoever lists these wants to hide them from us, or from the node.
         .filter(|name| !matches!(*name, CONTENT_LENGTH | HOST))
         .collect();
-    for name in named.iter().chain(&OF_ONE_CONNECTION) {
+    for name in &named {
         headers.remove(name);
     }
 }
 
-/// The headers of a client's request, as a node is to see them. Length and `Expect` are for each try to say.
-pub(crate) fn for_node(
-    client: &HeaderMap,
-    host: Option<&HeaderValue>,
-    via: &Via,
-    id: &str,
-) -> HeaderMap {
-    let mut headers = client.clone();
-    remove_hop_by_hop(&mut headers);
-    for name in OURS.iter().chain(&[CONTENT_LENGTH, EXPECT]) {
+/// Messages carry few headers, and hardly one of these: looking at each costs less than looking for all.
+fn remove_all(headers: &mut HeaderMap, names: &[HeaderName]) {
+    while let Some(name) = headers.keys().find(|name| names.contains(name)) {
+        let name = name.clone();
         headers.remove(name);
     }
+}
+
+/// Makes the headers of a client's request what a node is to see. Length and `Expect` are for each try to say.
+pub(crate) fn for_node(
+    headers: &mut HeaderMap,
+    host: Option<&HeaderValue>,
+    via: &Via,
+    id: &HeaderValue,
+) {
+    remove_hop_by_hop(headers);
+    remove_all(headers, &NOT_THE_CLIENTS);
+    headers.reserve(NOT_THE_CLIENTS.len());
     if let Some(host) = host {
         headers.insert(HOST, host.clone());
     }
-    let mut set = |name: HeaderName, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
-        }
-    };
     // One hop, the same in all: nodes believe none of them where they differ.
-    let mut forwarded = String::new();
+    let mut forwarded = String::with_capacity(64);
     if let Some(client) = via.client {
-        set(FORWARDED_FOR, &client.to_string());
-        set(REAL_IP, &client.to_string());
-        forwarded = match client {
-            IpAddr::V4(client) => format!("for={client};"),
-            IpAddr::V6(client) => format!("for=\"[{client}]\";"),
+        let client = client.to_string();
+        let (start, end) = if via.client.is_some_and(|client| client.is_ipv6()) {
+            ("for=\"[", "]\";")
+        } else {
+            ("for=", ";")
         };
+        forwarded.extend([start, &client, end]);
+        if let Ok(client) = HeaderValue::try_from(client) {
+            headers.insert(FORWARDED_FOR, client.clone());
+            headers.insert(REAL_IP, client);
+        }
     }
-    set(FORWARDED_PROTO, via.scheme);
-    forwarded = format!("{forwarded}proto={}", via.scheme);
-    if let Some(host) = &via.host {
-        set(FORWARDED_HOST, host);
-        forwarded = format!("{forwarded};host=\"{host}\"");
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(via.scheme));
+    forwarded.extend(["proto=", via.scheme]);
+    if let Some(said) = &via.host {
+        forwarded.extend([";host=\"", said, "\""]);
+        let same = host.filter(|host| host.as_bytes() == said.as_bytes());
+        let said = same.cloned().or_else(|| HeaderValue::from_str(said).ok());
+        if let Some(said) = said {
+            headers.insert(FORWARDED_HOST, said);
+        }
     }
-    set(FORWARDED, &forwarded);
-    set(REQUEST_ID, id);
-    headers
+    if let Ok(forwarded) = HeaderValue::try_from(forwarded) {
+        headers.insert(FORWARDED, forwarded);
+    }
+    headers.insert(REQUEST_ID, id.clone());
 }
 
 #[cfg(test)]
@@ -130,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_node_is_told_of_the_client_and_not_by_it() {
-        let client = map(&[
+        let mut told = map(&[
             ("x-forwarded-for", "6.6.6.6"),
             ("forwarded", "for=6.6.6.6"),
             ("x-real-ip", "6.6.6.6"),
@@ -145,7 +161,12 @@ mod tests {
             client: Some("2001:db8::1".parse().unwrap()),
         };
         let host = HeaderValue::from_static("registry.example:8443");
-        let told = for_node(&client, Some(&host), &via, "ours");
+        for_node(
+            &mut told,
+            Some(&host),
+            &via,
+            &HeaderValue::from_static("ours"),
+        );
         let expected = map(&[
             ("authorization", "Basic x"),
             ("host", "registry.example:8443"),

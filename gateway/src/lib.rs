@@ -23,8 +23,14 @@ mod route;
 mod tries;
 mod upload;
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use axum::body::{Body, Bytes};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use http::{Request, Response};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -74,9 +80,29 @@ impl Gateway {
     }
 
     /// The gateway as a service.
-    pub fn router(self: &Arc<Self>) -> axum::Router {
-        axum::Router::new()
-            .fallback(forward::answer)
-            .with_state(Arc::clone(self))
+    pub fn service(self: &Arc<Self>) -> Service {
+        Service(Arc::clone(self))
+    }
+}
+
+/// Answers requests. A router would have one route to choose from, and box every request's future for it.
+#[derive(Debug, Clone)]
+pub struct Service(Arc<Gateway>);
+
+impl<B> tower::Service<Request<B>> for Service
+where
+    B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let answer = forward::answer(Arc::clone(&self.0), request.map(Body::new));
+        Box::pin(answer.map(Ok))
     }
 }

@@ -12,6 +12,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -74,6 +75,8 @@ struct Record {
 struct Idle {
     sender: Sender,
     since: Instant,
+    /// The thread that it is driven on: a request on another would wake that one, and be woken by it.
+    thread: ThreadId,
 }
 
 impl Node {
@@ -228,13 +231,15 @@ impl Node {
         ejected
     }
 
-    /// A connection that waits for a request, the one last used first.
+    /// A connection of this thread that waits for a request, the one last used first.
     pub(crate) fn idle_connection(&self) -> Option<Sender> {
         let mut idle = lock(&self.idle);
         let now = Instant::now();
         idle.retain(|kept| kept.since + IDLE_FOR > now && !kept.sender.is_closed());
+        let here = std::thread::current().id();
         // One whose answer was read a moment ago may still be at it.
-        let at = idle.iter().rposition(|kept| kept.sender.is_ready())?;
+        let is_free = |kept: &Idle| kept.thread == here && kept.sender.is_ready();
+        let at = idle.iter().rposition(is_free)?;
         Some(idle.remove(at).sender)
     }
 
@@ -242,8 +247,11 @@ impl Node {
     pub(crate) fn keep(&self, sender: Sender) {
         let mut idle = lock(&self.idle);
         if idle.len() < IDLE_AT_MOST && self.standing() != Standing::Down {
-            let since = Instant::now();
-            idle.push(Idle { sender, since });
+            idle.push(Idle {
+                sender,
+                since: Instant::now(),
+                thread: std::thread::current().id(),
+            });
         }
     }
 }

@@ -120,6 +120,10 @@ impl Pool {
 
     /// A node for this request, rather one that was not tried. Waits a while when all have just gone down.
     pub(crate) async fn pick(&self, want: &Want, tried: &[Arc<Node>]) -> Result<Picked, NoNode> {
+        match self.pick_now(want, tried) {
+            Err(NoNode::Well) if self.was_well_recently() => {}
+            picked => return picked,
+        }
         let deadline = Instant::now() + self.options.timeouts.patience;
         let mut risen = self.risen.subscribe();
         loop {

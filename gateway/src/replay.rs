@@ -17,7 +17,7 @@ pub(crate) fn request(call: &Call, body: Body) -> Request<Body> {
     let mut request = Request::new(body);
     *request.method_mut() = call.method.clone();
     *request.uri_mut() = call.target.parse().unwrap_or_default();
-    *request.headers_mut() = call.for_node.clone();
+    *request.headers_mut() = call.headers.clone();
     request
 }
 

@@ -269,7 +269,7 @@ impl Upload {
         *request.method_mut() = method.clone();
         *request.uri_mut() = target.parse().unwrap_or_default();
         let headers = request.headers_mut();
-        *headers = self.call.for_node.clone();
+        *headers = self.call.headers.clone();
         headers.remove(CONTENT_RANGE);
         for (name, value) in more {
             headers.insert(name, value.clone());
@@ -408,7 +408,7 @@ async fn bodiless(gateway: &Arc<Gateway>, call: &Call, method: &Method, place: &
         *request.method_mut() = method.clone();
         *request.uri_mut() = place.target().parse().unwrap_or_default();
         let headers = request.headers_mut();
-        *headers = call.for_node.clone();
+        *headers = call.headers.clone();
         headers.remove(CONTENT_RANGE);
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         match tries.exchange(picked, request).await {

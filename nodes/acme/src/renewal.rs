@@ -1,5 +1,7 @@
 //! When something is to be done: pure, so that years go by in a test.
 
+use std::time::Duration;
+
 use crate::document::{Certificate, Document};
 
 /// In seconds. After the first failure, and then three times as long each: five in the first hour, which is what Let's
@@ -9,6 +11,37 @@ const LONGEST_PAUSE: u64 = 6 * 3600;
 
 /// An authority that says that it was asked too often is left alone for as long.
 pub(crate) const LIMITED_PAUSE: u64 = 3600;
+
+/// How often it is looked what is new. Certificates are loaded, and challenges answered, within this. In a cluster each look
+/// is an entry of its log, and whoever is not heard for 20 s is not counted: three looks fit in.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(6);
+
+/// While somebody orders, others are waited for.
+const LOOK_OFTEN: Duration = Duration::from_secs(1);
+
+/// With a certificate that is good for long nobody has anything to say: all know from the document when it is to be renewed,
+/// and are there again by then.
+pub(crate) const LOOK_SELDOM: Duration = Duration::from_mins(5);
+const THERE_BEFORE: Duration = Duration::from_mins(10);
+
+/// A time to renew that is earlier than the others knew is not before this, in seconds: they learn of it first.
+const NOTICE: u64 = LOOK_SELDOM.as_secs() + 60;
+
+/// How long nothing new is to be expected.
+pub(crate) fn look_again_after(document: &Document, hosts: &[String], now: u64) -> Duration {
+    if document.under_way {
+        return LOOK_OFTEN;
+    }
+    let current = document.certificate.as_ref();
+    let current = current.filter(|certificate| certificate.is_for(hosts));
+    let renew_at = current.map_or(0, |certificate| certificate.renew_at);
+    let quiet = Duration::from_secs(renew_at.saturating_sub(now)).saturating_sub(THERE_BEFORE);
+    if document.order.is_some() {
+        LOOK_EVERY
+    } else {
+        quiet.clamp(LOOK_EVERY, LOOK_SELDOM)
+    }
+}
 
 /// Whether it is time to order, or to go on with an order.
 pub(crate) fn is_due(document: &Document, hosts: &[String], now: u64) -> bool {
@@ -48,6 +81,7 @@ pub(crate) fn renew_at(certificate: &Certificate, random: u32) -> u64 {
 pub(crate) fn suggested(
     certificate: &Certificate,
     (start, end): (u64, u64),
+    now: u64,
     random: u32,
 ) -> Option<u64> {
     let life = certificate.not_after.saturating_sub(certificate.not_before);
@@ -56,7 +90,8 @@ pub(crate) fn suggested(
     if start > end || (start..=end).contains(&certificate.renew_at) {
         return None;
     }
-    Some(start + share(end - start, random))
+    let earliest = now.saturating_add(NOTICE).min(certificate.renew_at);
+    Some((start + share(end - start, random)).max(earliest))
 }
 
 /// A random part of it.
@@ -100,16 +135,38 @@ mod tests {
     #[test]
     fn the_authority_may_want_it_earlier_or_later_but_not_too_late() {
         let mut certificate = certificate();
+        let now = 1010 * DAY;
+        let suggested =
+            |certificate: &_, window, random| suggested(certificate, window, now, random);
         let window = (1070 * DAY, 1072 * DAY);
         assert_eq!(suggested(&certificate, window, 0), Some(1070 * DAY));
         assert_eq!(suggested(&certificate, window, u32::MAX), Some(1072 * DAY));
         certificate.renew_at = 1071 * DAY;
         assert_eq!(suggested(&certificate, window, 0), None, "it is within");
         let past = (DAY, 2 * DAY);
-        assert_eq!(suggested(&certificate, past, u32::MAX), Some(2 * DAY));
+        let others_know = Some(now + NOTICE);
+        assert_eq!(suggested(&certificate, past, u32::MAX), others_know);
         let late = (2000 * DAY, 3000 * DAY);
         assert_eq!(suggested(&certificate, late, 9), Some(1081 * DAY));
         assert_eq!(suggested(&certificate, (5, 4), 9), None);
+        certificate.renew_at = now + 7;
+        let soon = Some(certificate.renew_at);
+        assert_eq!(suggested(&certificate, past, 0), soon, "all are there");
+    }
+
+    #[test]
+    fn all_are_there_when_something_is_to_be_done_and_quiet_before() {
+        let mut document = Document::default();
+        let after = |document: &Document, now| look_again_after(document, &hosts(), now);
+        assert_eq!(after(&document, 1000 * DAY), LOOK_EVERY, "there is none");
+        document.certificate = Some(certificate());
+        let renew_at = 1060 * DAY;
+        assert_eq!(after(&document, renew_at - DAY), LOOK_SELDOM);
+        assert_eq!(after(&document, renew_at - 700), Duration::from_secs(100));
+        assert_eq!(after(&document, renew_at - 600), LOOK_EVERY);
+        assert_eq!(after(&document, renew_at + DAY), LOOK_EVERY, "it failed");
+        document.under_way = true;
+        assert_eq!(after(&document, renew_at - DAY), LOOK_OFTEN);
     }
 
     #[test]

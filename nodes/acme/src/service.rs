@@ -17,13 +17,6 @@ use crate::document::{Answer, Certificate, Document};
 use crate::keep::{InCluster, InFile, Keep, KeepError};
 use crate::{AcmeError, Home, Options, Told, order, renewal, suggestion, trust};
 
-/// How often it is looked what is new. Certificates are loaded, and challenges answered, within this. In a cluster each look
-/// is an entry of its log, and whoever is not heard for 20 s is not counted: three looks fit in.
-const LOOK_EVERY: Duration = Duration::from_secs(6);
-
-/// While somebody orders, others are waited for.
-const LOOK_OFTEN: Duration = Duration::from_secs(1);
-
 /// The first look may wait for so long: what is kept is served from the first connection on.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 
@@ -116,7 +109,7 @@ impl Acme {
                         ask_at = Instant::now() + again;
                     }
                 }
-                () = sleep(inner.look_again_after()) => {}
+                () = sleep(inner.look_again_after(&look)) => {}
             }
         }
         work.shutdown().await;
@@ -157,19 +150,22 @@ impl Inner {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_due(&self) -> bool {
-        let now = self.now();
+    /// What was adopted, without what is of no use any more.
+    fn fitting(&self) -> Document {
         let mut document = self.document();
         document.fit(&self.options.directory_url, &self.options.hosts);
-        renewal::is_due(&document, &self.options.hosts, now)
+        document
     }
 
-    fn look_again_after(&self) -> Duration {
-        if self.known().under_way {
-            LOOK_OFTEN
-        } else {
-            LOOK_EVERY
+    fn is_due(&self) -> bool {
+        renewal::is_due(&self.fitting(), &self.options.hosts, self.now())
+    }
+
+    fn look_again_after(&self, look: &Look) -> Duration {
+        if look.right == Right::Unknown {
+            return renewal::LOOK_EVERY;
         }
+        renewal::look_again_after(&self.fitting(), &self.options.hosts, self.now())
     }
 
     /// Looks, and adopts what is new.
@@ -274,3 +270,7 @@ impl fmt::Debug for Acme {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "service_tests.rs"]
+mod tests;

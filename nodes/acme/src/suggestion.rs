@@ -35,7 +35,7 @@ pub(crate) async fn run(inner: Arc<Inner>, term: u64) -> Duration {
         Err(_elapsed) => return OFTEN,
     };
     if let Some(certificate) = &mut document.certificate
-        && let Some(at) = renewal::suggested(certificate, window, random())
+        && let Some(at) = renewal::suggested(certificate, window, inner.now(), random())
     {
         certificate.renew_at = at;
         let setting = inner.options.setting;

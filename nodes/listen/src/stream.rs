@@ -16,6 +16,16 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
+impl Stream {
+    /// The same connection, of the runtime that this is called in, which is told of what comes from now on.
+    pub fn move_here(self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(stream) => Self::Tcp(TcpStream::from_std(stream.into_std()?)?),
+            Self::Unix(stream) => Self::Unix(UnixStream::from_std(stream.into_std()?)?),
+        })
+    }
+}
+
 /// The same call on whichever it is.
 macro_rules! forward {
     ($stream:ident, $call:ident $(, $argument:expr)*) => {

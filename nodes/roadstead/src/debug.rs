@@ -113,6 +113,7 @@ fn options() -> http_server::Options {
         connections: CONNECTIONS,
         proxy_protocol: None,
         metrics: None,
+        workers: None,
     }
 }
 

@@ -10,7 +10,7 @@ use roadstead_config::{Config, Gateway as Settings, LetsEncrypt, Loaded, Warning
 use roadstead_gateway::{Configured, Gateway, Members, Nodes, Telling, debug_router};
 use roadstead_listen::{Inherited, Listener};
 use roadstead_metadata::{BUDGET, Metadata, Remote, RemoteOptions, boot_time};
-use roadstead_serve::{self as http_server, Drained};
+use roadstead_serve::{self as http_server, Drained, Workers};
 use roadstead_telemetry::access::AccessLog;
 use roadstead_telemetry::log::Log;
 use roadstead_telemetry::metrics::GatewayMetrics;
@@ -97,8 +97,9 @@ async fn serve(config: &Config, settings: &Settings, log: Log) -> Result<ExitCod
         aside::serve("gateway.redirect.addr", address, router, &drain).await?;
     }
     keep_tls(tls.as_ref(), signals);
-    let options = server_options(config, settings);
-    let drained = http_server::serve(listeners, tls, gateway.router(), options, drain).await;
+    let threads = std::thread::available_parallelism()?.get();
+    let options = server_options(config, settings, Workers::start(threads)?);
+    let drained = http_server::serve(listeners, tls, gateway.service(), options, drain).await;
     if let Some(kept) = kept {
         kept.leave().await;
     }
@@ -164,7 +165,7 @@ fn telling(config: &Config) -> Result<Telling> {
     })
 }
 
-fn server_options(config: &Config, settings: &Settings) -> http_server::Options {
+fn server_options(config: &Config, settings: &Settings, workers: Workers) -> http_server::Options {
     let bound = descriptors::connections();
     let wanted = settings.limits.connections.map(|wanted| wanted as usize);
     http_server::Options {
@@ -178,5 +179,6 @@ fn server_options(config: &Config, settings: &Settings) -> http_server::Options 
             .accept
             .then(|| config.proxies.trusted.clone()),
         metrics: None,
+        workers: Some(workers),
     }
 }

@@ -482,6 +482,7 @@ fn server_options(config: &Config, metrics: &Metrics) -> http_server::Options {
         connections: descriptors::connections(),
         proxy_protocol: None,
         metrics: Some(metrics.clone()),
+        workers: None,
     }
 }
 

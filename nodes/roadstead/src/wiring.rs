@@ -175,12 +175,15 @@ pub(crate) async fn surface(
     })
 }
 
-/// What the processes of a cluster vouch to each other with, where they have a secret in common.
+/// What gateways and nodes vouch to each other with: the cluster's secret, or else the one that uploads are signed with, if
+/// it is configured for all of them.
 pub(crate) fn receipts(config: &Config) -> Option<Receipts> {
-    match &config.cluster.as_ref()?.proof {
-        Some(Proof::Secret(secret)) => Some(Receipts::of(secret.expose().as_bytes())),
-        Some(Proof::Tls(_)) | None => None,
-    }
+    let proof = config.cluster.as_ref().and_then(|own| own.proof.as_ref());
+    let secret = match proof {
+        Some(Proof::Secret(secret)) => Some(secret),
+        Some(Proof::Tls(_)) | None => config.http.secret.as_ref(),
+    };
+    secret.map(|secret| Receipts::of(secret.expose().as_bytes()))
 }
 
 /// Whom to tell of what happens, and who tells.

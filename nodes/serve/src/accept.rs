@@ -1,11 +1,14 @@
 //! Accepting connections, and letting them end.
 
 mod announced;
+mod answering;
 mod answers;
 mod outgoing;
 mod seats;
+mod seldom;
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,10 +29,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+pub use answering::Answering;
 use seats::{Seat, Seats};
+use seldom::Seldom;
 
 use crate::OtherEnd;
 use crate::files::{Files, Sending, Unwritten};
+use crate::workers::{Place, Workers};
 pub use outgoing::InFile;
 use outgoing::Outgoing;
 
@@ -83,6 +89,8 @@ pub struct Options {
     pub proxy_protocol: Option<Vec<IpNet>>,
     /// Told how many connections there are.
     pub metrics: Option<Metrics>,
+    /// Threads that each serve their connections alone; else whoever is free serves any.
+    pub workers: Option<Workers>,
 }
 
 /// How it ended.
@@ -109,7 +117,7 @@ struct Ending {
 pub async fn serve(
     listeners: Vec<Listener>,
     tls: Option<Tls>,
-    service: axum::Router,
+    service: impl Answering,
     options: Options,
     drain: CancellationToken,
 ) -> Drained {
@@ -170,16 +178,21 @@ impl Distrust {
 
 /// What each connection is served with.
 #[derive(Clone)]
-struct Serving {
+struct Serving<A> {
     distrust: Distrust,
     tls: Option<Tls>,
     builder: Builder<TokioExecutor>,
-    service: axum::Router,
+    service: A,
     options: Options,
     end: Ending,
 }
 
-async fn accept(listener: Listener, serving: Serving, seats: Seats, connections: TaskTracker) {
+async fn accept<A: Answering>(
+    listener: Listener,
+    serving: Serving<A>,
+    seats: Seats,
+    connections: TaskTracker,
+) {
     let (drain, lame_duck) = (serving.end.drain.clone(), serving.options.lame_duck);
     let begin = |seat, stream, peer| {
         let connection = Connection {
@@ -189,7 +202,8 @@ async fn accept(listener: Listener, serving: Serving, seats: Seats, connections:
             files: None,
             unwritten: Unwritten::default(),
         };
-        connections.spawn(connection.serve(stream));
+        let place = serving.options.workers.as_ref().and_then(Workers::place);
+        begin_at(place, connection, stream, &connections);
     };
     loop {
         let Some(accepted) = drain.run_until_cancelled(listener.accept()).await else {
@@ -230,18 +244,40 @@ async fn accept(listener: Listener, serving: Serving, seats: Seats, connections:
     }
 }
 
+/// Serves a connection here, or at its worker's.
+fn begin_at<A: Answering>(
+    place: Option<Place>,
+    connection: Connection<A>,
+    stream: Stream,
+    connections: &TaskTracker,
+) {
+    let Some(place) = place else {
+        connections.spawn(connection.serve(stream));
+        return;
+    };
+    let runtime = place.runtime.clone();
+    let moved = async move {
+        let _until_it_ends = place;
+        match stream.move_here() {
+            Ok(stream) => connection.serve(stream).await,
+            Err(error) => tracing::error!(%error, "a connection cannot be served"),
+        }
+    };
+    connections.spawn_on(moved, &runtime);
+}
+
 /// One connection, from its first byte to its last.
-struct Connection {
+struct Connection<A> {
     seat: Seat,
     peer: Peer,
-    serving: Serving,
+    serving: Serving<A>,
     /// What goes out by itself, where nothing is encrypted.
     files: Option<Files>,
     /// Whether the client has yet to take what was written.
     unwritten: Unwritten,
 }
 
-impl Connection {
+impl<A: Answering> Connection<A> {
     async fn serve(mut self, stream: Stream) {
         let metrics = self.serving.options.metrics.clone();
         let _counted = metrics.as_ref().map(Metrics::connected);
@@ -257,10 +293,10 @@ impl Connection {
             return self.shake_hands(stream).await;
         };
         let announced = announced::read(stream, self.peer, &ranges, HANDSHAKE_WITHIN);
-        match self.before_it_ends(announced).await {
+        match self.before_it_ends(Box::pin(announced)).await {
             Some(Ok((stream, peer))) => {
                 self.peer = peer;
-                self.shake_hands(stream).await;
+                Box::pin(self.shake_hands(stream)).await;
             }
             Some(Err(error)) => {
                 tracing::warn!(peer = %self.peer, %error, "a connection without a PROXY header is closed");
@@ -276,14 +312,12 @@ impl Connection {
         let Some(tls) = self.serving.tls.clone() else {
             return self.listen(stream).await;
         };
-        let Some(shaken) = self
-            .before_it_ends(tls.accept(stream, HANDSHAKE_WITHIN))
-            .await
-        else {
+        let shaking = Box::pin(tls.accept(stream, HANDSHAKE_WITHIN));
+        let Some(shaken) = self.before_it_ends(shaking).await else {
             return;
         };
         match shaken {
-            Ok(stream) => self.listen(stream).await,
+            Ok(stream) => Box::pin(self.listen(stream)).await,
             Err(AcceptError::PlainHttp(client)) => {
                 tracing::debug!(peer = %self.peer, "plain HTTP came where TLS is spoken");
                 client.refuse(HANDSHAKE_WITHIN).await;
@@ -303,15 +337,15 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let heard = first_bytes(stream, tells_http, HEADERS_WITHIN);
+        let heard = Box::pin(first_bytes(stream, tells_http, HEADERS_WITHIN));
         if let Some(Ok(stream)) = self.before_it_ends(heard).await {
             self.serve_http(stream).await;
         }
     }
 
     /// What happens before the first request is given up when somebody needs the seat, or in a drain when the client had
-    /// not sent that request before it.
-    async fn before_it_ends<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    /// not sent that request before it. Boxed, so that a connection that rests has no room for its handshake.
+    async fn before_it_ends<T>(&self, work: Pin<Box<impl Future<Output = T>>>) -> Option<T> {
         let drained = async {
             self.serving.end.close.cancelled().await;
             tokio::time::sleep(ARRIVES_WITHIN).await;
@@ -364,13 +398,16 @@ impl Connection {
             }
         });
         let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let beside = is_drained(&seat, &end.close, options.stalled_after);
+        let meanwhile = Seldom::new(beside);
         let ended = tokio::select! {
             // What the client has sent is read before a drain is looked at.
             biased;
             ended = &mut serving => ended,
-            () = seat.answers.all_stalled(options.stalled_after) => return,
-            () = asked_to_leave(&seat) => return,
-            () = end.close.cancelled() => {
+            is_drain = meanwhile => {
+                if !is_drain {
+                    return;
+                }
                 serving.as_mut().graceful_shutdown();
                 tokio::select! {
                     ended = &mut serving => ended,
@@ -383,6 +420,16 @@ impl Connection {
         if let Err(error) = ended {
             tracing::debug!(%peer, %error, "a connection ended early");
         }
+    }
+}
+
+/// Ends when the connection has to go, or, with true, in a drain.
+async fn is_drained(seat: &Seat, close: &CancellationToken, stalled_after: Duration) -> bool {
+    tokio::select! {
+        biased;
+        () = seat.answers.all_stalled(stalled_after) => false,
+        () = asked_to_leave(seat) => false,
+        () = close.cancelled() => true,
     }
 }
 

@@ -15,6 +15,19 @@ const ASKED: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// A server that answers with these bytes.
 async fn server(answer: Bytes, lame_duck: Duration) -> (SocketAddr, CancellationToken) {
+    serving(
+        Router::new().fallback(async move || answer),
+        lame_duck,
+        None,
+    )
+    .await
+}
+
+async fn serving(
+    service: Router,
+    lame_duck: Duration,
+    workers: Option<Workers>,
+) -> (SocketAddr, CancellationToken) {
     let listening = Listening {
         setting: "addr",
         address: Address::Tcp {
@@ -25,7 +38,6 @@ async fn server(answer: Bytes, lame_duck: Duration) -> (SocketAddr, Cancellation
     };
     let listeners = bind(listening).await.unwrap();
     let addr = listeners[0].local_addr().unwrap();
-    let service = Router::new().fallback(async move || answer);
     let options = Options {
         stalled_after: A_DAY,
         lame_duck,
@@ -34,20 +46,50 @@ async fn server(answer: Bytes, lame_duck: Duration) -> (SocketAddr, Cancellation
         connections: 10,
         proxy_protocol: None,
         metrics: None,
+        workers,
     };
     let drain = CancellationToken::new();
     tokio::spawn(serve(listeners, None, service, options, drain.clone()));
     (addr, drain)
 }
 
+/// What a kept connection is answered.
+async fn ask(client: &mut TcpStream) -> String {
+    client.write_all(ASKED).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let read = client.read(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer[..read]).into_owned()
+}
+
+#[tokio::test]
+async fn each_connection_stays_with_its_worker() {
+    let who = || std::thread::current().name().unwrap().to_owned();
+    let service = Router::new().fallback(async move || who());
+    let workers = Workers::start(2).unwrap();
+    let (addr, drain) = serving(service, Duration::ZERO, Some(workers)).await;
+    let mut clients = Vec::new();
+    for nth in 0..4 {
+        clients.push(TcpStream::connect(addr).await.unwrap());
+        let answer = ask(clients.last_mut().unwrap()).await;
+        assert!(answer.ends_with(&format!("serve-{}", nth % 2)), "{answer}");
+    }
+    for (nth, client) in clients.iter_mut().enumerate() {
+        let answer = ask(client).await;
+        assert!(answer.ends_with(&format!("serve-{}", nth % 2)), "{answer}");
+    }
+    drain.cancel();
+    for mut client in clients {
+        let mut rest = String::new();
+        client.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "", "it is closed");
+    }
+}
+
 #[tokio::test]
 async fn a_lame_duck_takes_connections_and_tells_kept_ones_to_leave() {
     let (addr, drain) = server(Bytes::from_static(b"well"), A_DAY).await;
     let mut kept = TcpStream::connect(addr).await.unwrap();
-    kept.write_all(ASKED).await.unwrap();
-    let mut answer = vec![0; 4096];
-    let read = kept.read(&mut answer).await.unwrap();
-    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    let answer = ask(&mut kept).await;
     assert!(answer.starts_with("HTTP/1.1 200") && !answer.contains("close"));
     drain.cancel();
     for mut client in [kept, TcpStream::connect(addr).await.unwrap()] {

@@ -9,9 +9,11 @@ mod challenges;
 mod files;
 mod receipts;
 mod via;
+mod workers;
 
-pub use accept::{Drained, InFile, Options, serve};
+pub use accept::{Answering, Drained, InFile, Options, serve};
 pub use axum::Router;
 pub use challenges::challenges;
 pub use receipts::{RECEIPT, Receipts, Received};
 pub use via::{OtherEnd, Via, names_its_host};
+pub use workers::Workers;

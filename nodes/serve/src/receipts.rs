@@ -2,9 +2,9 @@
 //! download of hours, the next chunk of an upload. What the client showed was good when it asked, and may not be any more.
 //!
 //! A receipt vouches for the time, and for nothing else: the node judges itself what the client shows, as of then. It is signed
-//! with a key that is made of the cluster's secret, over the method, the target, which names repository and digest or
-//! session, and what the client showed. Whatever of that is another, whoever has no secret, and whoever comes
-//! with it later than a minute, is judged as of now.
+//! with a key that is made of a secret that gateways and nodes share, over the method, the target, which names repository and
+//! digest or session, and what the client showed. Whatever of that is another, whoever has no secret, and whoever comes with
+//! it later than a minute, is judged as of now.
 
 use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

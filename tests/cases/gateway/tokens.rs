@@ -16,6 +16,7 @@ use super::path_of;
 use crate::raw::Raw;
 
 const SECRET: &str = "cluster: {secret: hunter2hunter2hunter2}\n";
+const HTTP_SECRET: &str = "of-all-nodes-and-gateways";
 const BELOW: &str =
     "  health: {interval: 200ms, slowstart: 0}\n  limits: {chunk: 1048576, memory: 33554432}\n";
 
@@ -42,13 +43,15 @@ impl Fleet {
     }
 
     fn node(&self) -> (Registry, SocketAddr) {
+        self.node_with(SECRET, Options::default())
+    }
+
+    fn node_with(&self, yaml: &str, options: Options) -> (Registry, SocketAddr) {
         let addr = own_address();
         let trusts = self
             .server
             .yaml(&format!("jwks: {}", self.server.jwks_url()));
-        let options = Options::default()
-            .at(addr)
-            .yaml(&format!("{trusts}{SECRET}"));
+        let options = options.at(addr).yaml(&format!("{trusts}{yaml}"));
         (Registry::roadstead(options), addr)
     }
 
@@ -112,15 +115,20 @@ fn a_download_goes_on_elsewhere_when_its_token_has_run_out() {
     let forged = format!("{}.{}.{}", now() - 100, now(), "0".repeat(64));
     for addr in [addrs[1 - at], gateway.addr()] {
         assert_eq!(status(addr, &bearer, &forged), 401);
+        let good = fleet.bearer(LEEWAY + 300);
+        assert_eq!(status(addr, &good, &forged), 200, "it is ignored");
     }
     assert!(!gateway.log().contains(&bearer));
 }
 
+/// Without a cluster's secret: `http.secret` is one that all have, where it is configured.
 #[test]
 fn an_upload_goes_on_when_its_token_has_run_out() {
     let fleet = Fleet::new();
-    let (_node, addr) = fleet.node();
-    let gateway = Gateway::start(&[addr], BELOW, SECRET);
+    let secret = Options::default().env("REGISTRY_HTTP_SECRET", HTTP_SECRET);
+    let (_node, addr) = fleet.node_with("", secret);
+    let yaml = format!("http: {{secret: {HTTP_SECRET}}}\n");
+    let gateway = Gateway::start(&[addr], BELOW, &yaml);
     gateway.wait_until(addr, "up");
     let bytes = noise(32, 8 << 20);
     let digest = Digest::of(Algorithm::Sha256, &bytes);

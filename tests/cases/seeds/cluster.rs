@@ -23,6 +23,8 @@ fn a_composed_cluster_bears_the_loss_of_containers() {
     a_node_is_killed(&machine);
     a_gateway_is_killed(&machine);
     the_leader_is_killed(&machine);
+    pushes_go_on_while_each_is_killed(&machine);
+    machine.run(&format!("{HERE}; docker-compose down --volumes"));
 }
 
 fn it_is_composed(machine: &Machine) {
@@ -131,5 +133,65 @@ fn the_leader_is_killed(machine: &Machine) {
     pushed_and_pulled_back(machine, "hub.local/without");
     machine.run(&format!("docker start cluster_meta-{leader}_1"));
     healthy(machine, HEALTHY);
-    machine.run(&format!("{HERE}; docker-compose down --volumes"));
+}
+
+/// Pushes a new layer, and again, until it is told to stop. One that fails leaves what it said; with a gateway away it may
+/// fail once, as nginx cannot send again what it has passed on.
+const PUSHES: &str = "\
+set -u
+cd ~/busy
+for n in $(seq 1000); do
+  test -e stop && break
+  head -c 16000000 /dev/urandom > layer
+  image=hub.local/busy:$n
+  DOCKER_BUILDKIT=0 docker build --quiet --tag $image . > said 2>&1
+  if docker push $image > said 2>&1 || { test -e gateway-away && docker push $image >> said 2>&1; }
+  then echo $n >> pushed
+  else mv said failed.$n
+  fi
+  docker image rm $image > said 2>&1
+done
+touch stopped
+";
+
+/// The failure table through the whole of it: whatever is killed, nobody who pushes notices.
+fn pushes_go_on_while_each_is_killed(machine: &Machine) {
+    machine.write("/root/busy/pushes", PUSHES);
+    machine.write("/root/busy/Dockerfile", "FROM app\nCOPY layer /layer\n");
+    machine.run("touch busy/pushed; nohup bash busy/pushes >/dev/null 2>&1 </dev/null &");
+    for killed in [
+        "node-1",
+        "meta-1",
+        "gateway-1",
+        "node-2",
+        "meta-2",
+        "gateway-2",
+        "meta-3",
+        "redis",
+    ] {
+        let is_gateway = killed.starts_with("gateway");
+        two_more_are_pushed(machine, "with all of them");
+        if is_gateway {
+            machine.run("touch busy/gateway-away");
+        }
+        machine.run(&format!("docker kill cluster_{killed}_1"));
+        two_more_are_pushed(machine, &format!("without {killed}"));
+        machine.run(&format!("docker start cluster_{killed}_1"));
+        healthy(machine, HEALTHY);
+        if is_gateway {
+            machine.run("rm busy/gateway-away");
+        }
+    }
+    machine.run("touch busy/stop");
+    machine.until("the last push ended", "test -e busy/stopped");
+    let failed = "cd busy; shopt -s nullglob; for said in failed.*; do cat $said; done";
+    assert_eq!(machine.run(failed).text(), "", "pushes failed");
+}
+
+/// One may have been under way before.
+fn two_more_are_pushed(machine: &Machine, sentence: &str) {
+    let pushed = machine.run("wc -l < busy/pushed").text();
+    let pushed: u32 = pushed.trim().parse().expect("a number");
+    let more = format!("test $(wc -l < busy/pushed) -ge {}", pushed + 2);
+    machine.until(&format!("two more were pushed {sentence}"), &more);
 }

@@ -1,7 +1,8 @@
 //! The metadata service: all processes of a cluster that are configured alike share a record.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_lc_rs::digest::{Context, SHA256};
@@ -9,14 +10,19 @@ use roadstead_metadata::{
     CertificateCommand, CertificateOutcome, Command, Metadata, NodeId, Outcome, RecordId,
     Timestamp, Told, Unavailable,
 };
+use tokio::time::Instant;
 
 use super::seal::Seal;
 use super::{Keep, KeepError, Seen};
 use crate::document::Document;
+use crate::renewal::LOOK_SELDOM;
 
 /// Bytes of the names that everybody may know.
 const NAMES_BYTES: usize = 400;
 const FAILURE_BYTES: usize = 500;
+
+/// Whoever is there has looked within this, and was seen by one that looks often.
+const OTHERS_COME_WITHIN: Duration = LOOK_SELDOM.saturating_add(Duration::from_mins(1));
 
 pub(crate) struct InCluster {
     metadata: Arc<dyn Metadata>,
@@ -27,6 +33,8 @@ pub(crate) struct InCluster {
     names: String,
     /// The version that this process has adopted.
     adopted: AtomicU64,
+    /// Since when nobody was seen who has another key: since the start, if ever.
+    among_us_since: Mutex<Instant>,
 }
 
 impl InCluster {
@@ -47,7 +55,18 @@ impl InCluster {
             seal: seal.map_err(|error| KeepError::Unwritable(error.to_string()))?,
             names: hosts.join(" "),
             adopted: AtomicU64::new(0),
+            among_us_since: Mutex::new(Instant::now()),
         })
+    }
+
+    /// Whether all who are there have the same key, with so many others of whom that is known not to be so.
+    fn are_among_us(&self, strangers: u32) -> bool {
+        let since = self.among_us_since.lock();
+        let mut since = since.unwrap_or_else(PoisonError::into_inner);
+        if strangers > 0 {
+            *since = Instant::now();
+        }
+        since.elapsed() >= OTHERS_COME_WITHIN
     }
 
     async fn propose(&self, command: CertificateCommand) -> Result<CertificateOutcome, KeepError> {
@@ -107,9 +126,10 @@ impl Keep for InCluster {
         else {
             return Err(KeepError::Unwritable("too many take part".to_owned()));
         };
+        let are_among_us = self.are_among_us(strangers);
         let document = match document.map(|sealed| self.read(&sealed)) {
             // The key was changed, on every process that is there: nobody will ever read it again.
-            Some(Err(KeepError::Sealed(_))) if right.is_some() && strangers == 0 => {
+            Some(Err(KeepError::Sealed(_))) if right.is_some() && are_among_us => {
                 tracing::warn!(
                     "what was kept is encrypted with another key than all processes have now: it begins anew"
                 );
@@ -225,7 +245,7 @@ mod tests {
         assert!(second.look().await.unwrap().right.is_some());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_cannot_be_read_is_replaced_only_when_nobody_else_can() {
         let metadata = metadata();
         let old = keep(&metadata, "one secret");
@@ -246,6 +266,12 @@ mod tests {
             "another can read it"
         );
         third.leave().await;
+        let refused = new.look().await.err().unwrap();
+        assert!(
+            matches!(refused, KeepError::Sealed(_)),
+            "a third may be there, and look seldom"
+        );
+        tokio::time::advance(OTHERS_COME_WITHIN).await;
         let seen = new.look().await.unwrap();
         assert_eq!(seen.document.unwrap().tries, 0, "it begins anew");
     }

@@ -3,7 +3,7 @@
 //! ```text
 //!  Invalidate ──▶ pending ──Settle, or the remover's lease ends──▶ settled (the last of them are kept)
 //! ```
-//! From `Invalidate` on every node that believes its cache is waited for. While it is pending, whoever knows of it neither
+//! From `Invalidate` on every node that has announced itself is waited for. While it is pending, whoever knows of it neither
 //! believes nor learns it, so it does not matter when within that time the store does it; what is settled may be learnt
 //! again. One counter counts all that happens here: who knows a version knows all before it.
 
@@ -25,8 +25,8 @@ pub type InvalidationId = [u8; 16];
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InvalidationCommand {
-    /// The node with this lease tells of what it removes. If it `believes` its cache, it is waited for from now on. `proof`
-    /// replaces the number that entries in Redis carry, where it has one.
+    /// The node with this lease tells of what it removes. If it `believes` something, or writes, it is waited for from now
+    /// on. `proof` replaces the number that entries in Redis carry, where it has one.
     Announce {
         epoch: u64,
         believes: bool,

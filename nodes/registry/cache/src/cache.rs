@@ -180,11 +180,6 @@ impl Cache {
         let _first = self.0.and_while.set(condition);
     }
 
-    /// Whether it ever says that something exists.
-    pub fn believes(&self) -> bool {
-        self.0.describes && self.0.memory.is_trusted()
-    }
-
     /// Whether entries in Redis prove anything, if their epoch is right.
     pub fn has_proofs(&self) -> bool {
         self.0.redis.as_ref().is_some_and(|redis| redis.proves())

@@ -1,8 +1,8 @@
 //! What this node's cache may say exists although other nodes remove: it hears of each removal before that is answered.
 //!
 //! ```text
-//! remover:  Invalidate ──▶ removes the link ──▶ Settle ──▶ waits until all know ──▶ answers
-//! all:               └──▶ drop it, believe nothing of it until it is settled ──▶ Acknowledge
+//! remover:  Invalidate ──▶ waits until all know ──▶ removes the link ──▶ Settle ──▶ answers
+//! all:               └──▶ drop it, believe nothing of it until it is settled, finish writing to it ──▶ Acknowledge
 //! ```
 //! A node is waited for until it acknowledges or its lease is over, and believes only while it holds its lease. Each
 //! lease begins with an empty cache.
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
 use roadstead_cache::{Cache, Key, Removal};
 use roadstead_metadata::{
     Command, Invalidated, InvalidationCommand, InvalidationId, InvalidationOutcome, Lease,
@@ -23,6 +23,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::collect::flights::Flights;
 use crate::error::Error;
 use crate::token;
 
@@ -48,6 +49,8 @@ pub(crate) struct Belief(Arc<Inner>);
 struct Inner {
     metadata: Arc<dyn Metadata>,
     cache: Cache,
+    /// Requests of this node.
+    flights: Flights,
     /// All who hold a lease tell of what they remove.
     is_told_all: AtomicBool,
     learnt: Mutex<Learnt>,
@@ -65,10 +68,11 @@ struct Learnt {
 }
 
 impl Belief {
-    pub(crate) fn new(metadata: Arc<dyn Metadata>, cache: Cache) -> Self {
+    pub(crate) fn new(metadata: Arc<dyn Metadata>, cache: Cache, flights: Flights) -> Self {
         Self(Arc::new(Inner {
             metadata,
             cache,
+            flights,
             is_told_all: AtomicBool::new(false),
             learnt: Mutex::default(),
             told: watch::Sender::default(),
@@ -96,7 +100,8 @@ impl Belief {
         let (doubts, number) = (cache.doubts(), cache.has_proofs().then(number));
         let announced = self.propose(InvalidationCommand::Announce {
             epoch,
-            believes: cache.believes(),
+            // Also without a cache it is waited for: it may be writing.
+            believes: true,
             proof: number,
         });
         if announced.await? != InvalidationOutcome::Announced {
@@ -189,8 +194,9 @@ impl Belief {
         }
     }
 
-    /// Says that the cache is free of what was invalidated, if somebody waits for that; what could not be cleared in Redis
-    /// is not believed by anybody before.
+    /// Says that the cache is free of what was invalidated, if somebody waits for that, and that no request writes to it
+    /// which came before: its client may have been served by another node meanwhile, and delete what it has pushed. What
+    /// could not be cleared in Redis is not believed by anybody before.
     async fn acknowledge(&self, epoch: u64) -> Result<(), Unavailable> {
         let told = self.told();
         let is_awaited = told.awaits(epoch);
@@ -201,6 +207,11 @@ impl Belief {
             }
         }
         if is_awaited {
+            let pending = told.pending.values().flatten().collect();
+            let landed = timeout(WAIT, self.0.flights.landed(&pending)).await;
+            if landed.is_err() {
+                return Ok(());
+            }
             let version = told.version;
             self.propose(InvalidationCommand::Acknowledge { epoch, version })
                 .await?;
@@ -232,18 +243,22 @@ impl Belief {
         self.known_to_all(self.told().distrusted, WAIT).await
     }
 
-    /// Nothing of it is believed from now on by those who know. To be followed by its removal.
+    /// Nobody believes in it from now on, and whoever was writing to it under a lease that holds is done. To be followed by
+    /// its removal.
     pub(crate) async fn withdraw(&self, lease: &Lease, unit: Unit) -> Result<Withdrawal, Error> {
         let mut withdrawal = Withdrawal {
             belief: self.clone(),
             lease: lease.clone(),
             id: [0; 16],
+            epoch: 0,
             version: 0,
             units: vec![unit],
-            is_removed: false,
+            removal: Reached::NotBegun,
             is_over: false,
         };
         withdrawal.begin().await?;
+        let known = self.known_to_all(withdrawal.version, KNOWN_WITHIN);
+        known.await?;
         Ok(withdrawal)
     }
 
@@ -289,6 +304,10 @@ pub(crate) fn key(unit: &Unit) -> Option<Key> {
     }
 }
 
+fn no_lease() -> Unavailable {
+    Unavailable::because("this node holds no lease")
+}
+
 fn number() -> u64 {
     u64::from_le_bytes(token::random())
 }
@@ -299,21 +318,30 @@ pub(crate) struct Withdrawal {
     belief: Belief,
     lease: Lease,
     id: InvalidationId,
+    epoch: u64,
     version: u64,
     units: Vec<Unit>,
-    /// The store was asked, and has answered.
-    is_removed: bool,
+    removal: Reached,
     is_over: bool,
+}
+
+/// How far the removal from the store came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    NotBegun,
+    /// The store may do it at any time.
+    Begun,
+    /// The store has answered.
+    Done,
 }
 
 impl Withdrawal {
     async fn begin(&mut self) -> Result<(), Error> {
-        let no_lease = || Unavailable::because("this node holds no lease");
         let Some(epoch) = self.lease.epoch() else {
-            self.is_over = !self.is_removed;
+            self.is_over = self.removal == Reached::NotBegun;
             return Err(no_lease().into());
         };
-        self.id = token::random();
+        (self.id, self.epoch) = (token::random(), epoch);
         let proposed = self.belief.propose(InvalidationCommand::Invalidate {
             epoch,
             id: self.id,
@@ -325,14 +353,35 @@ impl Withdrawal {
                 Ok(())
             }
             Ok(InvalidationOutcome::TooMany) => {
-                self.is_over = !self.is_removed;
+                self.is_over = self.removal == Reached::NotBegun;
                 Err(Error::Busy("too many deletions are under way"))
             }
             Ok(_fenced) => {
-                self.is_over = !self.is_removed;
+                self.is_over = self.removal == Reached::NotBegun;
                 Err(no_lease().into())
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// From now on the store may remove it. Not at a node that was paused for long since it told of it.
+    pub(crate) fn begins(&mut self) -> Result<(), Error> {
+        if self.lease.epoch() != Some(self.epoch) {
+            return Err(no_lease().into());
+        }
+        self.removal = Reached::Begun;
+        Ok(())
+    }
+
+    /// Asks the log whether this node still has the lease under which it told of it.
+    pub(crate) fn still(&self) -> impl Fn() -> BoxFuture<'static, bool> + Send + Sync + use<> {
+        let (metadata, epoch) = (Arc::clone(&self.belief.0.metadata), self.epoch);
+        move || {
+            let metadata = Arc::clone(&metadata);
+            Box::pin(async move {
+                let fleet = metadata.fleet().await;
+                fleet.is_ok_and(|fleet| fleet.nodes.values().any(|node| node.epoch == epoch))
+            })
         }
     }
 
@@ -341,7 +390,7 @@ impl Withdrawal {
     /// The removal is fenced by the log: if the lease ended before, others may have learnt what was still there, and it is
     /// all done again.
     pub(crate) async fn end(mut self) -> Result<(), Error> {
-        self.is_removed = true;
+        self.removal = Reached::Done;
         while !self.belief.settle(self.id).await? {
             self.begin().await?;
         }
@@ -355,12 +404,14 @@ impl Withdrawal {
 
     /// Settles when the store cannot do it any more; if the lease is lost before that, tells of it once more.
     async fn end_late(mut self) {
-        if !self.is_removed {
+        // Or it is not known whether anybody was told of it: the log may take that yet.
+        if self.removal == Reached::Begun || self.version == 0 {
             sleep(LATE).await;
         }
         loop {
             match self.belief.settle(self.id).await {
                 Ok(true) => break,
+                Ok(false) if self.removal == Reached::NotBegun => break,
                 Ok(false) if self.begin().await.is_ok() => {}
                 Ok(false) | Err(_) => sleep(PAUSE).await,
             }
@@ -381,9 +432,10 @@ impl Drop for Withdrawal {
                 belief: self.belief.clone(),
                 lease: self.lease.clone(),
                 id: self.id,
+                epoch: self.epoch,
                 version: self.version,
                 units: std::mem::take(&mut self.units),
-                is_removed: self.is_removed,
+                removal: self.removal,
                 is_over: true,
             };
             runtime.spawn(again.end_late());

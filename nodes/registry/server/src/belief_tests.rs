@@ -7,13 +7,14 @@ use roadstead_cache::{Descriptors, Options as CacheOptions, Watch};
 use roadstead_metadata::{
     ClusterCommand, Fingerprint, Hearing, Home, Joining, Local, Membership, NodeId, system_clock,
 };
-use roadstead_oci::{Algorithm, Digest, Name, Reference};
-use roadstead_storage::{Driver, Memory, Metered};
+use roadstead_oci::{Algorithm, Digest, Name, Reference, Tag};
+use roadstead_storage::{Driver, Error as StoreError, Memory, Metered, layout};
 use roadstead_telemetry::metrics::Metrics;
 
 use super::*;
 use crate::body::Body;
-use crate::collect::admission::of_blob;
+use crate::collect::admission::{Flight, layer, of_blob, of_manifest};
+use crate::link::{Already, link_to};
 use crate::manifest_put::Push;
 use crate::{Options, Registry};
 
@@ -145,6 +146,28 @@ impl Node {
         pushed.unwrap();
     }
 
+    /// Pushes an empty index under a tag.
+    async fn tag(&self, tag: &Tag) -> Digest {
+        let index = Bytes::from_static(
+            br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#,
+        );
+        let push = Push {
+            name: &name(),
+            reference: &Reference::Tag(tag.clone()),
+            tags: Vec::new(),
+            content_type: None,
+            bytes: index,
+        };
+        self.registry.put_manifest(push).await.unwrap().digest
+    }
+
+    /// A request that was admitted, and has not written yet.
+    async fn promise(&self, units: Vec<Unit>) -> Flight {
+        let mut flight = self.registry.promise(units);
+        assert_eq!(self.registry.admit(&mut flight).await.unwrap(), []);
+        flight
+    }
+
     async fn has(&self, content: &str) -> bool {
         match self.registry.blob(&name(), &digest(content)).await {
             Ok(_found) => true,
@@ -172,18 +195,7 @@ async fn a_warm_node_asks_the_store_nothing() {
     let world = World::new();
     let (one, other) = (world.start(1).await, world.start(2).await);
     one.push("blob").await;
-    let index = Bytes::from_static(
-        br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#,
-    );
-    let manifest = Digest::of(Algorithm::Sha256, &index);
-    let push = Push {
-        name: &name(),
-        reference: &Reference::Tag("v1".parse().unwrap()),
-        tags: Vec::new(),
-        content_type: None,
-        bytes: index,
-    };
-    one.registry.put_manifest(push).await.unwrap();
+    let manifest = one.tag(&"v1".parse().unwrap()).await;
     let (name, reference) = (name(), Reference::Digest(manifest.clone()));
     for node in [&one, &other] {
         // The first has to hear that the second tells of what it removes.
@@ -249,18 +261,116 @@ async fn a_removal_waits_for_a_node_that_is_paused_until_its_lease_is_over() {
     let registry = Arc::clone(&one.registry);
     let removing =
         tokio::spawn(async move { registry.remove_blob(&name(), &digest("blob")).await });
-    until("it is removed from the store", async || {
-        !one.has("blob").await && world.pending().await == 0
-    })
-    .await;
+    until("it is told of", async || world.pending().await == 1).await;
+    // It does not know yet, and nothing was removed that it may be writing to.
     assert!(!removing.is_finished());
-    // It does not know yet, and nobody was told that it is gone.
-    assert!(paused.has("blob").await);
+    assert!(one.has("blob").await && paused.has("blob").await);
     paused.clock.fetch_add(8, Ordering::Relaxed);
-    assert!(!paused.has("blob").await, "its lease is over");
     world.expire(&paused).await;
     removing.await.unwrap().unwrap();
     assert!(!paused.has("blob").await);
+}
+
+/// The client of such a request may have been served by another node meanwhile, and delete what it has pushed.
+#[tokio::test]
+async fn a_removal_waits_for_writes_that_began_before() {
+    let world = World::new();
+    let (one, other) = (world.start(1).await, world.join(2).await);
+    one.push("blob").await;
+    let flight = other.promise(of_blob(&name(), &digest("blob"))).await;
+    let _pull = other.registry.lookup(of_blob(&name(), &digest("blob")));
+    let registry = Arc::clone(&one.registry);
+    let removing =
+        tokio::spawn(async move { registry.remove_blob(&name(), &digest("blob")).await });
+    until("it is told of", async || world.pending().await == 1).await;
+    let (belief, epoch) = (other.registry.following.belief(), flight.epoch().unwrap());
+    let acknowledges = async || {
+        belief.follow(Duration::ZERO).await.unwrap();
+        belief.acknowledge(epoch).await.unwrap();
+        let told = world.metadata.invalidations(None, Duration::ZERO).await;
+        !told.unwrap().unwrap().awaits(epoch)
+    };
+    assert!(!acknowledges().await && one.has("blob").await);
+    let (registry, linked) = (&other.registry, digest("blob"));
+    registry.link_blob(&name(), &linked, &flight).await.unwrap();
+    drop(flight);
+    assert!(acknowledges().await);
+    removing.await.unwrap().unwrap();
+    assert!(!one.has("blob").await && !other.has("blob").await);
+}
+
+/// Its clock stood still, as for a process that was stopped between its last look at the clock and the write.
+#[tokio::test]
+async fn nothing_comes_back_that_was_written_under_a_lease_that_is_over() {
+    let world = World::new();
+    let (one, paused) = (world.start(1).await, world.join(2).await);
+    one.push("blob").await;
+    let flight = paused.promise(of_blob(&name(), &digest("blob"))).await;
+    world.expire(&paused).await;
+    one.remove("blob").await.unwrap();
+    let (registry, linked) = (&paused.registry, digest("blob"));
+    let late = registry.link_blob(&name(), &linked, &flight).await;
+    assert!(matches!(late, Err(Error::Store(StoreError::Fenced))));
+    assert!(!one.has("blob").await);
+}
+
+/// The same of a tag, which no cache remembers.
+#[tokio::test]
+async fn a_tag_does_not_come_back_either() {
+    let world = World::new();
+    let (one, paused) = (world.start(1).await, world.join(2).await);
+    let tag: Tag = "v1".parse().unwrap();
+    let manifest = one.tag(&tag).await;
+    let flight = paused.promise(of_manifest(&name(), &manifest)).await;
+    world.expire(&paused).await;
+    one.registry.remove_tag(&name(), &tag).await.unwrap();
+    let link = link_to(layout::tag_current(&name(), &tag), &manifest);
+    let late = paused
+        .registry
+        .write_under(&flight, vec![link], Already::IsReplaced)
+        .await;
+    assert!(matches!(late, Err(Error::Store(StoreError::Fenced))));
+    let left = one.registry.tagged(&name(), &tag).await.unwrap();
+    assert_eq!(left, None);
+}
+
+/// Its removal could hit what was pushed again since.
+#[tokio::test]
+async fn who_lost_its_lease_without_knowing_removes_nothing() {
+    let world = World::new();
+    let one = world.start(1).await;
+    one.push("blob").await;
+    let directory = layout::layer(&name(), &digest("blob"));
+    let unit = layer(&name(), &digest("blob"));
+    let (belief, lease) = (one.registry.following.belief(), one.registry.lease());
+    let mut withdrawal = belief.withdraw(lease, unit).await.unwrap();
+    withdrawal.begins().unwrap();
+    world.expire(&one).await;
+    let late = one.registry.remove_linked(&directory, Some(&withdrawal));
+    assert!(matches!(late.await, Err(Error::Store(StoreError::Fenced))));
+    let stat = world.store.stat(&layout::link_in(&directory)).await;
+    assert!(stat.is_ok());
+}
+
+#[tokio::test]
+async fn who_lost_its_lease_since_it_told_removes_nothing() {
+    let world = World::new();
+    let one = world.start(1).await;
+    one.push("blob").await;
+    let unit = layer(&name(), &digest("blob"));
+    let (belief, lease) = (one.registry.following.belief(), one.registry.lease());
+    let mut withdrawal = belief.withdraw(lease, unit).await.unwrap();
+    one.clock.fetch_add(8, Ordering::Relaxed);
+    assert!(withdrawal.begins().is_err());
+    drop(withdrawal);
+    until("it is settled", async || world.pending().await == 0).await;
+    assert!(
+        world
+            .store
+            .stat(&layout::layer_link(&name(), &digest("blob")))
+            .await
+            .is_ok()
+    );
 }
 
 /// It has not asked the log whether that is condemned, nor does it keep it from being removed.
@@ -297,12 +407,10 @@ async fn who_removes_and_loses_its_lease_in_between_tells_of_it_again() {
     let (one, other) = (world.start(1).await, world.start(2).await);
     one.push("blob").await;
     let lease = one.registry.lease().clone();
-    let unit = Unit::Layer {
-        repository: name(),
-        digest: digest("blob"),
-    };
+    let unit = layer(&name(), &digest("blob"));
     let belief = one.registry.following.belief();
-    let withdrawal = belief.withdraw(&lease, unit).await.unwrap();
+    let mut withdrawal = belief.withdraw(&lease, unit).await.unwrap();
+    withdrawal.begins().unwrap();
     until("the other knows", async || {
         let asked = world.asks(other.has("blob")).await;
         asked > 0 && world.asks(other.has("blob")).await > 0
@@ -314,7 +422,7 @@ async fn who_removes_and_loses_its_lease_in_between_tells_of_it_again() {
     })
     .await;
     // It was paused here.
-    let link = roadstead_storage::layout::layer_link(&name(), &digest("blob"));
+    let link = layout::layer_link(&name(), &digest("blob"));
     world.store.remove(&link).await.unwrap();
     assert!(other.has("blob").await);
     assert!(
@@ -351,7 +459,7 @@ async fn nothing_is_believed_beside_a_node_that_does_not_tell() {
     });
     world.metadata.propose(join).await.unwrap();
     until("it asks", async || world.asks(one.has("blob")).await > 0).await;
-    let link = roadstead_storage::layout::layer_link(&name(), &digest("blob"));
+    let link = layout::layer_link(&name(), &digest("blob"));
     world.store.remove(&link).await.unwrap();
     assert!(!one.has("blob").await);
     let leave = Command::Cluster(ClusterCommand::Leave {

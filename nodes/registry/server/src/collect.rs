@@ -8,6 +8,7 @@ pub(crate) mod admission;
 mod coordinator;
 mod desk;
 mod doubt;
+pub(crate) mod flights;
 pub(crate) mod following;
 mod ids;
 mod json;

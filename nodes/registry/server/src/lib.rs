@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use roadstead_cache::{Cache, TrustedWhile};
 use roadstead_metadata::{ALONE, Command, Follows, Lease, Metadata, Outcome, Unavailable};
-use roadstead_storage::{Driver, Error as StoreError, Put, Under};
+use roadstead_storage::Driver;
 use tokio_util::task::TaskTracker;
 
 use collect::following::Following;
@@ -146,23 +146,6 @@ impl Registry {
     /// One that has the store for itself learns what its predecessor condemned. To be called before it serves.
     pub async fn begin_alone(&self) -> Result<(), Unavailable> {
         self.following.begin(ALONE).await
-    }
-
-    /// Writes links or tags, unless the epoch has ended.
-    async fn put_under(&self, epoch: u64, writes: Vec<Put>) -> Result<(), StoreError> {
-        let is_held = || self.lease.epoch() == Some(epoch);
-        let is_held = &is_held;
-        let epoch = self.following.in_store(epoch);
-        self.store.put_under(Under { epoch, is_held }, writes).await
-    }
-
-    /// Makes links be there, unless the epoch has ended.
-    async fn ensure_under(&self, epoch: u64, writes: Vec<Put>) -> Result<(), StoreError> {
-        let is_held = || self.lease.epoch() == Some(epoch);
-        let is_held = &is_held;
-        let epoch = self.following.in_store(epoch);
-        let under = Under { epoch, is_held };
-        self.store.ensure_under(under, writes).await
     }
 
     /// Whether this process may write, and should be sent requests.

@@ -1,11 +1,23 @@
 //! Links: what says that content belongs to a repository, or what a tag points to.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use roadstead_metadata::Unavailable;
 use roadstead_oci::{Digest, Name, Tag};
-use roadstead_storage::{Driver, Error as StoreError, Put, StorePath, layout};
+use roadstead_storage::{Driver, Error as StoreError, Put, StorePath, Under, layout};
 
 use crate::Registry;
+use crate::collect::admission::Flight;
 use crate::error::Error;
+
+/// What becomes of a link that is there already.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Already {
+    IsReplaced,
+    /// If it holds the same.
+    IsKept,
+}
 
 impl Registry {
     /// What a link points to. The link's content counts, not its name. One that does not hold a digest (a crash of a
@@ -45,10 +57,37 @@ impl Registry {
         &self,
         name: &Name,
         digest: &Digest,
-        epoch: u64,
+        flight: &Flight,
     ) -> Result<(), Error> {
         let link = link_to(layout::layer_link(name, digest), digest);
-        Ok(self.ensure_under(epoch, vec![link]).await?)
+        self.write_under(flight, vec![link], Already::IsKept).await
+    }
+
+    /// Writes links or tags, unless the flight's epoch has ended. What was begun is in flight until the store is done with
+    /// it, also when the request is dropped.
+    pub(crate) async fn write_under(
+        &self,
+        flight: &Flight,
+        writes: Vec<Put>,
+        already: Already,
+    ) -> Result<(), Error> {
+        let (epoch, entered) = (flight.epoch()?, flight.entered());
+        let in_store = self.following.in_store(epoch);
+        let (store, lease) = (Arc::clone(&self.store), self.lease.clone());
+        let writing = tokio::spawn(async move {
+            let is_held = || lease.epoch() == Some(epoch);
+            let under = Under {
+                epoch: in_store,
+                is_held: &is_held,
+            };
+            let written = match already {
+                Already::IsReplaced => store.put_under(under, writes).await,
+                Already::IsKept => store.ensure_under(under, writes).await,
+            };
+            drop(entered);
+            written
+        });
+        Ok(writing.await.map_err(Unavailable::because)??)
     }
 
     /// What a link points to, durable where another request may have just written it.

@@ -13,7 +13,7 @@ use roadstead_storage::{Error as StoreError, Put, StorePath, layout};
 use crate::Registry;
 use crate::collect::admission::{ATTEMPTS, Flight, data, digest_of, of_push, undone};
 use crate::error::Error;
-use crate::link::link_to;
+use crate::link::{Already, link_to};
 use crate::options::{ManifestRules, Platforms};
 
 /// Tags that one request may set besides the one in its path. The specification asks for ten at least.
@@ -163,7 +163,7 @@ impl Registry {
             name, digest, tags, ..
         } = pushed;
         let _no_deletion = self.deletions.held_off(name).await;
-        self.store_manifest(pushed, flight.epoch()?).await?;
+        self.store_manifest(pushed, flight).await?;
         if !self.stands(flight)? {
             return Ok(false);
         }
@@ -175,7 +175,8 @@ impl Registry {
             ];
             places.map(|place| link_to(place, digest))
         });
-        let put = self.put_under(flight.epoch()?, links.collect()).await;
+        let put = self.write_under(flight, links.collect(), Already::IsReplaced);
+        let put = put.await;
         // Also after a failure: any of them may point there.
         self.deletions.tell(name, digest, tags);
         put?;
@@ -187,7 +188,7 @@ impl Registry {
             || self.linked_manifest(name, digest).await?.as_ref() == Some(digest))
     }
 
-    async fn store_manifest(&self, pushed: Parsed<'_>, epoch: u64) -> Result<(), Error> {
+    async fn store_manifest(&self, pushed: Parsed<'_>, flight: &Flight) -> Result<(), Error> {
         let Parsed {
             name,
             digest,
@@ -200,7 +201,9 @@ impl Registry {
             content: bytes.clone(),
         }]);
         let link = link_to(layout::revision_link(name, digest), digest);
-        tokio::try_join!(data, self.put_under(epoch, vec![link]))?;
+        let data = async { Ok::<_, Error>(data.await?) };
+        let link = self.write_under(flight, vec![link], Already::IsReplaced);
+        tokio::try_join!(data, link)?;
         Ok(())
     }
 

@@ -56,7 +56,7 @@ impl Registry {
             Err(StoreError::NotFound(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
-        self.link_blob(name, &found, flight.epoch()?).await?;
+        self.link_blob(name, &found, flight).await?;
         if let Some(known) = known {
             self.cache.learn(ticket, &Key::blob(name, digest), &known);
         }

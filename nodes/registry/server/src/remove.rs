@@ -111,7 +111,8 @@ impl Registry {
     pub(crate) async fn remove_manifest(&self, name: &Name, digest: &Digest) -> Result<(), Error> {
         self.check_deletion()?;
         let withdrawal = self.withdraw(revision(name, digest)).await?;
-        let removed = self.remove_manifest_here(name, digest).await;
+        let removed = self.remove_manifest_here(name, digest, withdrawal.as_ref());
+        let removed = removed.await;
         let removed = ended(withdrawal, removed).await?;
         removed.ok_or_else(|| Error::ManifestUnknown {
             name: name.clone(),
@@ -124,6 +125,7 @@ impl Registry {
         &self,
         name: &Name,
         digest: &Digest,
+        withdrawal: Option<&Withdrawal>,
     ) -> Result<Option<()>, Error> {
         let under_way = self.deletions.begin(name, digest);
         let link = layout::revision_link(name, digest);
@@ -136,9 +138,11 @@ impl Registry {
         for tag in pushed_since {
             self.remove_if_tag_of(name, digest, &tag).await?;
         }
-        let removed = self.remove_known(&Key::manifest(name, digest), &link).await;
+        let key = Key::manifest(name, digest);
+        let directory = layout::revision(name, digest);
+        let removed = self.remove_known(&key, &directory, withdrawal);
+        let removed = removed.await?;
         drop(alone);
-        let removed = removed?;
         if removed.is_some() && !self.lease.is_unlimited() {
             // Other nodes may have tagged it since the look; from now on, a push there finds the manifest gone.
             self.remove_tags_of(name, digest).await?;
@@ -146,25 +150,54 @@ impl Registry {
         Ok(removed)
     }
 
-    /// Tells other nodes that a link is about to be removed, if there are any.
+    /// Tells other nodes that a link is about to be removed, if there are any, and sees to it that none of them writes it
+    /// or a tag to it any more which began to before: under a lease that holds or under one that is over.
     async fn withdraw(&self, unit: Unit) -> Result<Option<Withdrawal>, Error> {
         if self.lease.is_unlimited() {
             return Ok(None);
         }
         let belief = self.following.belief();
-        Ok(Some(belief.withdraw(&self.lease, unit).await?))
+        let mut withdrawal = belief.withdraw(&self.lease, unit).await?;
+        self.following.end_epochs_at_once().await?;
+        withdrawal.begins()?;
+        Ok(Some(withdrawal))
     }
 
-    /// Removes a link; `None` if there is none. Whatever comes of it, nothing that was known of what it led to is believed
-    /// afterwards.
-    async fn remove_known(&self, key: &Key, link: &StorePath) -> Result<Option<()>, Error> {
+    /// Removes the directory of a link; `None` if there is no link. Whatever comes of it, nothing that was known of what it
+    /// led to is believed afterwards.
+    async fn remove_known(
+        &self,
+        key: &Key,
+        directory: &StorePath,
+        withdrawal: Option<&Withdrawal>,
+    ) -> Result<Option<()>, Error> {
         let removal = self.cache.removing(key).await;
-        let removed = self.store.remove(link).await;
+        let removed = self.remove_linked(directory, withdrawal).await;
         removal.end().await;
-        match removed {
-            Err(StoreError::NotFound(_)) => Ok(None),
-            removed => Ok(Some(removed?)),
+        removed
+    }
+
+    /// One of several nodes may be so late that the same was removed and pushed again at another: it empties the directory
+    /// that it opened before it asked the log whether it still has its lease. What is pushed again lies in one made later.
+    pub(crate) async fn remove_linked(
+        &self,
+        directory: &StorePath,
+        withdrawal: Option<&Withdrawal>,
+    ) -> Result<Option<()>, Error> {
+        let link = layout::link_in(directory);
+        let Some(withdrawal) = withdrawal else {
+            return match self.store.remove(&link).await {
+                Err(StoreError::NotFound(_)) => Ok(None),
+                removed => Ok(Some(removed?)),
+            };
+        };
+        if !self.exists(&link).await? {
+            return Ok(None);
         }
+        let still = withdrawal.still();
+        let directory = std::slice::from_ref(directory);
+        let _or_pushed_again = self.store.remove_fenced(directory, &still).await?;
+        Ok(Some(()))
     }
 
     async fn remove_tags_of(&self, name: &Name, digest: &Digest) -> Result<(), Error> {
@@ -222,11 +255,18 @@ impl Registry {
                 reference: tag.to_string(),
             });
         };
-        // One that moved meanwhile was pushed after it was removed.
-        if self.store.remove_if(&link, &content).await? {
-            self.forget_tag(name, tag).await?;
-        }
-        Ok(())
+        let withdrawal = match pointed_to(&content) {
+            Some(digest) => self.withdraw(revision(name, &digest)).await?,
+            None => None,
+        };
+        let removed = async {
+            // One that moved meanwhile was pushed after it was removed.
+            if self.store.remove_if(&link, &content).await? {
+                self.forget_tag(name, tag).await?;
+            }
+            Ok(())
+        };
+        ended(withdrawal, removed.await).await
     }
 
     /// What the reference remembers of a tag that is gone. Nobody reads it without the tag: one that is pushed again at
@@ -250,8 +290,9 @@ impl Registry {
     pub(crate) async fn remove_blob(&self, name: &Name, digest: &Digest) -> Result<(), Error> {
         self.check_deletion()?;
         let withdrawal = self.withdraw(layer(name, digest)).await?;
-        let link = layout::layer_link(name, digest);
-        let removed = self.remove_known(&Key::blob(name, digest), &link).await;
+        let (key, directory) = (Key::blob(name, digest), layout::layer(name, digest));
+        let removed = self.remove_known(&key, &directory, withdrawal.as_ref());
+        let removed = removed.await;
         let removed = ended(withdrawal, removed).await?;
         removed.ok_or_else(|| Error::BlobUnknown {
             name: name.clone(),

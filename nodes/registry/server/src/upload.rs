@@ -399,7 +399,7 @@ impl Registry {
         self.store
             .publish(&staged, &layout::blob_data(digest))
             .await?;
-        self.link_blob(name, digest, flight.epoch()?).await?;
+        self.link_blob(name, digest, flight).await?;
         let size = segments.iter().map(|segment| segment.length).sum();
         let key = Key::blob(name, digest);
         self.cache

@@ -82,6 +82,11 @@ pub fn revisions(name: &Name) -> StorePath {
     StorePath::of(format_args!("{}/revisions", manifests(name)))
 }
 
+/// The link in a layer's directory, or a revision's.
+pub fn link_in(directory: &StorePath) -> StorePath {
+    StorePath::of(format_args!("{directory}/link"))
+}
+
 /// The directory of a revision link, which holds it and, from old registries, signatures.
 pub fn revision(name: &Name, digest: &Digest) -> StorePath {
     StorePath::of(format_args!(

@@ -34,6 +34,7 @@ pub(crate) async fn serve(
         connections: CONNECTIONS,
         proxy_protocol: None,
         metrics: None,
+        workers: None,
     };
     tokio::spawn(http_server::serve(
         listeners,

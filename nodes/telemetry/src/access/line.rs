@@ -41,7 +41,7 @@ pub struct Access<'a> {
 impl Access<'_> {
     /// The line, with the newline at its end. There is no other in it.
     pub(crate) fn to_line(self) -> String {
-        let mut out = String::with_capacity(256);
+        let mut out = String::with_capacity(512);
         word(&mut out, self.remote);
         out.push_str(" - ");
         word(&mut out, self.user.unwrap_or_default());
@@ -89,7 +89,15 @@ fn word(out: &mut String, text: &str) {
 
 /// Apache's escapes: `\"` and `\\`, C's letters for what has one, `\xhh` for every other byte that is not printable ASCII.
 fn escape(out: &mut String, bytes: &[u8]) {
-    for &byte in bytes.iter().take(LONGEST) {
+    let (mut rest, after) = bytes.split_at(bytes.len().min(LONGEST));
+    while !rest.is_empty() {
+        // Nearly all of nearly every line.
+        let plain = rest.iter().take_while(|byte| is_plain(**byte)).count();
+        let (text, others) = rest.split_at(plain);
+        out.push_str(std::str::from_utf8(text).unwrap_or_default());
+        let Some((&byte, further)) = others.split_first() else {
+            break;
+        };
         let _infallible = match byte {
             b'"' | b'\\' => write!(out, "\\{}", char::from(byte)),
             0x08 => out.write_str("\\b"),
@@ -97,13 +105,18 @@ fn escape(out: &mut String, bytes: &[u8]) {
             b'\r' => out.write_str("\\r"),
             b'\t' => out.write_str("\\t"),
             0x0b => out.write_str("\\v"),
-            b' '..=b'~' => out.write_char(char::from(byte)),
             _ => write!(out, "\\x{byte:02x}"),
         };
+        rest = further;
     }
-    if bytes.len() > LONGEST {
+    if !after.is_empty() {
         out.push_str("...");
     }
+}
+
+/// Whether a byte stands for itself: ASCII, so that a run of them is text.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')
 }
 
 /// The protocol as the reference names it.

@@ -225,12 +225,14 @@ impl Believer {
             let Some(InvalidationOutcome::Invalidated { version }) = begun else {
                 continue;
             };
+            if !self.all_know(version).await {
+                self.tell(InvalidationCommand::Settle { id }).await;
+                continue;
+            }
             sleep(chance::millis(1..300)).await;
             let pushed = self.0.store.remove(link);
             let settled = self.tell(InvalidationCommand::Settle { id }).await;
-            if settled == Some(InvalidationOutcome::Settled { was_pending: true })
-                && self.all_know(version).await
-            {
+            if settled == Some(InvalidationOutcome::Settled { was_pending: true }) {
                 self.0.store.is_answered(link, pushed);
             }
         }

@@ -18,7 +18,7 @@ use roadstead_metadata::{CollectOutcome, Unavailable, Unit};
 use roadstead_oci::{Child, Digest, Manifest, Name};
 use tokio::time::Instant;
 
-use super::following::InFlight;
+use super::flights::InFlight;
 use crate::Registry;
 use crate::error::Error;
 
@@ -44,7 +44,7 @@ enum Kind {
 pub(crate) struct Flight {
     kind: Kind,
     units: Arc<[Unit]>,
-    entered: InFlight,
+    entered: Arc<InFlight>,
     /// Of the lease in (2).
     epoch: Option<u64>,
     /// Known in (2).
@@ -73,6 +73,11 @@ impl Flight {
         self.ticket
     }
 
+    /// It is in flight as long as somebody has this.
+    pub(crate) fn entered(&self) -> Arc<InFlight> {
+        Arc::clone(&self.entered)
+    }
+
     /// The epoch under which an admitted write writes links and tags.
     pub(crate) fn epoch(&self) -> Result<u64, Error> {
         self.epoch.ok_or_else(no_lease)
@@ -96,7 +101,10 @@ impl Registry {
         let units: Arc<[Unit]> = units.into();
         Flight {
             kind,
-            entered: self.following.enter(Arc::clone(&units)),
+            entered: Arc::new(
+                self.following
+                    .enter(Arc::clone(&units), kind == Kind::Promise),
+            ),
             units,
             epoch: None,
             version: 0,

@@ -4,10 +4,10 @@
 //! after that; whoever learns makes it known first, then drops from the caches what is in question, and then looks at what
 //! is entered. So a request either asks the log, or its units are vetoed.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,6 +21,7 @@ use roadstead_telemetry::metrics::CollectionMetrics;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::flights::{Flights, InFlight};
 use crate::belief::{Belief, key};
 use crate::error::Error;
 
@@ -79,7 +80,7 @@ struct Inner {
     /// Of the view: all that most requests look at.
     mark: AtomicU64,
     view: RwLock<Arc<View>>,
-    flights: Mutex<Flights>,
+    flights: Flights,
     /// Held by the one who learns.
     learning: tokio::sync::Mutex<()>,
     moved: watch::Sender<Stamp>,
@@ -87,23 +88,18 @@ struct Inner {
     group: OnceLock<u32>,
 }
 
-#[derive(Default)]
-struct Flights {
-    next: u64,
-    units: HashMap<u64, Arc<[Unit]>>,
-}
-
 impl Following {
     /// Nothing is known yet: an epoch begins before the first request.
     pub(crate) fn new(store: Arc<dyn Driver>, metadata: Arc<dyn Metadata>, cache: Cache) -> Self {
+        let flights = Flights::default();
         Self(Arc::new(Inner {
-            belief: Belief::new(Arc::clone(&metadata), cache.clone()),
+            belief: Belief::new(Arc::clone(&metadata), cache.clone(), flights.clone()),
             store,
             metadata,
             cache,
             mark: AtomicU64::new(0),
             view: RwLock::default(),
-            flights: Mutex::default(),
+            flights,
             learning: tokio::sync::Mutex::default(),
             moved: watch::Sender::default(),
             group: OnceLock::new(),
@@ -125,16 +121,9 @@ impl Following {
         (mark >> 1, mark & 1 == 1)
     }
 
-    /// These are named by a request until what is answered with is dropped.
-    pub(crate) fn enter(&self, units: Arc<[Unit]>) -> InFlight {
-        let mut flights = self.flights();
-        let id = flights.next;
-        flights.next += 1;
-        flights.units.insert(id, units);
-        InFlight {
-            following: self.clone(),
-            id,
-        }
+    /// These are named by a request until what is answered with is dropped. One that `is_writing` may write links to them.
+    pub(crate) fn enter(&self, units: Arc<[Unit]>, is_writing: bool) -> InFlight {
+        self.0.flights.enter(units, is_writing)
     }
 
     /// Learns where the collection stands now. Goes on also when nobody waits for it any more.
@@ -200,9 +189,28 @@ impl Following {
         }
     }
 
-    /// Links and tags that leases wrote which are over appear no more: listed first, and then the log is asked which are.
+    /// Links and tags that leases wrote which are over appear no more.
     pub(crate) async fn end_epochs(&self) -> Result<(), Error> {
-        let begun = self.0.store.epochs().await?;
+        let until_none_comes = self.0.store.end_epochs(&self.over().await?).await?;
+        tokio::time::sleep(until_none_comes).await;
+        Ok(())
+    }
+
+    /// The same, as far as it can be had without waiting for what a bucket may carry out yet.
+    pub(crate) async fn end_epochs_at_once(&self) -> Result<(), Error> {
+        let over = self.over().await?;
+        if !over.is_empty() {
+            self.0.store.end_epochs(&over).await?;
+        }
+        Ok(())
+    }
+
+    /// Epochs that the store keeps and that are over: listed first, and then the log is asked which are.
+    async fn over(&self) -> Result<Vec<u64>, Error> {
+        let mut begun = self.0.store.epochs().await?;
+        if begun.is_empty() {
+            return Ok(begun);
+        }
         let nodes = self.0.metadata.fleet().await?.nodes;
         let is_live = |epoch: u64| {
             (epoch == ALONE && nodes.is_empty())
@@ -210,10 +218,8 @@ impl Following {
                     .values()
                     .any(|node| self.in_store(node.epoch) == epoch)
         };
-        let over: Vec<u64> = begun.into_iter().filter(|epoch| !is_live(*epoch)).collect();
-        let until_none_comes = self.0.store.end_epochs(&over).await?;
-        tokio::time::sleep(until_none_comes).await;
-        Ok(())
+        begun.retain(|epoch| !is_live(*epoch));
+        Ok(begun)
     }
 
     /// Waits until nothing that is being reaped now is reaped any more; whether that came in time.
@@ -296,7 +302,7 @@ impl Following {
         }
         // Whoever shows a view is not done before the caches have nothing of it.
         drop(self.0.learning.lock().await);
-        let mut vetoes = self.vetoes(&view);
+        let mut vetoes = self.0.flights.naming(|unit| view.questions(unit));
         let vetoed = vetoes.len();
         let last = vetoes.split_off(vetoes.len().saturating_sub(MAX_UNITS));
         self.rescue(version, &vetoes).await?;
@@ -312,24 +318,10 @@ impl Following {
         Ok(vetoed)
     }
 
-    fn vetoes(&self, view: &View) -> Vec<Unit> {
-        let flights = self.flights();
-        let named = flights.units.values().flat_map(|units| units.iter());
-        let vetoed: BTreeSet<&Unit> = named.filter(|unit| view.questions(unit)).collect();
-        vetoed.into_iter().cloned().collect()
-    }
-
     /// How many requests are in flight.
     #[cfg(test)]
     pub(crate) fn in_flight(&self) -> usize {
-        self.flights().units.len()
-    }
-
-    fn flights(&self) -> MutexGuard<'_, Flights> {
-        self.0
-            .flights
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.0.flights.count()
     }
 }
 
@@ -366,25 +358,5 @@ impl fmt::Debug for Following {
         f.debug_tuple("Following")
             .field(&self.view().stamp)
             .finish()
-    }
-}
-
-/// A request in flight.
-#[derive(Debug)]
-pub(crate) struct InFlight {
-    following: Following,
-    id: u64,
-}
-
-impl InFlight {
-    /// It names more than was known.
-    pub(crate) fn widen(&self, units: Arc<[Unit]>) {
-        self.following.flights().units.insert(self.id, units);
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.following.flights().units.remove(&self.id);
     }
 }

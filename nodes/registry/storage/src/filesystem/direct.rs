@@ -1,8 +1,8 @@
 //! Writing a large file past the kernel's memory (`O_DIRECT`).
 //!
 //! What is written the usual way is copied into pages that the kernel has to find first; half of the processor time of a
-//! large push went there, and what others read often was pushed out of memory by it. Here it is copied into one buffer
-//! again and again, and the disk takes it from there. The price is that who pulls it first reads it from the disk.
+//! large push went there, and what others read often was pushed out of memory by it. Here the disk takes it from where it
+//! lies, or from one buffer that it is copied into again and again. The price is that who pulls it first reads it from the disk.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
@@ -70,6 +70,14 @@ impl Direct {
             put(file, lead, &mut self.way)?;
             self.lead -= lead.len();
             while !rest.is_empty() {
+                let whole = self.as_it_lies(rest);
+                if whole > 0 {
+                    let (now, later) = rest.split_at(whole);
+                    self.turn_on(file);
+                    put(file, now, &mut self.way)?;
+                    rest = later;
+                    continue;
+                }
                 let free = self.start + self.filled..self.start + BLOCK;
                 let free = self.buffer.get_mut(free).ok_or(Error::Damaged)?;
                 let (now, later) = rest.split_at(rest.len().min(free.len()));
@@ -85,11 +93,24 @@ impl Direct {
         Ok(())
     }
 
-    fn write_block(&mut self, file: &File) -> Result<(), Error> {
+    /// How much of it can be written from where it lies.
+    fn as_it_lies(&self, bytes: &[u8]) -> usize {
+        let is_aligned = bytes.as_ptr().align_offset(ALIGNED) == 0;
+        if self.filled > 0 || !is_aligned {
+            return 0;
+        }
+        bytes.len() - bytes.len() % ALIGNED
+    }
+
+    fn turn_on(&mut self, file: &File) {
         if self.way == Way::NotYet {
             let turned = turn(file, true);
             self.way = turned.map_or(Way::Usual, |()| Way::Direct);
         }
+    }
+
+    fn write_block(&mut self, file: &File) -> Result<(), Error> {
+        self.turn_on(file);
         let block = self.buffer.get(self.start..self.start + BLOCK);
         put(file, block.ok_or(Error::Damaged)?, &mut self.way)?;
         self.filled = 0;
@@ -145,25 +166,40 @@ mod tests {
 
     use super::*;
 
+    /// So far behind the beginning of a page.
+    fn laid(piece: &[u8], at: usize) -> Bytes {
+        let mut memory = vec![0; piece.len() + 2 * ALIGNED];
+        let start = memory.as_ptr().align_offset(ALIGNED) + at;
+        memory[start..start + piece.len()].copy_from_slice(piece);
+        Bytes::from(memory).slice(start..start + piece.len())
+    }
+
     /// Where it begins and ends, and how it comes in pieces, makes no difference.
     #[test]
     fn the_file_is_what_was_written() {
-        for (before, length, piece) in [
+        let bodies = [
             (0, 0, 1),
             (5, 3, 2),
             (0, ALIGNED, 7),
             (0, 3 * BLOCK, BLOCK),
+            (0, 3 * BLOCK + 5, BLOCK / 2),
             (1, 3 * BLOCK, 64 * 1024),
             (ALIGNED - 1, 2 * BLOCK + ALIGNED + 1, 100_000),
             (ALIGNED + 17, BLOCK - 1, 4096),
             (3, 2 * BLOCK + 2 * ALIGNED - 3, 3 * BLOCK),
-        ] {
+        ];
+        // Where in a page the pieces lie.
+        let places = [0, 1, ALIGNED - 3];
+        for ((before, length, piece), at) in bodies
+            .into_iter()
+            .flat_map(|body| places.map(|at| (body, at)))
+        {
             let all: Vec<u8> = (0..=250).cycle().take(before + length).collect();
             let mut file = tempfile::tempfile_in(".").unwrap();
             file.write_all(&all[..before]).unwrap();
             let mut direct = Direct::after(before as u64);
             for pieces in all[before..].chunks(piece).collect::<Vec<_>>().chunks(3) {
-                let pieces: Vec<Bytes> = pieces.iter().map(|p| Bytes::copy_from_slice(p)).collect();
+                let pieces: Vec<Bytes> = pieces.iter().map(|piece| laid(piece, at)).collect();
                 direct.write(&file, &pieces).unwrap();
             }
             direct.finish(&file).unwrap();
@@ -177,7 +213,7 @@ mod tests {
             file.read_to_end(&mut read).unwrap();
             assert!(
                 read == all,
-                "{length} bytes after {before} in pieces of {piece}"
+                "{length} bytes after {before} in pieces of {piece} at {at}"
             );
         }
     }
