@@ -138,6 +138,12 @@ impl Driver for S3 {
         written.await.map_err(Failure::writing)
     }
 
+    async fn put_new(&self, Put { path, content }: Put) -> Result<bool, Error> {
+        let key = self.store.keys.file(&path);
+        let made = self.store.put_new(&key, content).await;
+        made.map_err(Failure::writing)
+    }
+
     /// Writing costs one request, and so would looking.
     async fn ensure(&self, writes: Vec<Put>) -> Result<(), Error> {
         self.put(writes).await

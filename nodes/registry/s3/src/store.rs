@@ -136,6 +136,32 @@ impl Store {
             .map_err(|error| Failure::of("PutObject", key, &error))
     }
 
+    /// Writes an object if there is none; whether it did. Said to be another's where this request's own first try had
+    /// made it and its answer was lost.
+    pub(crate) async fn put_new(&self, key: &str, content: Bytes) -> Result<bool, Failure> {
+        let client = &self.clients.quick;
+        let put = client.put_object().bucket(&self.bucket).key(key);
+        let put = put.content_type(CONTENT_TYPE).body(content.clone().into());
+        let put = dressed!(put, self.dress).if_none_match("*").send().await;
+        let failure = match put {
+            Ok(_) => return Ok(true),
+            Err(error) => Failure::of("PutObject", key, &error),
+        };
+        match failure.status() {
+            // Another is there, or is being written in this moment.
+            Some(409 | 412) => Ok(false),
+            // It knows no conditions.
+            Some(501) => match self.head(key).await {
+                Ok(_) => Ok(false),
+                Err(failure) if failure.is_absent() => {
+                    self.put(client, key, content).await.map(|_etag| true)
+                }
+                Err(failure) => Err(failure),
+            },
+            _ => Err(failure),
+        }
+    }
+
     /// A place was finished here.
     pub(crate) fn remember(&self, place: &str, size: u64, etag: Option<String>) {
         let head = Head {

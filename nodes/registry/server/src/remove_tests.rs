@@ -65,6 +65,9 @@ impl Driver for Stopping {
     async fn put(&self, writes: Vec<Put>) -> Result<()> {
         self.store.put(writes).await
     }
+    async fn put_new(&self, write: Put) -> Result<bool> {
+        self.store.put_new(write).await
+    }
     async fn settle(&self, paths: &[StorePath]) -> Result<()> {
         self.store.settle(paths).await
     }

@@ -5,6 +5,7 @@
     reason = "a suite of assertions, which only tests compile"
 )]
 
+mod creating;
 mod ensured;
 mod fencing;
 mod leaves;
@@ -32,6 +33,8 @@ pub enum Removed {
 #[derive(Debug, Clone, Copy)]
 pub struct Promises {
     pub removed: Removed,
+    /// Of several who each write a file that is not there yet, all learn whose is.
+    pub makes_one: bool,
     /// A file that is put while another writer removes the one before it is never removed instead.
     pub removes_only_what_was_seen: bool,
     /// A directory in which there is no file any more is not listed.
@@ -52,6 +55,7 @@ pub enum Fenced {
 pub async fn check(make: &(dyn Fn() -> Box<dyn Driver> + Sync)) {
     let all = Promises {
         removed: Removed::Stays,
+        makes_one: true,
         removes_only_what_was_seen: true,
         forgets_empty_directories: true,
         fenced: Fenced::AtOnce,
@@ -63,6 +67,10 @@ pub async fn check(make: &(dyn Fn() -> Box<dyn Driver> + Sync)) {
 pub async fn check_with(make: &(dyn Fn() -> Box<dyn Driver> + Sync), promises: Promises) {
     small_files(&*make()).await;
     ensured::small_files(&*make()).await;
+    creating::small_files(&*make()).await;
+    if promises.makes_one {
+        creating::races(&*make()).await;
+    }
     absence(&*make()).await;
     listing(&*make()).await;
     removing::removal(&*make()).await;

@@ -47,6 +47,10 @@ pub trait Driver: Send + Sync + fmt::Debug {
     /// failure or a crash any of them may be there.
     async fn put(&self, writes: Vec<Put>) -> Result<(), Error>;
 
+    /// Writes a small file, as [`put`](Self::put) does, if none is there; whether it did. Of several who try at once, one
+    /// does. A store that knows no conditions (some speak S3 without them) lets the last one replace the others' file.
+    async fn put_new(&self, write: Put) -> Result<bool, Error>;
+
     /// Makes these small files be there, as [`put`](Self::put) does. What is there with that content may be left as it
     /// is, where looking costs less than writing.
     async fn ensure(&self, writes: Vec<Put>) -> Result<(), Error> {

@@ -118,6 +118,10 @@ impl Driver for Filesystem {
         self.on_disk(move |tree| tree.put(&writes)).await
     }
 
+    async fn put_new(&self, write: Put) -> Result<bool, Error> {
+        self.on_disk(move |tree| tree.put_new(&write)).await
+    }
+
     async fn ensure(&self, writes: Vec<Put>) -> Result<(), Error> {
         self.on_disk(move |tree| tree.put(&tree.absent(writes)?))
             .await

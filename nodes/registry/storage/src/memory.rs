@@ -179,6 +179,15 @@ impl Driver for Memory {
         Ok(())
     }
 
+    async fn put_new(&self, write: Put) -> Result<bool, Error> {
+        let mut store = self.lock();
+        let is_new = !store.files.contains_key(write.path.as_str());
+        if is_new {
+            store.put(vec![write]);
+        }
+        Ok(is_new)
+    }
+
     async fn settle(&self, paths: &[StorePath]) -> Result<(), Error> {
         paths.iter().try_for_each(|path| self.file(path).map(drop))
     }

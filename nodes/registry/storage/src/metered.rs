@@ -63,6 +63,10 @@ impl Driver for Metered {
         self.took("PutContent", self.driver.put(writes)).await
     }
 
+    async fn put_new(&self, write: Put) -> Result<bool, Error> {
+        self.took("PutContent", self.driver.put_new(write)).await
+    }
+
     async fn ensure(&self, writes: Vec<Put>) -> Result<(), Error> {
         self.took("PutContent", self.driver.ensure(writes)).await
     }

@@ -125,6 +125,10 @@ impl Driver for Paced {
         self.driver.put(writes).await
     }
 
+    async fn put_new(&self, write: Put) -> Result<bool, Error> {
+        self.driver.put_new(write).await
+    }
+
     async fn ensure(&self, writes: Vec<Put>) -> Result<(), Error> {
         self.driver.ensure(writes).await
     }

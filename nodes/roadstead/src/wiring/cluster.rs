@@ -29,7 +29,8 @@ const MARK_BYTES: usize = 64;
 /// The cluster that serves the store, for as long as nobody takes it away.
 const CLUSTER: &str = "/roadstead/cluster";
 
-/// Nodes that start at the same time may write it at the same time: after so long, all read the last one's.
+/// Of nodes that write it at the same time, one does. In a bucket that ignores conditions each does, and what the last one
+/// wrote stays: after so long, all have.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// The metadata service may start after its nodes.
@@ -84,8 +85,11 @@ pub(crate) async fn open(config: &Config) -> Result<Store> {
             "storage.s3.rootdirectory".to_owned()
         }
     })?;
-    let mark = mark(&*driver).await.context("the store cannot be marked")?;
-    check_cluster(&*driver, &name).await?;
+    let marked = async {
+        let marked = mark(&*driver).await;
+        marked.context("the store cannot be marked")
+    };
+    let (mark, ()) = tokio::try_join!(marked, check_cluster(&*driver, &name))?;
     let store = format!("{} {mark}", driver.name());
     Ok(Store {
         driver: Arc::new(Held::new(driver, claim.lease())),
@@ -124,33 +128,40 @@ async fn identify(metadata: &dyn Metadata) -> Result<ClusterId> {
 
 /// A metadata service that forgot everything has another name: what it was told by nodes is lost, and somebody has to know.
 async fn check_cluster(store: &dyn Driver, name: &str) -> Result<()> {
-    let path: StorePath = CLUSTER.parse().map_err(|_malformed| StoreError::Damaged)?;
-    match store.get(&path, MARK_BYTES).await {
-        Ok(found) if found == name => Ok(()),
-        Ok(found) => bail!(
-            "cluster.metadata: it is of cluster {name}, and the storage was served by cluster {}. If no member of that is left, \
-             remove roadstead/cluster from the storage: uploads in progress are lost",
-            String::from_utf8_lossy(&found).escape_debug()
-        ),
-        Err(StoreError::NotFound(_)) => {
-            let content = Bytes::from(name.to_owned());
-            Ok(store.put(vec![Put { path, content }]).await?)
-        }
-        Err(error) => Err(error).context("the store cannot be read"),
+    let found = first_written(store, CLUSTER, name).await;
+    let found = found.context("the store cannot be read")?;
+    if found == name {
+        return Ok(());
     }
+    bail!(
+        "cluster.metadata: it is of cluster {name}, and the storage was served by cluster {}. If no member of that is left, \
+         remove roadstead/cluster from the storage: uploads in progress are lost",
+        String::from_utf8_lossy(&found).escape_debug()
+    )
 }
 
 /// What is written in the store, by this node if it is the first.
 async fn mark(store: &dyn Driver) -> Result<String, StoreError> {
-    let path: StorePath = MARK.parse().map_err(|_malformed| StoreError::Damaged)?;
-    if let Err(StoreError::NotFound(_)) = store.get(&path, MARK_BYTES).await {
-        let content = Bytes::from(Uuid::new_v4().simple().to_string());
-        let path = path.clone();
-        store.put(vec![Put { path, content }]).await?;
-        tokio::time::sleep(SETTLE).await;
-    }
-    let mark = store.get(&path, MARK_BYTES).await?;
+    let proposed = Uuid::new_v4().simple().to_string();
+    let mark = first_written(store, MARK, &proposed).await?;
     Ok(String::from_utf8_lossy(&mark).escape_debug().collect())
+}
+
+/// What a file of the store holds; where there is none, this.
+async fn first_written(
+    store: &dyn Driver,
+    path: &str,
+    proposed: &str,
+) -> Result<Bytes, StoreError> {
+    let path: StorePath = path.parse().map_err(|_malformed| StoreError::Damaged)?;
+    if let Err(StoreError::NotFound(_)) = store.get(&path, MARK_BYTES).await {
+        let (path, content) = (path.clone(), Bytes::from(proposed.to_owned()));
+        if store.put_new(Put { path, content }).await? {
+            // For stores that know no conditions.
+            tokio::time::sleep(SETTLE).await;
+        }
+    }
+    store.get(&path, MARK_BYTES).await
 }
 
 impl Node {

@@ -94,6 +94,7 @@ pub(crate) async fn contract(make: Make<'_>, is_strict: bool) {
     };
     let promises = Promises {
         removed: Removed::MayBreak,
+        makes_one: true,
         removes_only_what_was_seen: is_strict,
         forgets_empty_directories: is_strict,
         fenced: contract::Fenced::ByExpiry,

@@ -192,6 +192,10 @@ impl S3 for Strict {
     ) -> S3Result<S3Response<PutObjectOutput>> {
         let content = collect(request.input.body).await?;
         let mut state = self.state();
+        let is_there = state.objects.contains_key(&request.input.key);
+        if request.input.if_none_match == Some(ETagCondition::Any) && is_there {
+            return Err(s3_error!(PreconditionFailed));
+        }
         let held = state.hold(content);
         state.objects.insert(request.input.key, held.clone());
         answer!(PutObjectOutput {

@@ -199,6 +199,9 @@ impl Driver for Vast {
     async fn put(&self, _writes: Vec<Put>) -> Result<()> {
         Err(StoreError::Fenced)
     }
+    async fn put_new(&self, _write: Put) -> Result<bool> {
+        Err(StoreError::Fenced)
+    }
     async fn settle(&self, _paths: &[StorePath]) -> Result<()> {
         Err(StoreError::Fenced)
     }

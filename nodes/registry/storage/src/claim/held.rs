@@ -69,6 +69,11 @@ impl Driver for Held {
         self.driver.put(writes).await
     }
 
+    async fn put_new(&self, write: Put) -> Result<bool, Error> {
+        self.check()?;
+        self.driver.put_new(write).await
+    }
+
     async fn ensure(&self, writes: Vec<Put>) -> Result<(), Error> {
         self.check()?;
         self.driver.ensure(writes).await

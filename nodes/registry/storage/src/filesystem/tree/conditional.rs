@@ -1,6 +1,6 @@
-//! Removing a file only if it is the one that was meant.
+//! Writing a file only if there is none, and removing one only if it is the one that was meant.
 //!
-//! A file system has no such operation. The file is moved away first, which only one process can do, and looked at there: one
+//! A name is linked by one process only. For removing, a file system has no such operation. The file is moved away first, which only one process can do, and looked at there: one
 //! that another writer had put in its place meanwhile is linked back, unless there is a newer one by then. In that moment
 //! it is not seen; a power cut in it would lose it.
 
@@ -9,9 +9,22 @@ use rustix::io::Errno;
 use uuid::Uuid;
 
 use super::{TEMPORARY, Tree, parent, relative, write_error};
+use crate::driver::Put;
 use crate::{Error, StorePath};
 
 impl Tree {
+    /// Whether the file is there now as it was given, and for good.
+    pub(in super::super) fn put_new(&self, write: &Put) -> Result<bool, Error> {
+        let temporary = self.write_in(TEMPORARY, &write.content)?;
+        let linked = self.link(&temporary, &write.path);
+        let _swept_later = self.unlink(&temporary);
+        let is_new = linked?;
+        if is_new {
+            self.settle_names(&[&write.path])?;
+        }
+        Ok(is_new)
+    }
+
     /// Whether the file held `content`, and is gone for good.
     pub(in super::super) fn remove_if(
         &self,
@@ -42,24 +55,34 @@ impl Tree {
         if !matches!(is_it, Ok(true)) {
             self.put_back(&aside, path)?;
         }
-        self.unlink(relative(&aside))?;
+        match unlinkat(&self.root, relative(&aside), AtFlags::empty()) {
+            // Moved back.
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(write_error("removing", errno.into())),
+        }
         self.sync_parent(path)?;
         is_it
     }
 
+    /// Where a newer one is there, that stays.
     fn put_back(&self, aside: &StorePath, path: &StorePath) -> Result<(), Error> {
-        let flags = AtFlags::empty();
-        self.make_directories(parent(relative(path)))?;
-        match linkat(
-            &self.root,
-            relative(aside),
-            &self.root,
-            relative(path),
-            flags,
-        ) {
-            // A newer one is there.
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
-            Err(errno) => Err(write_error("putting a file back", errno.into())),
+        self.link(relative(aside), path).map(drop)
+    }
+
+    /// Gives a file another name, unless something has that. A file system that has no links moves it; of two who do that at
+    /// the same time, the later one's stays.
+    fn link(&self, from: &str, to: &StorePath) -> Result<bool, Error> {
+        let (target, flags) = (relative(to), AtFlags::empty());
+        self.make_directories(parent(target))?;
+        match linkat(&self.root, from, &self.root, target, flags) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => match self.stat(to) {
+                Ok(_) => Ok(false),
+                Err(Error::NotFound(_)) => self.rename(from, to).map(|()| true),
+                Err(error) => Err(error),
+            },
+            Err(errno) => Err(write_error("linking a file", errno.into())),
         }
     }
 
