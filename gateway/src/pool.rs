@@ -82,8 +82,16 @@ impl Pool {
         });
     }
 
+    /// Those of a cluster whose metadata service began anew are in its list when they have found it. As long as one of them
+    /// is well, an empty list is no reason to refuse everybody.
     fn set(self: &Arc<Self>, told: &[NodeInfo]) {
         let before = self.all();
+        if told.is_empty() && before.iter().any(|node| node.takes(false)) {
+            tracing::warn!(
+                "the list of nodes is empty: they stay as they were while they are well"
+            );
+            return;
+        }
         let mut after = Vec::with_capacity(told.len());
         for info in told {
             if let Some(known) = before.iter().find(|node| node.name() == info.name) {

@@ -57,6 +57,18 @@ fn pool(names: &[&str]) -> Arc<Pool> {
     pool
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_empty_list_is_not_believed_while_one_is_well() {
+    let pool = pool(&["a", "b"]);
+    pool.set(&[]);
+    assert!(pool.pick_now(&Want::default(), &[]).is_ok());
+    for node in pool.all().iter() {
+        node.fall();
+    }
+    pool.set(&[]);
+    assert_eq!(pool.all().len(), 0);
+}
+
 fn session(id: &str) -> Want {
     Want {
         writes: true,

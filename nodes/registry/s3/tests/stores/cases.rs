@@ -243,7 +243,8 @@ pub(crate) async fn abandoned_uploads(seaweed: &Seaweed) {
     assert_eq!(none.expect("swept"), 0, "none is that old");
     assert_eq!(driver.sweep(far()).await.expect("swept"), 1, "ours");
     assert_eq!(driver.sweep(far()).await.expect("swept"), 0, "once");
-    let late = killed.write(vec![pattern(0, 11 * MIB)]).await;
+    // More than is on its way at a time: some of it is waited for.
+    let late = killed.write(vec![pattern(0, 33 * MIB)]).await;
     assert!(late.is_err(), "who wakes up late writes nowhere");
     let places = driver.staged(far(), None, 10).await;
     assert_eq!(places.expect("a listing"), [""; 0]);
