@@ -1,11 +1,16 @@
 //! Members of the metadata service, and Redis: their loss costs latency, and that of the quorum costs pushes.
 
+use std::time::Duration;
+
 use roadstead_tests::wait_until;
 use tokio::time::Instant;
 
 use super::asking::Kind;
 use super::drill::{Cost, Drill};
-use super::fleet::{DEADLINE, Front, MEMBERS, Store};
+use super::fleet::{DEADLINE, Front, MEMBERS, NODES, Store};
+
+/// Longer than the leader gives a node that it does not hear.
+const AWAY: Duration = Duration::from_secs(15);
 
 /// Longer than a proposal is tried: what nodes wait for, clients wait for.
 const FRONT: Front = Front::Dumb(30);
@@ -107,16 +112,32 @@ pub(super) fn redis_killed(drill: &mut Drill) {
     });
 }
 
+/// The leader is left, and goes on to believe that it leads.
 pub(super) fn quorum_killed(drill: &mut Drill) {
+    let leader = drill.fleet.leader(None);
+    let others: Vec<u64> = MEMBERS.into_iter().filter(|id| *id != leader).collect();
+    drill.fleet.waits_for_leases(NODES);
+    let gone = |drill: &mut Drill| {
+        let log = drill.fleet.member(leader).process().log();
+        log.matches("is taken for gone").count()
+    };
+    let before = gone(drill);
     drill.fault("the quorum killed", Cost::Pushes, |drill| {
         let since = Instant::now();
-        for id in [1, 2] {
-            drill.fleet.member(id).kill();
+        for id in &others {
+            drill.fleet.member(*id).kill();
         }
         drill.refuses_pushes(since);
         drill.goes_on_with(Kind::Pull, "the quorum was killed");
-        for id in [1, 2] {
-            drill.fleet.member(id).start();
+        wait_until("leases would be over", DEADLINE, || since.elapsed() > AWAY);
+        for id in &others {
+            drill.fleet.member(*id).start();
         }
+        drill.fleet.waits_for_leases(NODES);
+        assert_eq!(
+            gone(drill),
+            before,
+            "nobody could renew: that is no reason to take nodes for gone"
+        );
     });
 }

@@ -6,32 +6,52 @@ use std::time::Duration;
 
 use openraft::ChangeMembers;
 use roadstead_proto::metadata::v1 as wire;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::timeout;
 use tonic::Status;
 
 use crate::network::{Lane, Network};
-use crate::propose::{Refusal, refusal};
+use crate::propose::refusal;
+use crate::read::Reads;
 use crate::services::status_of;
+#[cfg(test)]
+use crate::simulation::{Mutant, is};
 use crate::types::{Incarnation, Member, Raft};
 
 /// Whoever is taken in must answer at once.
 const IDENTIFY_WITHIN: Duration = Duration::from_secs(2);
+
+/// A state of many megabytes over a slow link.
+const CATCHES_UP_WITHIN: Duration = Duration::from_mins(2);
+
+/// Whoever asks for a change is told that there is another one before it loses its patience.
+const TURN_WITHIN: Duration = Duration::from_secs(2);
+
+type Metrics = openraft::RaftMetrics<u64, Member>;
+type Turn = OwnedMutexGuard<()>;
 
 /// Changes of the group, one after the other.
 #[derive(Clone)]
 pub(crate) struct Group {
     raft: Raft,
     network: Network,
+    reads: Reads,
     /// Members that every configuration names: they may come back whatever happened to them.
     configured: Arc<BTreeSet<u64>>,
     turn: Arc<Mutex<()>>,
 }
 
 impl Group {
-    pub(crate) fn new(raft: Raft, network: Network, configured: BTreeSet<u64>) -> Self {
+    pub(crate) fn new(
+        raft: Raft,
+        network: Network,
+        reads: Reads,
+        configured: BTreeSet<u64>,
+    ) -> Self {
         Self {
             raft,
             network,
+            reads,
             configured: Arc::new(configured),
             turn: Arc::default(),
         }
@@ -44,7 +64,7 @@ impl Group {
     ) -> Result<wire::IdentifyResponse, Status> {
         let mut peer = network.peer(addr, Lane::Raft)?;
         let asked = peer.identify(wire::IdentifyRequest {});
-        match tokio::time::timeout(IDENTIFY_WITHIN, asked).await {
+        match timeout(IDENTIFY_WITHIN, asked).await {
             Ok(answer) => Ok(answer?.into_inner()),
             Err(_elapsed) => Err(Status::unavailable("no answer")),
         }
@@ -52,7 +72,7 @@ impl Group {
 
     /// Takes in a member that is blank.
     pub(crate) async fn add(&self, id: u64, addr: String) -> Result<(), Status> {
-        self.must_lead()?;
+        let turn = self.turn().await?;
         let found = Self::identify(&self.network, &addr).await;
         let found = found.map_err(|status| {
             let said = status.message();
@@ -74,12 +94,12 @@ impl Group {
             );
             return Err(Status::already_exists(text));
         }
-        self.take_in(id, Member { addr, incarnation }).await
+        self.take_in(turn, id, Member { addr, incarnation }).await
     }
 
     /// Takes in a member again that asks for it since its disk is blank.
     pub(crate) async fn rejoin(&self, id: u64, member: Member) -> Result<(), Status> {
-        self.must_lead()?;
+        let turn = self.turn().await?;
         if self.member(id).is_none() && !self.configured.contains(&id) {
             let text = format!(
                 "{id} is no member: roadstead cluster add {id} {}",
@@ -87,42 +107,59 @@ impl Group {
             );
             return Err(Status::not_found(text));
         }
-        self.take_in(id, member).await
+        // What was asked for may have come late: with that disk or another, the member asks again.
+        if !self.is_there(id, &member).await {
+            let text = format!("at {} no member {id} with that disk answers", member.addr);
+            return Err(Status::unavailable(text));
+        }
+        self.take_in(turn, id, member).await
     }
 
     /// Lets a member go.
     pub(crate) async fn remove(&self, id: u64) -> Result<(), Status> {
-        self.must_lead()?;
-        let _turn = self.turn.lock().await;
+        let turn = self.turn().await?;
         if self.member(id).is_none() {
             let text = format!("{id} is no member; there are {:?}", self.voters());
             return Err(Status::not_found(text));
         }
-        if self.voters() == BTreeSet::from([id]) {
+        let mut voters = self.voters();
+        if voters == BTreeSet::from([id]) {
             let text = "it is the last member; to replace it, add another first";
             return Err(Status::invalid_argument(text));
         }
-        self.let_go(id).await
+        if voters.remove(&id) {
+            self.must_decide(&voters).await?;
+        }
+        self.let_go(&turn, id).await
     }
 
     /// A member with another disk is another member: the old one is let go first, and counts in no quorum any more
-    /// before the new one does. Asked again half-way, it goes on.
-    async fn take_in(&self, id: u64, member: Member) -> Result<(), Status> {
-        let _turn = self.turn.lock().await;
+    /// before the new one does. Asked again half-way, it goes on. While a member catches up, others have their turn.
+    async fn take_in(&self, turn: Turn, id: u64, member: Member) -> Result<(), Status> {
         let known = self.member(id);
         if known
             .as_ref()
             .is_some_and(|known| known.incarnation != member.incarnation)
         {
             tracing::info!(id, "a member has lost its disk: it is taken in again");
-            self.let_go(id).await?;
+            self.let_go(&turn, id).await?;
         }
-        if known.as_ref() != Some(&member) || !self.voters().contains(&id) {
-            tracing::info!(id, addr = member.addr, "taking in a member");
-            let added = self.raft.add_learner(id, member, true).await;
-            added.map_err(|error| status_of(&refusal(&error)))?;
+        if known.as_ref() == Some(&member) && self.voters().contains(&id) {
+            return Ok(());
         }
-        if !self.voters().contains(&id) {
+        tracing::info!(id, addr = member.addr, "taking in a member");
+        let added = self.raft.add_learner(id, member.clone(), false).await;
+        let added = added.map_err(|error| status_of(&refusal(&error)))?;
+        drop(turn);
+        self.caught_up(id, added.log_id.index).await?;
+        let _turn = self.turn().await?;
+        if self.member(id) != Some(member) {
+            let text = format!("member {id} was let go, or taken in with another disk");
+            return Err(Status::aborted(text));
+        }
+        let mut voters = self.voters();
+        if voters.insert(id) {
+            self.must_decide(&voters).await?;
             let voter = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
             let changed = self.raft.change_membership(voter, false).await;
             changed.map_err(|error| status_of(&refusal(&error)))?;
@@ -131,7 +168,71 @@ impl Group {
         Ok(())
     }
 
-    async fn let_go(&self, id: u64) -> Result<(), Status> {
+    /// Waits until a member has that entry, for as long as this one leads.
+    async fn caught_up(&self, id: u64, index: u64) -> Result<(), Status> {
+        let mut seen = self.raft.metrics();
+        let is_over = |metrics: &Metrics| {
+            let matched = metrics.replication.as_ref();
+            let matched = matched.and_then(|all| all.get(&id).copied().flatten());
+            matched.is_some_and(|matched| matched.index >= index)
+                || metrics.current_leader != Some(metrics.id)
+        };
+        let waited = timeout(CATCHES_UP_WITHIN, seen.wait_for(is_over)).await;
+        let ended = |_ended| Status::unavailable("this member has stopped");
+        match waited {
+            Ok(over) => over.map(drop).map_err(ended),
+            Err(_elapsed) => {
+                let text = format!("member {id} has not caught up yet");
+                Err(Status::unavailable(text))
+            }
+        }
+    }
+
+    /// Refuses what would leave the group to members of whom too few answer: it could not even be taken back.
+    async fn must_decide(&self, voters: &BTreeSet<u64>) -> Result<(), Status> {
+        #[cfg(test)]
+        if is(Mutant::LetsGoBlindly) {
+            return Ok(());
+        }
+        let me = self.raft.metrics().borrow().id;
+        let asked = voters.iter().map(async |id| {
+            let is_there = match self.member(*id) {
+                Some(_) if *id == me => true,
+                Some(member) => self.is_there(*id, &member).await,
+                None => false,
+            };
+            (*id, is_there)
+        });
+        let answers = futures::future::join_all(asked).await;
+        let silent = answers.into_iter().filter(|(_, is_there)| !is_there);
+        let silent: Vec<u64> = silent.map(|(id, _)| id).collect();
+        let quorum = voters.len() / 2 + 1;
+        if voters.len() - silent.len() >= quorum {
+            return Ok(());
+        }
+        Err(Status::invalid_argument(format!(
+            "the members would then be {voters:?}, and {quorum} of them must answer: {silent:?} do not; bring them back, or \
+             remove those instead"
+        )))
+    }
+
+    /// Whether the member that is meant answers at its address.
+    async fn is_there(&self, id: u64, member: &Member) -> bool {
+        let found = Self::identify(&self.network, &member.addr).await;
+        found.is_ok_and(|found| found.id == id && found.incarnation == member.incarnation)
+    }
+
+    /// One change after the other, of a group that is known to be led from here: what another leader decided is known.
+    async fn turn(&self) -> Result<Turn, Status> {
+        let turn = timeout(TURN_WITHIN, Arc::clone(&self.turn).lock_owned()).await;
+        let busy = |_elapsed| Status::unavailable("another change of the group is under way");
+        let turn = turn.map_err(busy)?;
+        let leads = self.reads.confirm().await;
+        leads.map_err(|refusal| status_of(&refusal))?;
+        Ok(turn)
+    }
+
+    async fn let_go(&self, _turn: &Turn, id: u64) -> Result<(), Status> {
         let ids = BTreeSet::from([id]);
         if self.voters().contains(&id) {
             let change = ChangeMembers::RemoveVoters(ids.clone());
@@ -159,16 +260,6 @@ impl Group {
     fn voters(&self) -> BTreeSet<u64> {
         let metrics = self.raft.metrics().borrow().clone();
         metrics.membership_config.voter_ids().collect()
-    }
-
-    fn must_lead(&self) -> Result<(), Status> {
-        let metrics = self.raft.metrics().borrow().clone();
-        if metrics.current_leader == Some(metrics.id) {
-            return Ok(());
-        }
-        let members = metrics.membership_config.membership();
-        let leader = metrics.current_leader.and_then(|id| members.get_node(&id));
-        Err(status_of(&Refusal::forward(leader)))
     }
 }
 

@@ -3,6 +3,9 @@
 //! A node counts its lease from when it asked for it, and is answered only by one whose leadership was confirmed after
 //! the question came. So whoever leads next ends no lease before a whole one, and the margin, have gone by since it was
 //! elected: by then no answer of a leader before it is still good. And whom it is about to end, it renews no more.
+//!
+//! A leader without a quorum answers nobody, so it could not hear its nodes: that time does not count against them. Else all
+//! were gone at once, to those who pass requests on as well, when a quorum that was lost for a while is back.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +15,7 @@ use roadstead_machine::{ClusterCommand, Command, NodeId, Nodes, Timestamp};
 use roadstead_metadata::{Elapsed, LEASE, LEASE_MARGIN};
 
 use crate::propose::Proposer;
+use crate::read::Reads;
 #[cfg(test)]
 use crate::simulation::{Mutant, is};
 use crate::store::Store;
@@ -19,6 +23,9 @@ use crate::types::Raft;
 
 /// How often it is looked who has not been heard.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// So long a leader may not have been confirmed before that counts as time in which nobody was heard.
+const GAP: Duration = Duration::from_secs(2);
 
 /// Bytes of the command that ends a lease, roughly: it is never batched by them.
 const COMMAND_BYTES: usize = 64;
@@ -30,6 +37,8 @@ type Epoch = (NodeId, u64);
 struct Heard {
     /// The term in which this member leads, and since when it knows that.
     leads: Option<(u64, Duration)>,
+    /// When its lead was confirmed last.
+    confirmed: Duration,
     /// When each lease was asked for last, or first seen.
     leases: HashMap<Epoch, Duration>,
     /// It is being ended.
@@ -76,15 +85,22 @@ impl Leases {
         }
     }
 
-    /// The leases that are over, for one who leads in `term`; they are not renewed any more.
+    /// The leases that are over, for one who was just confirmed to lead in `term`; they are not renewed any more.
     fn over(&self, term: u64, nodes: &Nodes) -> Vec<Epoch> {
         let now = self.now();
         let mut heard = self.lock();
         if heard.leads.is_none_or(|(led, _)| led != term) {
             *heard = Heard {
                 leads: Some((term, now)),
+                confirmed: now,
                 ..Heard::default()
             };
+        }
+        let gap = now.saturating_sub(std::mem::replace(&mut heard.confirmed, now));
+        if gap > GAP {
+            // Later than it was: nobody is ended earlier for it.
+            heard.leads = heard.leads.map(|(term, since)| (term, since + gap));
+            heard.leases.values_mut().for_each(|last| *last += gap);
         }
         let since = heard.leads.map_or(now, |(_, since)| since);
         let current: HashSet<Epoch> = nodes.iter().map(|(id, node)| (*id, node.epoch)).collect();
@@ -109,19 +125,20 @@ impl Leases {
     }
 
     /// Ends leases that are over, while this member leads.
-    pub(crate) async fn keep(self, raft: Raft, store: Store, proposer: Proposer) {
+    pub(crate) async fn keep(self, raft: Raft, reads: Reads, store: Store, proposer: Proposer) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let (leads, term) = {
+            let lead = || {
                 let metrics = raft.metrics();
                 let metrics = metrics.borrow();
-                (
-                    metrics.current_leader == Some(metrics.id),
-                    metrics.current_term,
-                )
+                let leads = metrics.current_leader == Some(metrics.id);
+                leads.then_some(metrics.current_term)
             };
-            if !leads {
+            let Some(term) = lead() else {
                 self.follows();
+                continue;
+            };
+            if reads.confirm().await.is_err() || lead() != Some(term) {
                 continue;
             }
             let nodes = store.look(|machine| machine.nodes().clone());
@@ -190,6 +207,15 @@ mod tests {
             self.seconds.fetch_add(seconds, Ordering::Relaxed);
         }
 
+        /// The same, in which it is looked as often as it is.
+        fn lead(&self, seconds: u64, term: u64, nodes: &Nodes) -> Vec<Epoch> {
+            let look = |_second| {
+                self.pass(1);
+                self.leases.over(term, nodes)
+            };
+            (0..seconds).flat_map(look).collect()
+        }
+
         fn renew(&self, n: u8, epoch: u64, nodes: &Nodes) -> bool {
             let asked = self.leases.now();
             self.leases.renew(id(n), epoch, asked, nodes).is_some()
@@ -200,12 +226,12 @@ mod tests {
     fn a_node_that_is_not_heard_is_over_and_renewed_no_more() {
         let (bench, nodes) = (Bench::new(), nodes(&[(1, 1), (2, 2)]));
         assert_eq!(bench.leases.over(1, &nodes), []);
-        bench.pass(8);
+        assert_eq!(bench.lead(8, 1, &nodes), []);
         assert!(bench.renew(2, 2, &nodes));
         assert!(!bench.renew(2, 1, &nodes), "another epoch");
         assert!(!bench.renew(3, 1, &nodes), "nobody");
-        bench.pass(3);
-        assert_eq!(bench.leases.over(1, &nodes), [(id(1), 1)]);
+        assert_eq!(bench.lead(2, 1, &nodes), []);
+        assert_eq!(bench.lead(1, 1, &nodes), [(id(1), 1)]);
         assert!(!bench.renew(1, 1, &nodes), "it is being ended");
         assert!(bench.renew(2, 2, &nodes));
     }
@@ -216,11 +242,35 @@ mod tests {
         assert_eq!(bench.leases.over(1, &nodes), []);
         bench.pass(100);
         assert_eq!(bench.leases.over(2, &nodes), [], "elected just now");
-        bench.pass(10);
-        assert_eq!(bench.leases.over(2, &nodes), []);
-        bench.pass(1);
-        assert_eq!(bench.leases.over(2, &nodes), [(id(1), 1)]);
+        assert_eq!(bench.lead(10, 2, &nodes), []);
+        assert_eq!(bench.lead(1, 2, &nodes), [(id(1), 1)]);
         bench.leases.follows();
         assert_eq!(bench.leases.over(3, &nodes), [], "and again");
+    }
+
+    #[test]
+    fn time_without_a_quorum_does_not_count() {
+        let (bench, nodes) = (Bench::new(), nodes(&[(1, 1), (2, 2)]));
+        assert_eq!(bench.lead(5, 1, &nodes), []);
+        assert!(bench.renew(2, 2, &nodes));
+        assert_eq!(bench.lead(3, 1, &nodes), []);
+        bench.pass(60);
+        assert_eq!(bench.leases.over(1, &nodes), [], "nobody could be heard");
+        assert!(bench.renew(2, 2, &nodes), "it was never taken for gone");
+        // Of the first, 7 seconds were heard; of the second none since.
+        assert_eq!(bench.lead(3, 1, &nodes), []);
+        assert_eq!(bench.lead(1, 1, &nodes), [(id(1), 1)]);
+        let second = self::nodes(&[(2, 2)]);
+        assert_eq!(bench.lead(6, 1, &second), []);
+        assert_eq!(bench.lead(1, 1, &second), [(id(2), 2)]);
+    }
+
+    #[test]
+    fn whom_it_was_about_to_end_is_not_renewed_after_a_gap_either() {
+        let (bench, nodes) = (Bench::new(), nodes(&[(1, 1)]));
+        assert_eq!(bench.lead(12, 1, &nodes).first(), Some(&(id(1), 1)));
+        bench.pass(60);
+        bench.leases.over(1, &nodes);
+        assert!(!bench.renew(1, 1, &nodes), "its end may be in the log");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use roadstead_machine::Machine;
 use roadstead_metadata::transport::Dial;
@@ -24,13 +24,15 @@ use crate::group::Group;
 use crate::hand_over::hand_over;
 use crate::leases::Leases;
 use crate::network::Network;
-use crate::propose::Proposer;
+use crate::propose::{ImportGuard, Proposer};
 use crate::read::Reads;
 use crate::server::{BuildError, Failed};
 use crate::services::{ClusterService, MetadataService, PeerService};
 use crate::store::Store;
 use crate::telling::Telling;
-use crate::types::{Change, Raft};
+use crate::types::{Answer, Change, Raft};
+
+const IMPORT_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// What it is told at its start.
 pub(crate) struct Setting {
@@ -106,24 +108,29 @@ impl Participant {
             let (raft, until) = (self.raft.clone(), stop.clone());
             tokio::spawn(async move { until.run_until_cancelled(stand_alone(raft)).await });
         }
+        let (raft, metrics) = (self.raft.clone(), self.metrics.clone());
+        let proposer = Proposer::start(raft, Arc::clone(&self.setting.clock), metrics);
         if let Some(state) = self.setting.import.clone() {
-            let (raft, store, until) = (self.raft.clone(), self.store.clone(), stop.clone());
-            tokio::spawn(
-                async move { until.run_until_cancelled(import(raft, store, state)).await },
-            );
+            let import = Import {
+                raft: self.raft.clone(),
+                store: self.store.clone(),
+                _first: proposer.wait_for_import(),
+            };
+            let until = stop.clone();
+            tokio::spawn(async move { until.run_until_cancelled(import.run(state)).await });
         }
-        let clock = Arc::clone(&self.setting.clock);
-        Proposer::start(self.raft.clone(), clock, self.metrics.clone())
+        proposer
     }
 
     /// All that others may ask of it.
     pub(crate) fn routes(&self, proposer: Proposer, stop: &CancellationToken) -> Routes {
+        let reads = Reads::start(self.raft.clone());
         Routes::new(self.peer_service())
             .add_service(InterceptedService::new(
-                self.metadata_service(proposer, stop),
+                self.metadata_service(proposer, reads.clone(), stop),
                 of_cluster(self.store.clone()),
             ))
-            .add_service(self.cluster_service())
+            .add_service(self.cluster_service(reads))
     }
 
     fn peer_service(&self) -> PeerServer<PeerService> {
@@ -139,31 +146,35 @@ impl Participant {
     fn metadata_service(
         &self,
         proposer: Proposer,
+        reads: Reads,
         stop: &CancellationToken,
     ) -> MetadataServer<MetadataService> {
         let leases = Leases::new(Arc::clone(&self.setting.elapsed));
-        let keeping = leases
-            .clone()
-            .keep(self.raft.clone(), self.store.clone(), proposer.clone());
+        let keeping = leases.clone().keep(
+            self.raft.clone(),
+            reads.clone(),
+            self.store.clone(),
+            proposer.clone(),
+        );
         let until = stop.clone();
         tokio::spawn(async move { until.run_until_cancelled(keeping).await });
         MetadataServer::new(MetadataService {
             store: self.store.clone(),
             proposer,
             leases,
-            reads: Reads::start(self.raft.clone()),
+            reads,
             clock: Arc::clone(&self.setting.clock),
         })
         .max_decoding_message_size(MESSAGE_BYTES)
         .max_encoding_message_size(MESSAGE_BYTES)
     }
 
-    fn cluster_service(&self) -> ClusterServer<ClusterService> {
+    fn cluster_service(&self, reads: Reads) -> ClusterServer<ClusterService> {
         let configured = self.setting.peers.keys().copied().collect();
         ClusterServer::new(ClusterService {
             raft: self.raft.clone(),
             store: self.store.clone(),
-            group: Group::new(self.raft.clone(), self.network.clone(), configured),
+            group: Group::new(self.raft.clone(), self.network.clone(), reads, configured),
             started: self.started,
             clock: Arc::clone(&self.setting.clock),
         })
@@ -245,24 +256,60 @@ async fn tell_roles(raft: Raft) {
     }
 }
 
-/// Gives the group its first state, once this member leads it.
-async fn import(raft: Raft, store: Store, state: Vec<u8>) {
-    let me = raft.metrics().borrow().id;
-    let mut seen = raft.metrics();
-    let leads = |metrics: &openraft::RaftMetrics<u64, _>| {
-        metrics.current_leader == Some(me) && metrics.last_applied.is_some()
-    };
-    if seen.wait_for(leads).await.is_err() {
-        return;
+/// Gives the group its first state.
+struct Import {
+    raft: Raft,
+    store: Store,
+    /// Until it is dropped, nothing else is proposed here.
+    _first: ImportGuard,
+}
+
+impl Import {
+    /// Ends when the group has a state, this one or another.
+    async fn run(self, state: Vec<u8>) {
+        while !self.step(&state).await {
+            tokio::time::sleep(IMPORT_AGAIN_AFTER).await;
+        }
     }
-    if store.look(|machine| *machine != Machine::default()) {
-        tracing::warn!("the group has a state already: nothing is imported");
-        return;
+
+    /// Members that come are sent a snapshot: an entry of that size is too long for an append.
+    async fn forget(&self, index: u64) -> Result<(), openraft::error::Fatal<u64>> {
+        self.raft.trigger().snapshot().await?;
+        let mut seen = self.raft.metrics();
+        let is_taken = |metrics: &openraft::RaftMetrics<u64, _>| {
+            metrics.snapshot.is_some_and(|taken| taken.index >= index)
+        };
+        drop(seen.wait_for(is_taken).await);
+        self.raft.trigger().purge_log(index).await
     }
-    match raft.client_write(Change::Import(state)).await {
-        Ok(_imported) => tracing::info!("the state of the stand-alone registry was imported"),
-        Err(error) => {
-            tracing::error!(%error, "the state of the stand-alone registry was not imported");
+
+    async fn step(&self, state: &[u8]) -> bool {
+        // What was decided before is applied.
+        if let Err(error) = self.raft.ensure_linearizable().await {
+            tracing::debug!(%error, "nothing is imported while another leads");
+            return false;
+        }
+        let is_new = |machine: &Machine| *machine == Machine::default();
+        if !self.store.look(is_new) {
+            tracing::warn!("the group has a state already: nothing is imported");
+            return true;
+        }
+        match self.raft.client_write(Change::Import(state.to_vec())).await {
+            Ok(written) if written.data == Answer::default() => {
+                tracing::info!("the state of the stand-alone registry was imported");
+                if let Err(error) = self.forget(written.log_id.index).await {
+                    tracing::warn!(%error, "what was imported stays in the log");
+                }
+                true
+            }
+            Ok(_nothing) => {
+                tracing::error!("the state of the stand-alone registry cannot be imported");
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the state of the stand-alone registry is not imported yet");
+                false
+            }
         }
     }
 }

@@ -7,8 +7,10 @@ use openraft::error::{ClientWriteError, RaftError};
 use roadstead_machine::{Command, Entry, Outcome, Timestamp};
 use roadstead_metadata::Clock;
 use roadstead_telemetry::metrics::MemberMetrics;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
+#[cfg(test)]
+use crate::simulation::{Mutant, is};
 use crate::types::{Change, Member, Proposed, Raft};
 
 /// Proposals that wait at most; beyond that, proposers wait to get in.
@@ -16,7 +18,7 @@ const QUEUE: usize = 1024;
 
 /// Commands in one log entry at most, and their bytes unless a single one has more.
 const BATCH: usize = 256;
-const BATCH_BYTES: usize = 512 << 10;
+const BATCH_BYTES: usize = 128 << 10;
 
 /// Log entries under way at once.
 const UNDER_WAY: usize = 4;
@@ -48,19 +50,51 @@ struct Proposal {
 /// Takes proposals in.
 #[derive(Debug, Clone)]
 pub(crate) struct Proposer {
+    seen: watch::Receiver<openraft::RaftMetrics<u64, Member>>,
     queue: mpsc::Sender<Proposal>,
     is_closed: Arc<AtomicBool>,
+    is_importing: Arc<AtomicBool>,
+}
+
+/// While it is held, nothing is proposed here: the state to import comes first.
+#[derive(Debug)]
+pub(crate) struct ImportGuard(Arc<AtomicBool>);
+
+impl Drop for ImportGuard {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Proposer {
     /// Starts the task that batches.
     pub(crate) fn start(raft: Raft, clock: Clock, metrics: MemberMetrics) -> Self {
         let (queue, proposals) = mpsc::channel(QUEUE);
+        let seen = raft.metrics();
         let log = Log { raft, metrics };
         tokio::spawn(batches(log, clock, proposals));
         Self {
+            seen,
             queue,
             is_closed: Arc::default(),
+            is_importing: Arc::default(),
+        }
+    }
+
+    /// Takes nothing until what is answered with is dropped.
+    pub(crate) fn wait_for_import(&self) -> ImportGuard {
+        self.is_importing.store(true, Ordering::Relaxed);
+        ImportGuard(Arc::clone(&self.is_importing))
+    }
+
+    /// Where to go meanwhile.
+    fn importing(&self) -> Refusal {
+        let seen = self.seen.borrow();
+        let members = seen.membership_config.membership();
+        let leader = seen.current_leader.filter(|leader| *leader != seen.id);
+        match leader.and_then(|leader| members.get_node(&leader)) {
+            Some(leader) => Refusal::forward(Some(leader)),
+            None => Refusal::Unavailable("a state is being imported".to_owned()),
         }
     }
 
@@ -78,6 +112,12 @@ impl Proposer {
     ) -> Result<Option<Outcome>, Refusal> {
         if self.is_closed.load(Ordering::Relaxed) {
             return Err(Refusal::NotLeader(None));
+        }
+        let is_importing = self.is_importing.load(Ordering::Relaxed);
+        #[cfg(test)]
+        let is_importing = is_importing && !is(Mutant::ImportsLate);
+        if is_importing {
+            return Err(self.importing());
         }
         let (answer, outcome) = oneshot::channel();
         let stopped = || Refusal::Unavailable("it has stopped".to_owned());

@@ -61,7 +61,8 @@ pub(crate) struct Proposed {
     pub entry: Entry,
 }
 
-/// What a log entry came to: an outcome for each command, `None` for one that came too late.
+/// What a log entry came to: an outcome for each command, `None` for one that came too late. An import that did nothing has
+/// one `None`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Answer(pub Vec<Option<Outcome>>);
 

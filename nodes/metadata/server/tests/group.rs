@@ -5,18 +5,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roadstead_metadata::transport::Identity;
+use roadstead_metadata::transport::{Dial as _, Identity};
 use roadstead_metadata::{
     BUDGET, Command, Metadata as _, Origin, Outcome, Remote, RemoteOptions, Segment, SessionId,
     Timestamp, boot_time, system_clock,
 };
 use roadstead_metadata_server::{Failed, Options, Server};
 use roadstead_oci::{Algorithm, Hasher};
-use roadstead_proto::metadata::v1::StatusResponse;
+use roadstead_proto::metadata::v1::cluster_client::ClusterClient;
+use roadstead_proto::metadata::v1::{RejoinRequest, StatusResponse};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -249,6 +251,62 @@ async fn leader(remote: &Remote) -> u64 {
     let told = remote.status().await;
     let mut told = told.into_iter().filter_map(|(_, status)| status.ok());
     told.find_map(|status| status.leader).expect("a leader")
+}
+
+/// It asks as the member would.
+async fn rejoin(addr: &str, id: u64, mine: &str, incarnation: [u8; 16]) -> Result<(), Status> {
+    let link = identity().dial(addr).expect("an address");
+    let request = RejoinRequest {
+        id,
+        addr: mine.to_owned(),
+        incarnation: incarnation.to_vec(),
+    };
+    let answer = ClusterClient::new(link).rejoin(request).await;
+    answer.map(drop)
+}
+
+async fn voters(remote: &Remote, addr: &str) -> Vec<u64> {
+    let members = status_of(remote, addr).await.members;
+    let voters = members.into_iter().filter(|member| member.voter);
+    voters.map(|member| member.id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_go_only_while_the_others_can_decide() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut running, peers) = three(dir.path()).await;
+    let remote = remote(peers.values().cloned().collect());
+    let opened = tokio::time::timeout(DEADLINE, remote.now());
+    let opened = opened.await.unwrap().unwrap();
+    let leader = leader(&remote).await;
+    let mut others = peers.keys().copied().filter(|id| *id != leader);
+    let (away, there) = (others.next().unwrap(), others.next().unwrap());
+    let late = rejoin(&peers[&leader], there, &peers[&there], [9; 16]).await;
+    let late = late.expect_err("that disk is nowhere");
+    assert!(late.message().contains("with that disk"), "{late:?}");
+    stop(running.remove(&away).unwrap()).await;
+    let refused = remote.remove(there).await.expect_err("two would be left");
+    assert!(refused.0.contains(&format!("[{away}] do not")), "{refused}");
+    let mut all = vec![leader, away, there];
+    all.sort_unstable();
+    assert_eq!(voters(&remote, &peers[&leader]).await, all);
+    let outcome = remote.propose(append(opened, 0)).await.unwrap();
+    assert_eq!(outcome, Outcome::Appended { offset: 1 });
+    remote.remove(away).await.expect("the others can decide");
+    remote
+        .remove(there)
+        .await
+        .expect("the last one decides alone");
+    assert_eq!(voters(&remote, &peers[&leader]).await, [leader]);
+    let none = remote.remove(away).await.expect_err("it is gone");
+    assert!(none.0.contains("is no member"), "{none}");
+    let last = remote.remove(leader).await.expect_err("nobody is left");
+    assert!(last.0.contains("last member"), "{last}");
+    let outcome = remote.propose(append(opened, 1)).await.unwrap();
+    assert_eq!(outcome, Outcome::Appended { offset: 2 });
+    for (_, member) in running {
+        stop(member).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,8 +12,9 @@ use super::disk::VOTE;
 use super::writer::{Task, Waiting};
 use crate::types::{LogEntry, LogId, StorageError, TypeConfig, Vote, encode};
 
-/// Bytes of entries in one message to another member, unless a single one has more.
-const MESSAGE_BYTES: u64 = 1 << 20;
+/// Bytes of entries in one message to another member, unless a single one has more: openraft gives each message a heartbeat's
+/// time, in which 8 Mbit/s carry these.
+const MESSAGE_BYTES: u64 = 256 << 10;
 
 #[derive(Debug, Clone)]
 pub(crate) struct LogStore(pub(super) Arc<Shared>);

@@ -37,12 +37,13 @@ impl State {
             }
             EntryPayload::Normal(Change::Import(bytes)) => {
                 // Every member has the same bytes and the same program: each finds the same.
-                if let (Ok(imported), true) =
-                    (Machine::decode(&bytes), self.machine == Machine::default())
-                {
-                    self.machine = imported;
+                match Machine::decode(&bytes) {
+                    Ok(imported) if self.machine == Machine::default() => {
+                        self.machine = imported;
+                        Answer::default()
+                    }
+                    _ => Answer(vec![None]),
                 }
-                Answer::default()
             }
             EntryPayload::Normal(Change::Commands(commands)) => {
                 let apply = |command: crate::types::Proposed| {

@@ -35,6 +35,8 @@ pub(super) struct Member {
     pub(super) skew: Arc<AtomicI64>,
     /// Milliseconds that a write takes at most.
     pub(super) pace: Arc<AtomicU64>,
+    /// What the group is to begin with.
+    pub(super) import: Option<Vec<u8>>,
     pub(super) running: Option<Running>,
 }
 
@@ -52,6 +54,7 @@ impl Member {
             disk: Disk::new(super::is(Mutant::LyingDisks)),
             skew: Arc::default(),
             pace: Arc::new(AtomicU64::new(4)),
+            import: None,
             running: None,
         }
     }
@@ -69,18 +72,32 @@ impl Member {
         let pace = Arc::clone(&self.pace);
         let pace =
             move || Duration::from_micros(chance::within(0..pace.load(Ordering::Relaxed) * 1000));
-        let store = Store::paced(self.disk.open(), self.id, Arc::new(pace)).expect("a disk");
+        let store = match Store::paced(self.disk.open(), self.id, Arc::new(pace)) {
+            Ok(store) => store,
+            Err(error) => {
+                truth::violated(format_args!("{} cannot be opened: {error}", self.address));
+                return;
+            }
+        };
         truth::event(format_args!(
             "{} starts, blank: {}",
             self.address,
             store.is_blank()
         ));
+        if store.is_blank() {
+            truth::look(|truth| truth.has_disk(self.id, store.incarnation()));
+        }
         let setting = Setting {
             id: self.id,
-            peers: peers.clone(),
+            // A spare one is told of itself as well.
+            peers: peers
+                .clone()
+                .into_iter()
+                .chain([(self.id, self.address.clone())])
+                .collect(),
             clock: self.clock(),
             elapsed: elapsed(),
-            import: None,
+            import: self.import.clone(),
         };
         let participant = Participant::start(setting, store, net.from(&process)).await;
         let participant = Arc::new(participant.expect("a member"));
@@ -162,6 +179,12 @@ impl Member {
             let leader = metrics.borrow().current_leader;
             leader == Some(self.id)
         })
+    }
+
+    pub(super) fn term(&self) -> Option<u64> {
+        let running = self.running.as_ref()?;
+        let term = running.participant.raft.metrics().borrow().current_term;
+        Some(term)
     }
 
     pub(super) fn check(&self) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -11,7 +12,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use roadstead_metadata::transport::{Carry, Dial, Link, NotAnAddress};
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
@@ -63,6 +64,8 @@ impl Weather {
 }
 
 struct State {
+    /// Bytes that a connection carries in a millisecond; as many as there are, if nothing is said.
+    rate: Option<u64>,
     listening: BTreeMap<String, (Process, Routes)>,
     /// From whom nothing reaches whom.
     cut: BTreeSet<(String, String)>,
@@ -75,6 +78,7 @@ pub(super) struct Net(Arc<Mutex<State>>);
 impl Net {
     pub(super) fn new() -> Self {
         Self(Arc::new(Mutex::new(State {
+            rate: None,
             listening: BTreeMap::new(),
             cut: BTreeSet::new(),
             weather: Weather::calm(),
@@ -88,6 +92,11 @@ impl Net {
 
     pub(super) fn set_weather(&self, weather: Weather) {
         self.state().weather = weather;
+    }
+
+    /// From now on what is sent on a connection waits for what was sent before it.
+    pub(super) fn narrow(&self, rate: u64) {
+        self.state().rate = Some(rate);
     }
 
     /// Nothing goes from one of these to one of those.
@@ -182,6 +191,7 @@ impl Dial for Dialer {
         Ok(Link::carried(Arc::new(Wire {
             from: self.clone(),
             to: addr.to_owned(),
+            free: Free::default(),
         })))
     }
 }
@@ -189,14 +199,36 @@ impl Dial for Dialer {
 struct Wire {
     from: Dialer,
     to: String,
+    free: Free,
+}
+
+/// From when on a connection has nothing to carry.
+#[derive(Debug, Clone, Default)]
+struct Free(Arc<Mutex<Option<Instant>>>);
+
+impl Free {
+    async fn carry(&self, bytes: usize, rate: Option<u64>) {
+        let Some(rate) = rate else {
+            return;
+        };
+        let carried = {
+            let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let begins = free.map_or_else(Instant::now, |free| free.max(Instant::now()));
+            *free.insert(begins + Duration::from_millis(bytes as u64 / rate))
+        };
+        sleep_until(carried).await;
+    }
 }
 
 impl Carry for Wire {
     fn carry(&self, request: Request<Body>) -> BoxFuture<'static, Answer> {
         let (Dialer { net, process }, to) = (self.from.clone(), self.to.clone());
+        let free = self.free.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
             let body = body.collect().await?.to_bytes();
+            let rate = net.state().rate;
+            free.carry(body.len(), rate).await;
             let request = || Request::from_parts(parts.clone(), Full::new(body.clone()));
             let twice = net.state().weather.twice;
             if chance::percent(twice) {

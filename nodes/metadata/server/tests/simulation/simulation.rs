@@ -10,7 +10,9 @@ mod links;
 mod member;
 mod net;
 mod node;
+mod operator;
 mod runtime;
+mod snapshots;
 mod truth;
 mod work;
 mod world;
@@ -56,6 +58,12 @@ pub(crate) enum Mutant {
     ReadsUnconfirmed,
     /// A removal is answered before all know of it.
     NobodyWaits,
+    /// Members are let go whoever is left.
+    LetsGoBlindly,
+    /// Proposals do not wait for an import.
+    ImportsLate,
+    /// A snapshot goes where heartbeats go.
+    OneLane,
 }
 
 thread_local! {
@@ -175,6 +183,7 @@ async fn until(world: &mut World, trouble: impl Fn(&World) -> Option<String>) {
         }
         sleep(STEP).await;
         world.check();
+        world.tend().await;
     }
 }
 
@@ -305,6 +314,16 @@ fn reads_without_a_quorum_are_found() {
 #[test]
 fn a_removal_that_nobody_waits_for_is_found() {
     finds(Mutant::NobodyWaits);
+}
+
+#[test]
+fn a_member_that_is_let_go_blindly_is_found() {
+    finds(Mutant::LetsGoBlindly);
+}
+
+#[test]
+fn a_proposal_before_an_import_is_found() {
+    finds(Mutant::ImportsLate);
 }
 
 #[test]

@@ -3,22 +3,27 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Arguments;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::time::Duration;
 
 use openraft::EntryPayload;
 use roadstead_machine::{
     ClusterCommand, Command, Entry, Machine, Nodes, Outcome, Segment, SessionId,
 };
+use roadstead_oci::{Algorithm, Hasher};
 use tokio::time::Instant;
 
 use super::member::BEGINNING;
 use super::node::BUDGET;
+use super::work::origin;
 
-use crate::types::{Answer, Change, Incarnation, LogEntry, encode};
+use crate::types::{Answer, Change, Incarnation, LogEntry, Member, encode};
 
 /// How often whole states are compared: they are long.
 const COMPARED_EVERY: u64 = 16;
+
+/// The upload that was going on before there was a cluster.
+pub(super) const ALONE: SessionId = SessionId([7; 16]);
 
 /// A proposer may have to ask for the time first, and clocks run at slightly different speeds.
 const GIVEN_UP_AFTER: Duration = BUDGET
@@ -45,6 +50,29 @@ impl Record {
     }
 }
 
+/// Who is of the group, as its last entry about that says.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    /// All of them, with what they were taken in with.
+    pub(super) disks: BTreeMap<u64, Incarnation>,
+    pub(super) voters: BTreeSet<u64>,
+    /// Some have a vote only for now, or not yet in full.
+    pub(super) is_joint: bool,
+    /// When there was an entry last by which they were not of it, or had a vote.
+    left: BTreeMap<u64, Duration>,
+    voted: BTreeMap<u64, Duration>,
+}
+
+impl Group {
+    pub(super) fn has_left(&self, id: u64, since: Duration) -> bool {
+        !self.disks.contains_key(&id) || self.left.get(&id).is_some_and(|left| *left >= since)
+    }
+
+    pub(super) fn has_voted(&self, id: u64, since: Duration) -> bool {
+        self.voters.contains(&id) || self.voted.get(&id).is_some_and(|voted| *voted >= since)
+    }
+}
+
 pub(super) struct Truth {
     begun: Instant,
     is_loud: bool,
@@ -54,6 +82,11 @@ pub(super) struct Truth {
     entries: BTreeMap<u64, u64>,
     states: BTreeMap<u64, u64>,
     leaders: BTreeMap<(u64, u64), Incarnation>,
+    /// A state is to be imported, and is not yet.
+    imports: bool,
+    pub(super) group: Group,
+    /// The disks of each member, in the order in which they were new.
+    disks: BTreeMap<u64, Vec<Incarnation>>,
     pub(super) sessions: BTreeMap<SessionId, Record>,
     pub(super) outcomes: BTreeMap<String, Vec<Outcome>>,
     pub(super) nodes: Nodes,
@@ -79,6 +112,9 @@ pub(super) fn begin(is_loud: bool) {
         entries: BTreeMap::new(),
         states: BTreeMap::new(),
         leaders: BTreeMap::new(),
+        imports: false,
+        group: Group::default(),
+        disks: BTreeMap::new(),
         sessions: BTreeMap::new(),
         outcomes: BTreeMap::new(),
         nodes: Nodes::new(),
@@ -174,10 +210,85 @@ impl Truth {
         if *secret != *self.secret.0 {
             self.secret = (secret.to_vec(), self.now());
         }
-        if let EntryPayload::Normal(Change::Commands(commands)) = &entry.payload {
-            for (command, outcome) in commands.iter().zip(&answer.0) {
-                self.committed(&command.entry, outcome.as_ref());
+        match &entry.payload {
+            EntryPayload::Normal(Change::Commands(commands)) => {
+                if self.imports {
+                    self.violated(format_args!("entry {index} came before what is imported"));
+                }
+                for (command, outcome) in commands.iter().zip(&answer.0) {
+                    self.committed(&command.entry, outcome.as_ref());
+                }
             }
+            EntryPayload::Membership(membership) => self.regrouped(membership),
+            EntryPayload::Normal(Change::Import(_)) => {
+                let is_first = std::mem::take(&mut self.imports);
+                if is_first != (*answer == Answer::default()) {
+                    self.violated(format_args!(
+                        "an import at entry {index} came to {answer:?}"
+                    ));
+                }
+            }
+            EntryPayload::Blank => {}
+        }
+    }
+
+    /// The state of a registry that was on its own, with an upload that goes on.
+    pub(super) fn alone(&mut self) -> Vec<u8> {
+        let (mut machine, id) = (Machine::default(), ALONE);
+        let segment = Segment {
+            place: "place-alone".to_owned(),
+            length: 7,
+        };
+        machine.apply(Entry {
+            at: BEGINNING,
+            command: Command::Append {
+                origin: origin(id, BEGINNING),
+                from: 0,
+                segment: segment.clone(),
+                state: Hasher::new(Algorithm::Sha256).save(),
+            },
+        });
+        self.sessions.entry(id).or_default().segments.push(segment);
+        self.imports = true;
+        machine.encode().expect("a state")
+    }
+
+    /// A disk that came after another never gives way to it.
+    fn regrouped(&mut self, membership: &openraft::Membership<u64, Member>) {
+        let now = self.now();
+        let nodes = membership.nodes();
+        let disks: BTreeMap<u64, Incarnation> = nodes
+            .map(|(id, member)| (*id, member.incarnation))
+            .collect();
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
+        let votes = membership.get_joint_config();
+        self.event(format_args!("the group: {votes:?} of {:?}", disks.keys()));
+        let mut wrong = None;
+        for (id, disk) in &disks {
+            let known = self.disks.get(id).map(Vec::as_slice).unwrap_or_default();
+            let age = |disk| known.iter().position(|known| known == disk);
+            if age(disk) < self.group.disks.get(id).and_then(age) {
+                wrong = Some(format!(
+                    "member {id} is taken in with a disk that it has lost"
+                ));
+            }
+        }
+        if let Some(wrong) = wrong {
+            self.violated(format_args!("{wrong}"));
+        }
+        let group = &mut self.group;
+        let ever = self.disks.keys().filter(|id| !disks.contains_key(id));
+        group.left.extend(ever.map(|id| (*id, now)));
+        group.voted.extend(voters.iter().map(|id| (*id, now)));
+        group.is_joint = membership.get_joint_config().len() > 1;
+        (group.disks, group.voters) = (disks, voters);
+    }
+
+    /// A member starts with a disk that is blank.
+    pub(super) fn has_disk(&mut self, member: u64, disk: Incarnation) {
+        let disks = self.disks.entry(member).or_default();
+        if disks.last() != Some(&disk) {
+            disks.push(disk);
         }
     }
 

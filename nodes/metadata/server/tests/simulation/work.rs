@@ -29,6 +29,11 @@ struct Shared {
 }
 
 impl Sessions {
+    /// One that is known from before.
+    pub(super) fn begins_with(&self, origin: Origin) {
+        self.lock().open.push(origin);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -200,7 +205,7 @@ impl Worker {
     }
 }
 
-fn origin(session: SessionId, opened: Timestamp) -> Origin {
+pub(super) fn origin(session: SessionId, opened: Timestamp) -> Origin {
     Origin {
         session,
         repository: "a/b".parse().expect("a name"),

@@ -7,19 +7,24 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::links::Store;
-use super::member::Member;
+use super::member::{BEGINNING, Member};
 use super::net::{Net, Weather};
 use super::node::Node;
-use super::work::Sessions;
+use super::operator::Operator;
+use super::work::{Sessions, origin};
 use super::{chance, truth};
 
 const NODES: u64 = 3;
+/// Members that are of no group yet.
+const SPARE: u64 = 2;
 
 /// What is to happen at some time.
 #[derive(Debug, Clone, Copy)]
 enum Later {
     StartMember(usize),
     CrashMember(usize),
+    JoinMember(usize),
+    LeaveMember(usize),
     StartNode(usize),
     CrashNode(usize),
     Mend,
@@ -29,11 +34,13 @@ enum Later {
 }
 
 pub(super) struct World {
-    net: Net,
+    pub(super) net: Net,
     pub(super) members: Vec<Member>,
     pub(super) nodes: Vec<Node>,
     pub(super) sessions: Sessions,
     links: Store,
+    operator: Operator,
+    /// Those that the group begins with.
     peers: BTreeMap<u64, String>,
     later: Vec<(Instant, Later)>,
 }
@@ -48,12 +55,38 @@ impl Drop for World {
 impl World {
     pub(super) async fn begin() -> Self {
         let count = chance::pick(&[1, 3, 3, 3, 3, 3, 3, 5]).unwrap_or(3);
-        let members: Vec<Member> = (1..=count).map(Member::new).collect();
+        let mut world = Self::new(count);
+        // A registry that was on its own becomes the first member of a cluster.
+        if count == 1 {
+            world.members[0].import = Some(truth::look(truth::Truth::alone));
+            let known = origin(truth::ALONE, BEGINNING);
+            world.sessions.begins_with(known);
+        }
+        world.start_members().await;
+        for node in &mut world.nodes {
+            node.start(&world.net, &world.sessions, &world.links);
+        }
+        truth::look(|truth| truth.clocks_are_right = chance::one_in(2));
+        world
+    }
+
+    /// Members alone, to which nothing happens.
+    pub(super) async fn quiet(count: u64) -> Self {
+        let mut world = Self::new(count);
+        world.start_members().await;
+        world
+    }
+
+    fn new(count: u64) -> Self {
+        let members: Vec<Member> = (1..=count + SPARE).map(Member::new).collect();
         let address = |member: &Member| (member.id, member.address.clone());
-        let peers: BTreeMap<u64, String> = members.iter().map(address).collect();
+        let begin = members.iter().filter(|member| member.id <= count);
+        let peers: BTreeMap<u64, String> = begin.map(address).collect();
         let addresses: Vec<String> = peers.values().cloned().collect();
-        let mut world = Self {
-            net: Net::new(),
+        let net = Net::new();
+        Self {
+            operator: Operator::new(&net, addresses.clone()),
+            net,
             members,
             nodes: (1..=NODES)
                 .map(|n| Node::new(n, addresses.clone()))
@@ -62,15 +95,28 @@ impl World {
             links: Store::default(),
             peers,
             later: Vec::new(),
-        };
-        for at in 0..world.members.len() {
-            world.members[at].start(&world.net, &world.peers).await;
         }
-        for node in &mut world.nodes {
-            node.start(&world.net, &world.sessions, &world.links);
+    }
+
+    async fn start_members(&mut self) {
+        for at in 0..self.peers.len() {
+            self.start(at).await;
         }
-        truth::look(|truth| truth.clocks_are_right = chance::one_in(2));
-        world
+    }
+
+    pub(super) async fn start(&mut self, member: usize) {
+        self.members[member].start(&self.net, &self.peers).await;
+    }
+
+    pub(super) fn addresses(&self) -> Vec<String> {
+        self.peers.values().cloned().collect()
+    }
+
+    /// Whoever leads, and in which term.
+    pub(super) fn leader(&self) -> Option<(usize, u64)> {
+        let leads = |member: &Member| member.term().filter(|_| member.leads());
+        let mut terms = self.members.iter().map(leads).enumerate();
+        terms.find_map(|(at, term)| Some((at, term?)))
     }
 
     /// What must hold at every moment.
@@ -81,6 +127,11 @@ impl World {
 
     /// What was put off until now.
     pub(super) async fn catch_up(&mut self) {
+        for id in self.operator.let_go().await {
+            if let Some(at) = self.members.iter().position(|member| member.id == id) {
+                self.put_off(chance::millis(0..3_000), Later::LeaveMember(at));
+            }
+        }
         let now = Instant::now();
         let due = |(at, _): &(Instant, Later)| *at <= now;
         let (due, later) = std::mem::take(&mut self.later).into_iter().partition(due);
@@ -98,6 +149,20 @@ impl World {
                 }
             }
             Later::CrashMember(at) => self.members[at].crash(false),
+            Later::JoinMember(at) => {
+                if self.members[at].running.is_none() {
+                    self.members[at].start(&self.net, &self.peers).await;
+                }
+                let Member { id, address, .. } = &self.members[at];
+                self.operator.add(*id, address);
+            }
+            Later::LeaveMember(at) => {
+                let id = self.members[at].id;
+                let is_out = truth::look(|truth| !truth.group.disks.contains_key(&id));
+                if is_out && !self.operator.is_busy_with(id) {
+                    self.members[at].crash(true);
+                }
+            }
             Later::StartNode(at) => {
                 if !self.nodes[at].is_running() {
                     self.nodes[at].start(&self.net, &self.sessions, &self.links);
@@ -125,7 +190,8 @@ impl World {
     pub(super) fn fault(&mut self) {
         let member = usize::try_from(chance::within(0..self.members.len() as u64)).unwrap_or(0);
         let node = usize::try_from(chance::within(0..NODES)).unwrap_or(0);
-        match chance::within(0..100) {
+        match chance::within(0..115) {
+            100.. => self.regroup(member),
             0..18 => self.crash(member),
             18..22 => self.lose_power(),
             22..27 => {
@@ -151,11 +217,48 @@ impl World {
     }
 
     fn crash(&mut self, member: usize) {
-        // As many copies as there were must be there again before another is lost.
-        let all_vote = self.members.iter().all(Member::is_voter);
-        let loses_disk = self.members.len() > 1 && all_vote && chance::one_in(3);
+        let loses_disk = self.can_lose_disk(member) && chance::one_in(3);
         self.members[member].crash(loses_disk);
         self.put_off(chance::millis(50..6_000), Later::StartMember(member));
+    }
+
+    /// As many copies as there were must be there again before another is lost, and the others must be enough to take it
+    /// in again. One that was to begin alone would do so again.
+    fn can_lose_disk(&self, member: usize) -> bool {
+        let (voters, is_whole) = truth::look(|truth| {
+            let group = &truth.group;
+            let is_whole = !group.is_joint && group.disks.len() == group.voters.len();
+            (group.voters.clone(), is_whole)
+        });
+        let votes = |member: &Member| !voters.contains(&member.id) || member.is_voter();
+        let is_first_alone = self.peers.len() == 1 && member == 0;
+        is_whole
+            && voters.len() > 2
+            && voters.contains(&self.members[member].id)
+            && self.operator.is_idle()
+            && self.members.iter().all(votes)
+            && !is_first_alone
+    }
+
+    /// The operator takes a member in, or lets one go.
+    fn regroup(&mut self, member: usize) {
+        let id = self.members[member].id;
+        if !self.operator.has_time() || self.operator.is_busy_with(id) {
+            return;
+        }
+        let is_of_group = |id: &u64| truth::look(|truth| truth.group.disks.contains_key(id));
+        if !is_of_group(&id) {
+            self.put_off(Duration::ZERO, Later::JoinMember(member));
+            return;
+        }
+        // Were all of those gone that the group began with, they would begin another if they were started again.
+        let others = self.peers.keys().filter(|other| **other != id);
+        let is_kept = |other: &u64| is_of_group(other) && !self.operator.is_busy_with(*other);
+        if !self.peers.contains_key(&id)
+            || (self.peers.len() > 1 && others.copied().all(|id| is_kept(&id)))
+        {
+            self.operator.remove(id);
+        }
     }
 
     fn lose_power(&mut self) {
@@ -245,14 +348,15 @@ impl World {
         self.net.mend();
         self.net.set_weather(Weather::calm());
         self.later.clear();
+        self.operator.end();
         for at in 0..self.members.len() {
             self.members[at].pace.store(4, Ordering::Relaxed);
             self.members[at].skew.store(0, Ordering::Relaxed);
             if self.members[at].is_draining() {
                 self.members[at].crash(false);
             }
-            self.happens(Later::StartMember(at)).await;
         }
+        self.tend().await;
         for at in 0..self.nodes.len() {
             self.nodes[at].pause(Duration::ZERO);
             if self.nodes[at].is_ending() {
@@ -262,12 +366,26 @@ impl World {
         }
     }
 
+    /// Whoever is of the group is started.
+    pub(super) async fn tend(&mut self) {
+        for at in self.of_group() {
+            self.happens(Later::StartMember(at)).await;
+        }
+    }
+
+    fn of_group(&self) -> Vec<usize> {
+        let is_of_group =
+            |at: &usize| truth::look(|truth| truth.group.disks.contains_key(&self.members[*at].id));
+        (0..self.members.len()).filter(is_of_group).collect()
+    }
+
     /// Why it is not all as it should be yet, if so.
     pub(super) fn trouble(&self) -> Option<String> {
         if let Some(node) = self.nodes.iter().find(|node| !node.holds()) {
             return Some(format!("{} has no lease", node.name()));
         }
-        if let Some(member) = self.members.iter().find(|member| !member.is_voter()) {
+        let mut group = self.of_group().into_iter().map(|at| &self.members[at]);
+        if let Some(member) = group.find(|member| !member.is_voter()) {
             return Some(format!("{} does not vote", member.address));
         }
         None
@@ -275,11 +393,12 @@ impl World {
 
     /// Whether all members have the same, once nobody asks for anything any more.
     pub(super) fn compare(&self) -> Option<String> {
-        let applied: Vec<_> = self.members.iter().map(Member::applied).collect();
+        let group = self.of_group();
+        let applied: Vec<_> = group.iter().map(|at| self.members[*at].applied()).collect();
         if applied.windows(2).any(|two| two[0] != two[1]) {
             return Some(format!("not all have applied the same: {applied:?}"));
         }
-        for member in &self.members {
+        for member in group.into_iter().map(|at| &self.members[at]) {
             if let (Some(running), Some(index)) = (&member.running, member.applied()) {
                 let store = &running.participant.store;
                 store.look(|machine| truth::look(|truth| truth.compare(index, machine)));
