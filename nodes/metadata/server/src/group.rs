@@ -168,14 +168,16 @@ impl Group {
         Ok(())
     }
 
-    /// Waits until a member has that entry, for as long as this one leads.
+    /// Waits until a member has that entry, for as long as this one leads and that one is not let go.
     async fn caught_up(&self, id: u64, index: u64) -> Result<(), Status> {
         let mut seen = self.raft.metrics();
         let is_over = |metrics: &Metrics| {
             let matched = metrics.replication.as_ref();
             let matched = matched.and_then(|all| all.get(&id).copied().flatten());
+            let members = metrics.membership_config.membership();
             matched.is_some_and(|matched| matched.index >= index)
                 || metrics.current_leader != Some(metrics.id)
+                || members.get_node(&id).is_none()
         };
         let waited = timeout(CATCHES_UP_WITHIN, seen.wait_for(is_over)).await;
         let ended = |_ended| Status::unavailable("this member has stopped");

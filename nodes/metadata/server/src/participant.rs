@@ -114,7 +114,7 @@ impl Participant {
             let import = Import {
                 raft: self.raft.clone(),
                 store: self.store.clone(),
-                _first: proposer.wait_for_import(),
+                first: proposer.wait_for_import(),
             };
             let until = stop.clone();
             tokio::spawn(async move { until.run_until_cancelled(import.run(state)).await });
@@ -261,55 +261,65 @@ struct Import {
     raft: Raft,
     store: Store,
     /// Until it is dropped, nothing else is proposed here.
-    _first: ImportGuard,
+    first: ImportGuard,
 }
 
 impl Import {
-    /// Ends when the group has a state, this one or another.
     async fn run(self, state: Vec<u8>) {
-        while !self.step(&state).await {
+        let imported = loop {
+            if let Some(done) = self.step(&state).await {
+                break done;
+            }
             tokio::time::sleep(IMPORT_AGAIN_AFTER).await;
+        };
+        drop(self.first);
+        if let Some(index) = imported
+            && let Err(error) = forget(&self.raft, index).await
+        {
+            tracing::warn!(%error, "what was imported stays in the log");
         }
     }
 
-    /// Members that come are sent a snapshot: an entry of that size is too long for an append.
-    async fn forget(&self, index: u64) -> Result<(), openraft::error::Fatal<u64>> {
-        self.raft.trigger().snapshot().await?;
-        let mut seen = self.raft.metrics();
-        let is_taken = |metrics: &openraft::RaftMetrics<u64, _>| {
-            metrics.snapshot.is_some_and(|taken| taken.index >= index)
-        };
-        drop(seen.wait_for(is_taken).await);
-        self.raft.trigger().purge_log(index).await
-    }
-
-    async fn step(&self, state: &[u8]) -> bool {
+    /// `None` as long as the group has no state; then where in the log it was imported, if it was.
+    async fn step(&self, state: &[u8]) -> Option<Option<u64>> {
         // What was decided before is applied.
         if let Err(error) = self.raft.ensure_linearizable().await {
             tracing::debug!(%error, "nothing is imported while another leads");
-            return false;
+            return None;
         }
         let is_new = |machine: &Machine| *machine == Machine::default();
         if !self.store.look(is_new) {
             tracing::warn!("the group has a state already: nothing is imported");
-            return true;
+            return Some(None);
         }
         match self.raft.client_write(Change::Import(state.to_vec())).await {
             Ok(written) if written.data == Answer::default() => {
                 tracing::info!("the state of the stand-alone registry was imported");
-                if let Err(error) = self.forget(written.log_id.index).await {
-                    tracing::warn!(%error, "what was imported stays in the log");
-                }
-                true
+                Some(Some(written.log_id.index))
             }
             Ok(_nothing) => {
                 tracing::error!("the state of the stand-alone registry cannot be imported");
-                true
+                Some(None)
             }
             Err(error) => {
                 tracing::warn!(%error, "the state of the stand-alone registry is not imported yet");
-                false
+                None
             }
         }
     }
+}
+
+/// Takes an entry out of the log, and all before it. Members that come are sent a snapshot: what was imported may be too
+/// long for an append.
+async fn forget(raft: &Raft, index: u64) -> Result<(), openraft::error::Fatal<u64>> {
+    let is_in_snapshot = || {
+        let taken = raft.metrics().borrow().snapshot;
+        taken.is_some_and(|taken| taken.index >= index)
+    };
+    while !is_in_snapshot() {
+        // One that was begun before may be under way.
+        raft.trigger().snapshot().await?;
+        tokio::time::sleep(IMPORT_AGAIN_AFTER).await;
+    }
+    raft.trigger().purge_log(index).await
 }
