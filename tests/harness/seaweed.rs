@@ -191,7 +191,7 @@ fn serve(home: &TempDir, ports: &[u16; 8]) -> Process {
             "-filer",
             "-s3",
         ])
-        .args(["-master.volumeSizeLimitMB=128", "-volume.max=50"])
+        .args(["-master.volumeSizeLimitMB=128", "-volume.max=400"])
         .args([
             "-volume.preStopSeconds=0",
             "-s3.autoCreateBucket",
