@@ -94,8 +94,17 @@ struct End {
     entries: u64,
 }
 
-/// Runs one, on a thread of its own.
+/// Runs one.
 fn simulate(seed: u64, mutant: Option<Mutant>, is_loud: bool) -> End {
+    on_a_thread(seed, mutant, move || history(is_loud))
+}
+
+/// On a thread of its own, where all randomness follows from the seed and time is what somebody waits for.
+fn on_a_thread<T: Send + 'static, F: Future<Output = T>>(
+    seed: u64,
+    mutant: Option<Mutant>,
+    history: impl FnOnce() -> F + Send + 'static,
+) -> T {
     let run = move || {
         chance::begin(seed);
         MUTANT.set(mutant);
@@ -104,16 +113,16 @@ fn simulate(seed: u64, mutant: Option<Mutant>, is_loud: bool) -> End {
             .start_paused(true)
             .build()
             .expect("a runtime");
-        let end = runtime.block_on(history(is_loud));
-        drop(runtime);
-        end
+        runtime.block_on(async {
+            BEGUN.set(Some(Instant::now()));
+            history().await
+        })
     };
     let thread = std::thread::Builder::new().stack_size(8 << 20).spawn(run);
     thread.expect("a thread").join().expect("a whole run")
 }
 
 async fn history(is_loud: bool) -> End {
-    BEGUN.set(Some(Instant::now()));
     truth::begin(is_loud);
     let mut world = World::begin().await;
     goes_wrong(&mut world).await;
@@ -251,27 +260,15 @@ fn seeds_of_the_fourth_part_hold() {
 #[test]
 fn a_group_serves_while_every_call_is_slow() {
     for seed in 0..8 {
-        let thread = std::thread::Builder::new()
-            .stack_size(8 << 20)
-            .spawn(move || {
-                chance::begin(seed);
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_time()
-                    .start_paused(true)
-                    .build()
-                    .expect("a runtime");
-                runtime.block_on(async {
-                    BEGUN.set(Some(Instant::now()));
-                    truth::begin(false);
-                    let mut world = World::begin().await;
-                    until(&mut world, World::trouble).await;
-                    world.slow_down();
-                    world.lose_leader().await;
-                    settles(&mut world).await;
-                    truth::look(|truth| truth.violation.clone())
-                })
-            });
-        let violation = thread.expect("a thread").join().expect("a whole run");
+        let violation = on_a_thread(seed, None, || async {
+            truth::begin(false);
+            let mut world = World::begin().await;
+            until(&mut world, World::trouble).await;
+            world.slow_down();
+            world.lose_leader().await;
+            settles(&mut world).await;
+            truth::look(|truth| truth.violation.clone())
+        });
         assert_eq!(violation, None, "seed {seed}");
     }
 }

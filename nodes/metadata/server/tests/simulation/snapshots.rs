@@ -12,7 +12,7 @@ use super::net::Process;
 use super::node::BUDGET;
 use super::work::origin;
 use super::world::World;
-use super::{BEGUN, MUTANT, Mutant, chance, truth};
+use super::{Mutant, on_a_thread, truth};
 
 /// Of a connection: 8 Mbit/s and a half more than what one append may take.
 const BYTES_PER_MILLI: u64 = 1_500;
@@ -83,24 +83,6 @@ async fn send() -> Sent {
     }
 }
 
-fn sent(mutant: Option<Mutant>, seed: u64) -> Sent {
-    let run = move || {
-        chance::begin(seed);
-        MUTANT.set(mutant);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
-            BEGUN.set(Some(Instant::now()));
-            send().await
-        })
-    };
-    let thread = std::thread::Builder::new().stack_size(8 << 20).spawn(run);
-    thread.expect("a thread").join().expect("a whole run")
-}
-
 #[test]
 fn a_snapshot_stalls_no_heartbeat() {
     for seed in 0..2 {
@@ -108,7 +90,7 @@ fn a_snapshot_stalls_no_heartbeat() {
             has_arrived,
             lasted,
             terms,
-        } = sent(None, seed);
+        } = on_a_thread(seed, None, send);
         assert!(has_arrived, "seed {seed}: it is sent in {terms:?}");
         assert!(
             lasted > Duration::from_secs(4),
@@ -120,6 +102,6 @@ fn a_snapshot_stalls_no_heartbeat() {
 
 #[test]
 fn a_snapshot_among_heartbeats_is_found() {
-    let found = (0..2).any(|seed| sent(Some(Mutant::OneLane), seed).terms.len() > 1);
+    let found = (0..2).any(|seed| on_a_thread(seed, Some(Mutant::OneLane), send).terms.len() > 1);
     assert!(found, "no leader was lost");
 }
