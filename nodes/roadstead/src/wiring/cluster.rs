@@ -161,7 +161,8 @@ async fn first_written(
             tokio::time::sleep(SETTLE).await;
         }
     }
-    store.get(&path, MARK_BYTES).await
+    // Another may have just written it.
+    store.get_settled(&path, MARK_BYTES).await
 }
 
 impl Node {

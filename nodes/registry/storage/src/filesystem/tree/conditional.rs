@@ -1,8 +1,8 @@
 //! Writing a file only if there is none, and removing one only if it is the one that was meant.
 //!
-//! A name is linked by one process only. For removing, a file system has no such operation. The file is moved away first, which only one process can do, and looked at there: one
-//! that another writer had put in its place meanwhile is linked back, unless there is a newer one by then. In that moment
-//! it is not seen; a power cut in it would lose it.
+//! A name is linked by one process only. For removing, a file system has no such operation. The file is moved away first,
+//! which only one process can do, and looked at there: one that another writer had put in its place meanwhile is linked back,
+//! unless there is a newer one by then. In that moment it is not seen; a power cut in it would lose it.
 
 use rustix::fs::{AtFlags, fsync, linkat, renameat, unlinkat};
 use rustix::io::Errno;
