@@ -84,6 +84,21 @@ impl Machine {
         machine
     }
 
+    /// Gives the machine names of its own, and waits until its engine knows them too: that keeps what it has read of
+    /// `/etc/hosts` for five seconds.
+    #[track_caller]
+    pub fn add_names(&self, names: &[&str]) {
+        let known = |name| {
+            format!(r#"grep "dial tcp {ADDRESS}:1:" <<< "$(docker pull {name}:1/none 2>&1)""#)
+        };
+        let known: Vec<String> = names.iter().map(known).collect();
+        self.run(&format!(
+            "echo '{ADDRESS} {}' >> /etc/hosts",
+            names.join(" ")
+        ));
+        self.until("the engine knew its names", &known.join(" && "));
+    }
+
     /// Adds an image of Debian's nginx.
     #[track_caller]
     pub fn add_nginx(&self, tags: &[&str]) {

@@ -38,12 +38,12 @@ fn it_is_composed(machine: &Machine) {
         let text = deployed(&format!("samples/{sample}"));
         machine.write(&format!("/root/cluster/{file}"), text);
     }
+    machine.add_names(&["hub.local"]);
     machine.run(&format!(
         "{HERE}
          (umask 077; echo \"REGISTRY_CLUSTER_SECRET=$(openssl rand -base64 32)\" > cluster.env)
          openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=unused -addext subjectAltName=DNS:hub.local \
            -keyout nginx/domain.key -out nginx/domain.crt
-         echo '192.168.1.177 hub.local' >> /etc/hosts
          mkdir -p /etc/docker/certs.d/hub.local; cp nginx/domain.crt /etc/docker/certs.d/hub.local/ca.crt
          docker-compose up -d"
     ));

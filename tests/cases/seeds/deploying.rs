@@ -29,7 +29,8 @@ const STOPPED: &str = "docker stop registry && docker rm -v registry";
 fn a_registry_by_the_book() {
     let machine = Machine::with_registry(&["registry:2", "roadstead:latest"]);
     machine.add_image("ubuntu");
-    machine.run("echo '192.168.1.177 myregistrydomain.com' >> /etc/hosts; mkdir -p /path");
+    machine.add_names(&["myregistrydomain.com"]);
+    machine.run("mkdir -p /path");
     a001_a005_on_localhost(&machine);
     a101_another_storage_is_chosen(&machine);
     a008_a_directory_is_given(&machine);

@@ -195,11 +195,11 @@ fn the_shipped_compose_files_start(machine: &Machine) {
         "/root/nginx/nginx/registry.conf",
         deployed("samples/nginx.conf"),
     );
+    machine.add_names(&["hub.local"]);
     machine.run(
         "cd nginx/nginx
          openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=unused -addext subjectAltName=DNS:hub.local \
            -keyout domain.key -out domain.crt
-         echo '192.168.1.177 hub.local' >> /etc/hosts
          mkdir -p /etc/docker/certs.d/hub.local; cp domain.crt /etc/docker/certs.d/hub.local/ca.crt
          cd ..; docker-compose up -d; docker tag app hub.local/app",
     );

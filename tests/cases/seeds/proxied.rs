@@ -64,7 +64,7 @@ fn a_registry_behind_nginx() {
     let machine = Machine::with_registry(&["registry:2"]);
     machine.add_nginx(&["nginx:1.9"]);
     machine.add_image("elasticsearch");
-    machine.run("echo '192.168.1.177 datacapture' >> /etc/hosts");
+    machine.add_names(&["datacapture"]);
     a401_a402_a403_it_is_composed(&machine);
     a404_a408_a409_requests_pass(&machine);
     a405_old_clients_are_turned_away(&machine);
