@@ -7,21 +7,20 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use roadstead_storage::{
-    Driver, Entry, Error, Fetch, Gone, Leaf, Opened, Publication, Put, Read, Stage, Staged, Stat,
-    Still, StorePath, Under,
+    Attempt, Driver, Entry, Error, Fetch, Gone, Leaf, Opened, Publication, Put, Read, Stage,
+    Staged, Stat, Still, StorePath, Under,
 };
 
 use crate::connect::{Clients, ConnectError};
 use crate::failure::Failure;
+use crate::plan::LEAST_PART;
 use crate::probe::ProbeError;
 use crate::read::{self, Found};
 use crate::stage::S3Stage;
 use crate::store::{AT_ONCE, Store};
 use crate::{Options, discards, fence, leaves, list, presign, probe, publish, remove};
 
-const MIB: u64 = 1 << 20;
-/// What S3 takes for a part, the last of an object apart, and for a copy.
-const LEAST: u64 = 5 * MIB;
+/// What S3 takes for a part, and for a copy.
 const MOST: u64 = 5 << 30;
 
 /// A bucket of S3, or of a store that speaks as it does.
@@ -35,8 +34,8 @@ impl S3 {
     pub async fn connect(options: &Options) -> Result<Self, ConnectError> {
         let parts = &options.parts;
         for (key, size, least) in [
-            ("chunksize", parts.chunk, LEAST),
-            ("multipartcopychunksize", parts.copy_chunk, LEAST),
+            ("chunksize", parts.chunk, LEAST_PART),
+            ("multipartcopychunksize", parts.copy_chunk, LEAST_PART),
             ("multipartcopythresholdsize", parts.copy_threshold, 0),
         ] {
             if !(least..=MOST).contains(&size) {
@@ -244,8 +243,13 @@ impl Driver for S3 {
         })
     }
 
-    async fn publish(&self, places: &[Staged], target: &StorePath) -> Result<Publication, Error> {
-        publish::publish(&self.store, places, target).await
+    async fn publish(
+        &self,
+        places: &[Staged],
+        target: &StorePath,
+        attempt: Attempt,
+    ) -> Result<Publication, Error> {
+        publish::publish(&self.store, places, target, attempt).await
     }
 
     async fn discard(&self, places: &[String]) -> Result<(), Error> {

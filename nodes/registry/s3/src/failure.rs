@@ -110,6 +110,11 @@ impl Failure {
         self.status == Some(404) && matches!(self.code.as_str(), "" | "NoSuchUpload")
     }
 
+    /// Another request went on with the same upload: it ended it, or sent a part again.
+    pub(crate) fn is_overtaken(&self) -> bool {
+        self.is_ended_upload() || self.code == "InvalidPart"
+    }
+
     /// An answer began and broke off.
     pub(crate) fn is_break(&self) -> bool {
         self.kind == io::ErrorKind::UnexpectedEof

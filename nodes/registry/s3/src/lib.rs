@@ -9,6 +9,7 @@ mod driver;
 mod failure;
 mod fence;
 mod http;
+mod join;
 mod keys;
 mod leaves;
 mod list;

@@ -1,4 +1,4 @@
-//! A multipart upload that somebody owns: completed, or aborted when it is dropped.
+//! A multipart upload: completed, or aborted when it is dropped, unless somebody may go on with it.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,16 +22,16 @@ pub(crate) struct Multipart {
     begun: i32,
     flying: JoinSet<Result<CompletedPart, Failure>>,
     landed: Vec<CompletedPart>,
-    /// Nothing is left to abort.
-    over: bool,
+    /// Nothing is to be aborted: it is over, or somebody may go on with it.
+    stays: bool,
 }
 
 /// Which upload.
 #[derive(Debug)]
 pub(crate) struct Upload {
     pub(crate) store: Arc<Store>,
-    key: String,
-    id: String,
+    pub(crate) key: String,
+    pub(crate) id: String,
 }
 
 impl Multipart {
@@ -48,18 +48,37 @@ impl Multipart {
         let created = created.map_err(|error| Failure::of(CREATE, key, &error))?;
         let id = created.upload_id;
         let id = id.ok_or_else(|| Failure::odd(CREATE, key, "tells no id"))?;
-        Ok(Self {
-            upload: Arc::new(Upload {
-                store: Arc::clone(store),
-                key: key.to_owned(),
-                id,
-            }),
+        let upload = Upload {
+            store: Arc::clone(store),
+            key: key.to_owned(),
+            id,
+        };
+        Ok(Self::of(upload, Vec::new(), window))
+    }
+
+    /// What somebody began, with parts that are there.
+    pub(crate) fn of(upload: Upload, landed: Vec<CompletedPart>, window: usize) -> Self {
+        Self {
+            upload: Arc::new(upload),
             window: window.max(1),
             begun: 0,
             flying: JoinSet::new(),
-            landed: Vec::new(),
-            over: false,
-        })
+            landed,
+            stays: false,
+        }
+    }
+
+    /// Whether its parts stay when it is dropped.
+    pub(crate) fn stays(&mut self, stays: bool) {
+        self.stays = stays;
+    }
+
+    /// Whether the next part is there: then the one after it is the next.
+    pub(crate) fn skips(&mut self) -> bool {
+        let next = Some(self.begun + 1);
+        let is_there = self.landed.iter().any(|part| part.part_number == next);
+        self.begun += i32::from(is_there);
+        is_there
     }
 
     /// Begins the next part, when there is room for one. `make` is given the part's number.
@@ -94,7 +113,7 @@ impl Multipart {
     }
 
     /// Makes the object of its parts. Answers with its entity tag.
-    pub(crate) async fn complete(mut self, size: u64) -> Result<Option<String>, Failure> {
+    pub(crate) async fn complete(&mut self, size: u64) -> Result<Option<String>, Failure> {
         while !self.flying.is_empty() {
             self.land().await?;
         }
@@ -112,7 +131,7 @@ impl Multipart {
                 self.completed_before(failure, size).await?
             }
         };
-        self.over = true;
+        self.stays = true;
         Ok(etag)
     }
 
@@ -170,7 +189,7 @@ impl Upload {
         Ok(completed(number, etag))
     }
 
-    async fn abort(&self) {
+    pub(crate) async fn abort(&self) {
         let Self { store, key, id } = self;
         let abort = store.clients.quick.abort_multipart_upload();
         let abort = abort.bucket(&store.bucket).key(key).upload_id(id);
@@ -189,14 +208,14 @@ impl Upload {
     }
 }
 
-fn completed(number: i32, etag: Option<String>) -> CompletedPart {
+pub(crate) fn completed(number: i32, etag: Option<String>) -> CompletedPart {
     let part = CompletedPart::builder().part_number(number);
     part.set_e_tag(etag).build()
 }
 
 impl Drop for Multipart {
     fn drop(&mut self) {
-        if self.over {
+        if self.stays {
             return;
         }
         let (upload, mut flying) = (Arc::clone(&self.upload), std::mem::take(&mut self.flying));

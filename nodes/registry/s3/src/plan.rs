@@ -5,6 +5,9 @@ use std::ops::Range;
 /// What S3 takes of one object.
 pub(crate) const MOST_PARTS: u64 = 10_000;
 
+/// What S3 takes for a part, the last of an object apart.
+pub(crate) const LEAST_PART: u64 = 5 << 20;
+
 /// Bytes of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -42,6 +45,23 @@ pub(crate) fn plan(lengths: &[u64], size: u64) -> Vec<Part> {
     parts
 }
 
+/// Bytes of a part, so that the store copies all of them: where sources are equally long, as those that a gateway's chunks
+/// became, parts end where they do. `most` is for a part that is copied, `size` for one that may have to be joined here.
+pub(crate) fn part_size(lengths: &[u64], most: u64, size: u64) -> u64 {
+    let Some((&length, others)) = lengths.split_first() else {
+        return size;
+    };
+    let Some((_last, others)) = others.split_last() else {
+        return most;
+    };
+    if others.iter().any(|other| *other != length) {
+        return size;
+    }
+    (length.div_ceil(most).max(1)..=length / LEAST_PART)
+        .find(|parts| length % parts == 0)
+        .map_or(size, |parts| length / parts)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -65,6 +85,29 @@ mod tests {
             [vec![span(0, 0..4), span(1, 0..6)], vec![span(1, 6..9)]]
         );
         assert_eq!(plan(&[0, 0], 10), Vec::<Part>::new());
+    }
+
+    #[test]
+    fn parts_end_where_equal_sources_do() {
+        const MIB: u64 = 1 << 20;
+        let of = |lengths: &[u64]| {
+            let lengths: Vec<u64> = lengths.iter().map(|length| length * MIB).collect();
+            part_size(&lengths, 32 * MIB, 10 * MIB) / MIB
+        };
+        assert_eq!(of(&[100]), 32, "as the store copies");
+        assert_eq!(of(&[32, 32, 32, 7]), 32);
+        assert_eq!(
+            of(&[7, 90]),
+            7,
+            "the last is cut where the others would end"
+        );
+        assert_eq!(of(&[96, 96, 1]), 32);
+        assert_eq!(of(&[34, 34]), 17);
+        assert_eq!(of(&[3, 3, 3]), 10, "too small for a part");
+        assert_eq!(of(&[32, 17, 32]), 10);
+        assert_eq!(of(&[]), 10);
+        let odd = 37 * MIB + 1;
+        assert_eq!(part_size(&[odd, odd], 32 * MIB, 10 * MIB), 10 * MIB);
     }
 
     proptest! {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use roadstead_storage::{Error, Publication, Staged, StorePath};
+use roadstead_storage::{Attempt, Error, Publication, Staged, StorePath};
 
 use crate::failure::Failure;
+use crate::join::Join;
 use crate::keys;
-use crate::multipart::Multipart;
 use crate::plan::{Part, plan};
 use crate::read;
 use crate::store::{AT_ONCE, CONTENT_TYPE, Head, Store, dressed};
@@ -17,14 +17,15 @@ use crate::store::{AT_ONCE, CONTENT_TYPE, Head, Store, dressed};
 const MOST_COPY: u64 = 5 << 30;
 
 /// A place: its key, and what is known of it.
-type Source = (String, Head);
+pub(crate) type Source = (String, Head);
 
 pub(crate) async fn publish(
     store: &Arc<Store>,
     places: &[Staged],
     target: &StorePath,
+    attempt: Attempt,
 ) -> Result<Publication, Error> {
-    let total = places.iter().map(|staged| staged.length).sum();
+    let total: u64 = places.iter().map(|staged| staged.length).sum();
     let key = store.keys.file(target);
     match store.head(&key).await {
         Ok(head) if head.size == total => return Ok(Publication::Existed),
@@ -43,9 +44,8 @@ pub(crate) async fn publish(
         [source] if total <= store.parts.copy_threshold.min(MOST_COPY) => {
             copy(store, source, &key).await
         }
-        [_] => join(store, &sources, total, store.parts.copy_chunk, &key).await,
-        _ if total <= store.parts.chunk => gather(store, &sources, &key).await,
-        _ => join(store, &sources, total, store.parts.chunk, &key).await,
+        [_, _, ..] | [] if total <= store.parts.chunk => gather(store, &sources, &key).await,
+        _ => Join::of(store, &sources, &key).attempt(attempt).await,
     };
     published.map_err(Failure::joining)?;
     Ok(Publication::New)
@@ -76,38 +76,12 @@ async fn gather(store: &Store, sources: &[Source], key: &str) -> Result<(), Fail
     store.put(client, key, all).await.map(drop)
 }
 
-/// Parts that the store copies, and between two places one that is joined here.
-async fn join(
-    store: &Arc<Store>,
-    sources: &Arc<[Source]>,
-    total: u64,
-    size: u64,
-    key: &str,
-) -> Result<(), Failure> {
-    let lengths: Vec<u64> = sources.iter().map(|(_, head)| head.size).collect();
-    let window = store.parts.copy_concurrency;
-    let mut multipart = Multipart::create(store, key, window).await?;
-    for part in plan(&lengths, size) {
-        if let [span] = part.as_slice() {
-            let (source, range) = (sources[span.source].clone(), span.range.clone());
-            multipart
-                .begin(|upload, number| upload.copy(number, source, range))
-                .await?;
-            continue;
-        }
-        let room = store.room(size).await?;
-        let used = Arc::clone(sources);
-        multipart
-            .begin(|upload, number| async move {
-                let content = joined(&upload.store, &used, part).await?;
-                upload.send(number, content, room).await
-            })
-            .await?;
-    }
-    multipart.complete(total).await.map(drop)
-}
-
-async fn joined(store: &Store, sources: &[Source], part: Part) -> Result<Bytes, Failure> {
+/// A part's bytes, of several places.
+pub(crate) async fn joined(
+    store: &Store,
+    sources: &[Source],
+    part: Part,
+) -> Result<Bytes, Failure> {
     let mut all = BytesMut::new();
     for span in part {
         let (key, head) = &sources[span.source];

@@ -81,7 +81,7 @@ impl S3Stage {
             self.send().await?;
         }
         self.written = true;
-        if let Some(multipart) = self.multipart.take() {
+        if let Some(mut multipart) = self.multipart.take() {
             return multipart.complete(self.length).await;
         }
         let content = std::mem::take(&mut self.tail).freeze();

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use roadstead_metadata::{Home, Local, system_clock};
 use roadstead_oci::{Algorithm, Reference};
 use roadstead_storage::{
-    Driver, Entry, Memory, Opened, Publication, Put, Stage, Staged, Stat, StorePath,
+    Attempt, Driver, Entry, Memory, Opened, Publication, Put, Stage, Staged, Stat, StorePath,
 };
 use tokio::sync::Notify;
 
@@ -95,8 +95,13 @@ impl Driver for Stopping {
     async fn open_staged(&self, place: &str) -> Result<Opened> {
         self.store.open_staged(place).await
     }
-    async fn publish(&self, places: &[Staged], target: &StorePath) -> Result<Publication> {
-        self.store.publish(places, target).await
+    async fn publish(
+        &self,
+        places: &[Staged],
+        target: &StorePath,
+        attempt: Attempt,
+    ) -> Result<Publication> {
+        self.store.publish(places, target, attempt).await
     }
     async fn discard(&self, places: &[String]) -> Result<()> {
         self.store.discard(places).await

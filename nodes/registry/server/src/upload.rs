@@ -8,7 +8,7 @@ use std::time::Duration;
 use roadstead_cache::{Descriptor, Key};
 use roadstead_metadata::{Command, FRESH_FOR, Origin, Outcome, Segment, SessionId, Unavailable};
 use roadstead_oci::{Algorithm, ContentRange, Digest, Hasher, Name};
-use roadstead_storage::{Error as StoreError, Staged, layout};
+use roadstead_storage::{Attempt, Error as StoreError, Staged, layout};
 
 use crate::Registry;
 use crate::body::Body;
@@ -138,10 +138,10 @@ impl Registry {
                 self.seal(standing, digest, chunk).await?
             }
         };
-        let Some(segments) = sealed else {
+        let Some(sealed) = sealed else {
             return self.check_still_there(&origin, digest).await;
         };
-        self.publish(&origin.repository, digest, &segments).await?;
+        self.publish(&origin.repository, digest, &sealed).await?;
         self.finish(origin.session);
         Ok(())
     }
@@ -151,11 +151,13 @@ impl Registry {
         &self,
         origin: &Origin,
         digest: &Digest,
-    ) -> Result<Option<Vec<Segment>>, Error> {
+    ) -> Result<Option<Sealed>, Error> {
         let segments = self.metadata.segments(origin.session).await?;
         match self.standing(origin, digest.algorithm()).await? {
             // Nothing is added to a sealed session: these are all.
-            Standing::Sealed { digest: sealed } if sealed == *digest => Ok(Some(segments)),
+            Standing::Sealed { digest: sealed } if sealed == *digest => {
+                Ok(Some(Sealed::before(segments)))
+            }
             Standing::Completed { digest: done } if done == *digest => Ok(None),
             _other => Err(Error::UploadUnknown),
         }
@@ -202,11 +204,15 @@ impl Registry {
                 (vec![segment], received.hasher)
             }
         };
+        let whole = Sealed {
+            segments,
+            attempt: Attempt::Only,
+        };
         let published = match check_digest(&hasher.finish(), digest) {
-            Ok(()) => self.publish(name, digest, &segments).await,
+            Ok(()) => self.publish(name, digest, &whole).await,
             Err(error) => Err(error),
         };
-        self.discard(segments);
+        self.discard(whole.segments);
         published
     }
 
@@ -268,7 +274,7 @@ impl Registry {
         open: Open<'_>,
         digest: &Digest,
         chunk: Chunk,
-    ) -> Result<Option<Vec<Segment>>, Error> {
+    ) -> Result<Option<Sealed>, Error> {
         let Open {
             origin,
             offset,
@@ -316,12 +322,12 @@ impl Registry {
             again: false,
         } = outcome
         {
-            return Ok(Some(segments));
+            return Ok(Some(Sealed::now(segments)));
         }
         // The tail was not taken.
         self.discard(tail.into_iter().collect());
         match outcome {
-            Outcome::Sealed { segments, .. } => Ok(Some(segments)),
+            Outcome::Sealed { segments, .. } => Ok(Some(Sealed::before(segments))),
             Outcome::Completed { digest: done } if done == *digest => Ok(None),
             outcome => Err(refusal(outcome)),
         }
@@ -365,16 +371,11 @@ impl Registry {
     }
 
     /// Publishes and links what was verified to be `digest`.
-    async fn publish(
-        &self,
-        name: &Name,
-        digest: &Digest,
-        segments: &[Segment],
-    ) -> Result<(), Error> {
+    async fn publish(&self, name: &Name, digest: &Digest, sealed: &Sealed) -> Result<(), Error> {
         let mut flight = self.promise(of_blob(name, digest));
         for _ in 0..ATTEMPTS {
             self.admit_in_time(&mut flight).await?;
-            self.publish_once(name, digest, segments, &flight).await?;
+            self.publish_once(name, digest, sealed, &flight).await?;
             if self.stands(&flight)? {
                 return Ok(());
             }
@@ -386,9 +387,10 @@ impl Registry {
         &self,
         name: &Name,
         digest: &Digest,
-        segments: &[Segment],
+        sealed: &Sealed,
         flight: &Flight,
     ) -> Result<(), Error> {
+        let Sealed { segments, attempt } = sealed;
         let staged: Vec<Staged> = segments
             .iter()
             .map(|Segment { place, length }| Staged {
@@ -397,7 +399,7 @@ impl Registry {
             })
             .collect();
         self.store
-            .publish(&staged, &layout::blob_data(digest))
+            .publish(&staged, &layout::blob_data(digest), *attempt)
             .await?;
         self.link_blob(name, digest, flight).await?;
         let size = segments.iter().map(|segment| segment.length).sum();
@@ -425,6 +427,24 @@ impl Registry {
                 Err(error) => tracing::warn!(%error, %session, "a finished upload stays on record until it is purged"),
             }
         });
+    }
+}
+
+/// What was checked to be a blob.
+struct Sealed {
+    segments: Vec<Segment>,
+    attempt: Attempt,
+}
+
+impl Sealed {
+    fn now(segments: Vec<Segment>) -> Self {
+        let attempt = Attempt::First;
+        Self { segments, attempt }
+    }
+
+    fn before(segments: Vec<Segment>) -> Self {
+        let attempt = Attempt::Again;
+        Self { segments, attempt }
     }
 }
 

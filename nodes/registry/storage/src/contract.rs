@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures::StreamExt as _;
 
-use crate::driver::{Driver, Entry, Publication, Put, Staged};
+use crate::driver::{Attempt, Driver, Entry, Publication, Put, Staged};
 use crate::{Error, StorePath};
 
 /// What becomes of a file that is removed while somebody reads it.
@@ -331,7 +331,7 @@ async fn publishing(driver: &dyn Driver) {
         for part in 0..parts {
             staged.push(stage(driver, part * 70_000, 70_000).await);
         }
-        let published = driver.publish(&staged, &target).await;
+        let published = driver.publish(&staged, &target, Attempt::Only).await;
         assert_eq!(published.expect("published"), Publication::New);
         let opened = driver
             .open(&target)
@@ -345,7 +345,7 @@ async fn publishing(driver: &dyn Driver) {
             0 => Vec::new(),
             _ => vec![stage(driver, 0, parts * 70_000).await],
         };
-        let published = driver.publish(&again, &target).await;
+        let published = driver.publish(&again, &target, Attempt::Only).await;
         assert_eq!(published.expect("published again"), Publication::Existed);
     }
 }
@@ -356,7 +356,7 @@ async fn publishing_what_is_damaged(driver: &dyn Driver) {
         place: "contract.lost".to_owned(),
         length: 3,
     };
-    let published = driver.publish(&[lost], &target).await;
+    let published = driver.publish(&[lost], &target, Attempt::Only).await;
     assert!(
         matches!(published, Err(Error::Damaged)),
         "missing parts are damage"
@@ -366,7 +366,7 @@ async fn publishing_what_is_damaged(driver: &dyn Driver) {
         length: 9,
         ..stage(driver, 0, 5).await
     };
-    let published = driver.publish(&[short], &target).await;
+    let published = driver.publish(&[short], &target, Attempt::Only).await;
     assert!(
         matches!(published, Err(Error::Damaged)),
         "so are short ones"
@@ -381,7 +381,10 @@ async fn publishing_what_is_damaged(driver: &dyn Driver) {
     .await;
     let whole = stage(driver, 0, 70_000).await;
     assert_eq!(
-        driver.publish(&[whole], &torn).await.expect("replaced"),
+        driver
+            .publish(&[whole], &torn, Attempt::Only)
+            .await
+            .expect("replaced"),
         Publication::New
     );
     assert_eq!(driver.stat(&torn).await.expect("there").size, 70_000);
@@ -391,7 +394,10 @@ async fn reading(driver: &dyn Driver, removed: Removed) {
     let length = 1_000_003_usize;
     let staged = stage(driver, 0, length).await;
     let target = path("/read/data");
-    driver.publish(&[staged], &target).await.expect("published");
+    driver
+        .publish(&[staged], &target, Attempt::Only)
+        .await
+        .expect("published");
     let end = length as u64;
     let piece = 256 * 1024;
     for range in [

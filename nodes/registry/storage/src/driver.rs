@@ -227,7 +227,12 @@ pub trait Driver: Send + Sync + fmt::Debug {
     /// Makes the concatenation of what lies at `places` the content of `target`, all or nothing, durable. When content
     /// of the right length is there already, it is made durable and the places are left alone: content is addressed by
     /// its digest, so equal names hold equal bytes. The places may be gone afterwards, or not.
-    async fn publish(&self, places: &[Staged], target: &StorePath) -> Result<Publication, Error>;
+    async fn publish(
+        &self,
+        places: &[Staged],
+        target: &StorePath,
+        attempt: Attempt,
+    ) -> Result<Publication, Error>;
 
     /// Gives up places; unknown ones are ignored.
     async fn discard(&self, places: &[String]) -> Result<(), Error>;
@@ -380,6 +385,17 @@ pub struct Staged {
     pub place: String,
     /// Bytes.
     pub length: u64,
+}
+
+/// Who else is asked for the same publication: where it takes long, one that was lost half-way need not be begun anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// Nobody: what is not finished is given up.
+    Only,
+    /// Somebody may be, later: what is not finished stays until it is [swept](Driver::sweep).
+    First,
+    /// Somebody was, and may have been lost.
+    Again,
 }
 
 /// How a publication came about.

@@ -20,7 +20,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::driver::{Driver, Entry, Leaf, Opened, Publication, Put, Read, Stage, Staged, Stat};
+use crate::driver::{
+    Attempt, Driver, Entry, Leaf, Opened, Publication, Put, Read, Stage, Staged, Stat,
+};
 use crate::fence::{Gone, Still, Under};
 use crate::{Error, StorePath};
 use file::FileObject;
@@ -298,7 +300,12 @@ impl Driver for Filesystem {
             .await
     }
 
-    async fn publish(&self, places: &[Staged], target: &StorePath) -> Result<Publication, Error> {
+    async fn publish(
+        &self,
+        places: &[Staged],
+        target: &StorePath,
+        _attempt: Attempt,
+    ) -> Result<Publication, Error> {
         let (places, target) = (places.to_vec(), target.clone());
         self.on_disk(move |tree| tree.publish(&places, &target))
             .await

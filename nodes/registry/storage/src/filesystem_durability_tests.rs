@@ -161,7 +161,11 @@ async fn published_content_is_on_the_disk_whether_new_or_found() {
         if n == 1 {
             bench.left_unsynced(target.as_str(), "content");
         }
-        bench.driver.publish(&[staged], &target).await.unwrap();
+        bench
+            .driver
+            .publish(&[staged], &target, Attempt::Only)
+            .await
+            .unwrap();
         bench.survives(target.as_str(), "content");
     }
 }

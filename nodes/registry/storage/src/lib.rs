@@ -17,8 +17,8 @@ mod paced;
 mod path;
 
 pub use driver::{
-    ByteStream, Driver, Entry, Fetch, Leaf, LeafFile, Object, Opened, Publication, Put, Read,
-    Stage, Staged, Stat,
+    Attempt, ByteStream, Driver, Entry, Fetch, Leaf, LeafFile, Object, Opened, Publication, Put,
+    Read, Stage, Staged, Stat,
 };
 pub use error::Error;
 pub use fence::{Gone, Still, Under};

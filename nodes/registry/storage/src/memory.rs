@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 
 use crate::driver::{
-    ByteStream, Driver, Entry, Object, Opened, Publication, Put, Stage, Staged, Stat,
+    Attempt, ByteStream, Driver, Entry, Object, Opened, Publication, Put, Stage, Staged, Stat,
 };
 use crate::fence::{Gone, Still, Under};
 use crate::{Error, StorePath};
@@ -329,7 +329,12 @@ impl Driver for Memory {
             .opened())
     }
 
-    async fn publish(&self, places: &[Staged], target: &StorePath) -> Result<Publication, Error> {
+    async fn publish(
+        &self,
+        places: &[Staged],
+        target: &StorePath,
+        _attempt: Attempt,
+    ) -> Result<Publication, Error> {
         let mut store = self.lock();
         let total: u64 = places.iter().map(|staged| staged.length).sum();
         if store

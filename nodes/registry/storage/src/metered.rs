@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::driver::{
-    Driver, Entry, Fetch, Leaf, Opened, Publication, Put, Read, Stage, Staged, Stat,
+    Attempt, Driver, Entry, Fetch, Leaf, Opened, Publication, Put, Read, Stage, Staged, Stat,
 };
 use crate::fence::{Gone, Still, Under};
 use crate::{Error, StorePath};
@@ -184,8 +184,14 @@ impl Driver for Metered {
         self.took("Reader", self.driver.open_staged(place)).await
     }
 
-    async fn publish(&self, places: &[Staged], target: &StorePath) -> Result<Publication, Error> {
-        self.took("Move", self.driver.publish(places, target)).await
+    async fn publish(
+        &self,
+        places: &[Staged],
+        target: &StorePath,
+        attempt: Attempt,
+    ) -> Result<Publication, Error> {
+        self.took("Move", self.driver.publish(places, target, attempt))
+            .await
     }
 
     async fn discard(&self, places: &[String]) -> Result<(), Error> {

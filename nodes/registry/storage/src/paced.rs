@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use crate::driver::{
-    Driver, Entry, Fetch, Leaf, Opened, Publication, Put, Read, Stage, Staged, Stat,
+    Attempt, Driver, Entry, Fetch, Leaf, Opened, Publication, Put, Read, Stage, Staged, Stat,
 };
 use crate::fence::{Gone, Still, Under};
 use crate::{Error, StorePath};
@@ -259,8 +259,13 @@ impl Driver for Paced {
         self.driver.open_staged(place).await
     }
 
-    async fn publish(&self, places: &[Staged], target: &StorePath) -> Result<Publication, Error> {
-        self.driver.publish(places, target).await
+    async fn publish(
+        &self,
+        places: &[Staged],
+        target: &StorePath,
+        attempt: Attempt,
+    ) -> Result<Publication, Error> {
+        self.driver.publish(places, target, attempt).await
     }
 
     async fn discard(&self, places: &[String]) -> Result<(), Error> {

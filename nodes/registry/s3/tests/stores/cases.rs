@@ -8,7 +8,7 @@ use futures::TryStreamExt as _;
 use roadstead_s3::{Options, Parts, S3};
 use roadstead_storage::contract::{self, Promises, Removed};
 use roadstead_storage::{
-    Driver, Error, Fetch, Gone, Opened, Publication, Put, Read, Staged, StorePath,
+    Attempt, Driver, Error, Fetch, Gone, Opened, Publication, Put, Read, Staged, StorePath,
 };
 
 use crate::server::{READER, Seaweed, credentials};
@@ -147,7 +147,7 @@ pub(crate) async fn requests_of_a_push(make: Make<'_>) {
         let before = driver.requests();
         let staged = stage(&driver, pattern(0, length)).await;
         let published = driver
-            .publish(&[staged], &path(&format!("/{name}/data")))
+            .publish(&[staged], &path(&format!("/{name}/data")), Attempt::First)
             .await;
         assert_eq!(published.expect("published"), Publication::New);
         put(&driver, &format!("/{name}/link"), "sha256:0".into()).await;
@@ -189,11 +189,11 @@ pub(crate) async fn joining(make: Make<'_>) {
         // As a node would that did not write them.
         let elsewhere = connect(small_parts(make, "joining")).await;
         let target = path(&format!("/{n}/data"));
-        let published = elsewhere.publish(&places, &target).await;
+        let published = elsewhere.publish(&places, &target, Attempt::Only).await;
         assert_eq!(published.expect("published"), Publication::New);
         let read = read(driver.open(&target).await.expect("there")).await;
         assert!(read.expect("read") == pattern(0, total), "{lengths:?}");
-        let again = elsewhere.publish(&places, &target).await;
+        let again = elsewhere.publish(&places, &target, Attempt::Only).await;
         assert_eq!(again.expect("again"), Publication::Existed);
     }
     let (first, second) = (
@@ -205,13 +205,51 @@ pub(crate) async fn joining(make: Make<'_>) {
     let gone = [second.place.clone()];
     elsewhere.discard(&gone).await.expect("discarded");
     let target = path("/lost/data");
-    let published = driver.publish(&[first, second], &target).await;
+    let published = driver
+        .publish(&[first, second], &target, Attempt::Only)
+        .await;
     assert!(matches!(published, Err(Error::Damaged)), "{published:?}");
     let there = driver.stat(&target).await;
     assert!(
         matches!(there, Err(Error::NotFound(_))),
         "nothing half made"
     );
+}
+
+/// One after the other is lost while the store copies; each has less to do.
+pub(crate) async fn joining_goes_on(make: Make<'_>) {
+    let options = |copy_concurrency| {
+        let mut options = small_parts(make, "goes-on");
+        options.parts.copy_concurrency = copy_concurrency;
+        options
+    };
+    let driver = connect(options(4)).await;
+    let (mut places, mut total) = (Vec::new(), 0);
+    for length in [25 * MIB, 25 * MIB, 12 * MIB, 9 * MIB] {
+        places.push(stage(&driver, pattern(total, length)).await);
+        total += length;
+    }
+    let target = path("/goes-on/data");
+    for attempt in [Attempt::First, Attempt::Again] {
+        let lost = connect(options(1)).await;
+        let looks = if attempt == Attempt::First { 6 } else { 7 };
+        tokio::select! {
+            published = lost.publish(&places, &target, attempt) => panic!("too soon: {published:?}"),
+            () = async {
+                while lost.requests() < looks + 5 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            } => {}
+        }
+    }
+    let last = connect(options(4)).await;
+    let published = last.publish(&places, &target, Attempt::Again).await;
+    assert_eq!(published.expect("published"), Publication::New);
+    let requests = last.requests();
+    assert!(requests < 15 + 8, "{requests} are as many as for all of it");
+    let read = read(driver.open(&target).await.expect("there")).await;
+    assert!(read.expect("read") == pattern(0, total));
+    assert_eq!(driver.sweep(far()).await.expect("swept"), 0);
 }
 
 /// Who goes away takes parts along; who is killed leaves them to be swept.

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use futures::TryStreamExt as _;
 use roadstead_s3::{Credentials, Options, S3};
-use roadstead_storage::{Driver as _, Error, Put};
+use roadstead_storage::{Attempt, Driver as _, Error, Put};
 
 use crate::cases::{connect, path, pattern, put, read, stage};
 use crate::proxy;
@@ -26,7 +26,10 @@ pub(crate) async fn downloads_go_on(seaweed: &Seaweed) {
     let driver = seaweed.driver("broken").await;
     let staged = stage(&driver, pattern(0, LENGTH)).await;
     let target = path("/broken/data");
-    driver.publish(&[staged], &target).await.expect("published");
+    driver
+        .publish(&[staged], &target, Attempt::Only)
+        .await
+        .expect("published");
     let (endpoint, faults) = proxy::start(seaweed.endpoint()).await;
     faults.cut.store(700_000, Ordering::Relaxed);
     let driver = behind(seaweed, endpoint, "broken").await;

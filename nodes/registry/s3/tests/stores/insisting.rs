@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use roadstead_s3::Options;
-use roadstead_storage::{Driver as _, Error, Publication};
+use roadstead_storage::{Attempt, Driver as _, Error, Publication};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -61,7 +61,7 @@ async fn a_completion_whose_answer_is_lost_is_done() {
     let staged = stage(&driver, pattern(0, 11 * MIB)).await;
     strict.lose_completions(1);
     let target = path("/lost/data");
-    let published = driver.publish(&[staged], &target).await;
+    let published = driver.publish(&[staged], &target, Attempt::Only).await;
     assert_eq!(published.expect("published"), Publication::New);
     let read = read(driver.open(&target).await.expect("there")).await;
     assert!(read.expect("read") == pattern(0, 11 * MIB));
@@ -84,13 +84,121 @@ async fn dropped_uploads_are_aborted() {
     let key = path(&format!("/roadstead/uploads/{}", second.place));
     driver.remove(&key).await.expect("removed");
     let target = path("/damaged/data");
-    let published = driver.publish(&[first, second], &target).await;
+    let published = driver
+        .publish(&[first, second], &target, Attempt::Only)
+        .await;
     assert!(matches!(published, Err(Error::Damaged)), "{published:?}");
     let there = driver.stat(&target).await;
     assert!(
         matches!(there, Err(Error::NotFound(_))),
         "nothing half made"
     );
+    none_left(&strict).await;
+}
+
+/// Whoever publishes is lost when so many parts were to be copied in all.
+async fn lost_at<T: std::fmt::Debug>(
+    strict: &Strict,
+    asked: usize,
+    publish: impl Future<Output = T>,
+) {
+    tokio::select! {
+        published = publish => panic!("parts are held: {published:?}"),
+        () = strict.asked(asked) => {}
+    }
+}
+
+/// Six parts, of which three are there when the one who copies them is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joining_goes_on_where_another_was_lost() {
+    let (strict, options) = Strict::start().await;
+    let (first, last) = (connect(options.clone()).await, connect(options).await);
+    let staged = [stage(&first, pattern(0, 30 * MIB)).await];
+    let target = path("/lost/data");
+    strict.hold(4..100);
+    for (asked, attempt) in [(6, Attempt::First), (9, Attempt::Again)] {
+        lost_at(&strict, asked, first.publish(&staged, &target, attempt)).await;
+        assert_eq!((strict.copies(), strict.uploads()), (3, 1));
+    }
+    strict.hold(0..0);
+    let published = last.publish(&staged, &target, Attempt::Again).await;
+    assert_eq!(published.expect("published"), Publication::New);
+    // What the lost ones had on its way may come meanwhile.
+    let looks = "head, place, uploads, two pages of parts, three copies, complete";
+    assert!(last.requests() <= 9, "{looks}: {}", last.requests());
+    assert_eq!(strict.uploads(), 0);
+    let read = read(last.open(&target).await.expect("there")).await;
+    assert!(read.expect("read") == pattern(0, 30 * MIB));
+}
+
+/// One is paused while it copies, and another goes on with its upload, or begins its own. Both find it published.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_who_join_the_same_do_no_harm() {
+    let (strict, options) = Strict::start().await;
+    let (first, second) = (connect(options.clone()).await, connect(options).await);
+    let mut asked = 0;
+    for (n, held, theirs, ours) in [(0, 4, 6, 3), (1, 1, 4, 4)] {
+        let staged = [stage(&first, pattern(n, 30 * MIB)).await];
+        let target = path(&format!("/paused/{n}/data"));
+        strict.hold(held..100);
+        let mut all = Vec::new();
+        for (driver, attempt, parts) in [
+            (first.clone(), Attempt::First, theirs),
+            (second.clone(), Attempt::Again, ours),
+        ] {
+            let (target, staged) = (target.clone(), staged.clone());
+            let publish = async move { driver.publish(&staged, &target, attempt).await };
+            all.push(tokio::spawn(publish));
+            asked += parts;
+            strict.asked(asked).await;
+        }
+        strict.hold(0..0);
+        for published in all {
+            let published = published.await.expect("no panic");
+            assert_eq!(published.expect("published"), Publication::New);
+        }
+        let read = read(second.open(&target).await.expect("there")).await;
+        assert!(read.expect("read") == pattern(n, 30 * MIB));
+        asked = strict.all_asked();
+    }
+}
+
+/// The second of 10 and 5 MiB is as long as the second of three of 5 MiB, and has other bytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_goes_on_with_what_is_cut_in_other_sizes() {
+    let (strict, options) = Strict::start().await;
+    let mut larger = options.clone();
+    larger.parts.copy_chunk = 10 << 20;
+    let (theirs, ours) = (connect(larger).await, connect(options).await);
+    let staged = [stage(&ours, pattern(0, 15 * MIB)).await];
+    for held in [1..2, 2..3] {
+        let target = path(&format!("/cut/{}/data", held.start));
+        strict.hold(held);
+        let (asked, copies) = (strict.all_asked(), strict.copies());
+        let publish = theirs.publish(&staged, &target, Attempt::First);
+        lost_at(&strict, asked + 2, publish).await;
+        while strict.copies() == copies {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(strict.uploads(), 1);
+        strict.hold(0..0);
+        let published = ours.publish(&staged, &target, Attempt::Again).await;
+        assert_eq!(published.expect("published"), Publication::New);
+        let read = read(ours.open(&target).await.expect("there")).await;
+        assert!(read.expect("read") == pattern(0, 15 * MIB));
+        assert_eq!(strict.uploads(), 0, "theirs is of no use any more");
+    }
+}
+
+/// Nobody comes again for what was pushed in one request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joining_for_nobody_else_is_aborted() {
+    let (strict, options) = Strict::start().await;
+    let driver = connect(options).await;
+    let staged = [stage(&driver, pattern(0, 15 * MIB)).await];
+    strict.hold(2..100);
+    let target = path("/only/data");
+    lost_at(&strict, 3, driver.publish(&staged, &target, Attempt::Only)).await;
     none_left(&strict).await;
 }
 

@@ -20,6 +20,7 @@ async fn on_seaweedfs() {
     cases::keys(&options).await;
     cases::requests_of_a_push(&options).await;
     cases::joining(&options).await;
+    cases::joining_goes_on(&options).await;
     cases::abandoned_uploads(&seaweed).await;
     cases::large_directories(&options).await;
     cases::presigned(&seaweed).await;

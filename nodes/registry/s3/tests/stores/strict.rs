@@ -1,10 +1,10 @@
 //! A store in this process that insists: keys in their own order, equal parts, known entity tags; and loses answers.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt as _;
@@ -16,6 +16,7 @@ use s3s::dto::*;
 use s3s::service::S3ServiceBuilder;
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::server::{ADMIN, credentials};
 
@@ -34,6 +35,11 @@ struct Inner {
     page: AtomicUsize,
     /// Completions that are done, and answered with an error.
     lose: AtomicUsize,
+    /// Parts whose copying waits.
+    held: watch::Sender<Range<i32>>,
+    /// Parts that were to be copied, and those that were.
+    asked: AtomicUsize,
+    copies: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -104,6 +110,26 @@ impl Strict {
 
     pub(crate) fn lose_completions(&self, count: usize) {
         self.0.lose.store(count, Ordering::Relaxed);
+    }
+
+    /// Copies no part of these numbers until it is told others.
+    pub(crate) fn hold(&self, parts: Range<i32>) {
+        self.0.held.send_replace(parts);
+    }
+
+    /// Waits until so many parts were to be copied.
+    pub(crate) async fn asked(&self, parts: usize) {
+        while self.all_asked() < parts {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    pub(crate) fn all_asked(&self) -> usize {
+        self.0.asked.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn copies(&self) -> usize {
+        self.0.copies.load(Ordering::Relaxed)
     }
 
     pub(crate) fn uploads(&self) -> usize {
@@ -376,15 +402,20 @@ impl S3 for Strict {
         &self,
         request: S3Request<UploadPartCopyInput>,
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
-        let (input, mut state) = (request.input, self.state());
+        let (input, mut held) = (request.input, self.0.held.subscribe());
+        self.0.asked.fetch_add(1, Ordering::Relaxed);
+        let goes = held.wait_for(|held| !held.contains(&input.part_number));
+        goes.await.expect("it holds parts, or not");
+        let mut state = self.state();
         let wanted = input.copy_source_if_match.as_ref();
         let held = state.source(&input.copy_source, wanted)?;
         let range = input.copy_source_range.unwrap_or_default();
-        let range = Range::parse(&range).map_err(|_odd| s3_error!(InvalidArgument))?;
+        let range = s3s::dto::Range::parse(&range).map_err(|_odd| s3_error!(InvalidArgument))?;
         let range = range.check(held.content.len() as u64)?;
         let held = state.hold(held.content.slice(index(range.start)..index(range.end)));
         let upload = state.upload(&input.upload_id)?;
         upload.parts.insert(input.part_number, held.clone());
+        self.0.copies.fetch_add(1, Ordering::Relaxed);
         let result = CopyPartResult {
             e_tag: Some(etag(&held)),
             ..Default::default()
@@ -442,6 +473,30 @@ impl S3 for Strict {
         state.upload(&request.input.upload_id)?;
         state.uploads.remove(&request.input.upload_id);
         answer!(AbortMultipartUploadOutput {})
+    }
+
+    async fn list_parts(
+        &self,
+        request: S3Request<ListPartsInput>,
+    ) -> S3Result<S3Response<ListPartsOutput>> {
+        let (input, mut state) = (request.input, self.state());
+        let upload = state.upload(&input.upload_id)?;
+        let after = input.part_number_marker.unwrap_or_default();
+        // Fewer than any store.
+        let page = || upload.parts.range(after + 1..).take(2);
+        let last = page().last().map(|(number, _)| *number);
+        let more = last.is_some_and(|last| upload.parts.range(last + 1..).next().is_some());
+        let parts = page().map(|(number, held)| Part {
+            part_number: Some(*number),
+            size: size(&held.content),
+            e_tag: Some(etag(held)),
+            ..Default::default()
+        });
+        answer!(ListPartsOutput {
+            parts: Some(parts.collect()),
+            is_truncated: Some(more),
+            next_part_number_marker: last.filter(|_| more),
+        })
     }
 
     async fn list_multipart_uploads(

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use roadstead_storage::{
-    Entry, Error as StoreError, Leaf, LeafFile, Opened, Publication, Read, Stage, Staged, Stat,
+    Attempt, Entry, Error as StoreError, Leaf, LeafFile, Opened, Publication, Read, Stage, Staged,
+    Stat,
 };
 
 use super::*;
@@ -217,7 +218,12 @@ impl Driver for Vast {
     async fn open_staged(&self, _place: &str) -> Result<Opened> {
         Err(StoreError::Damaged)
     }
-    async fn publish(&self, _places: &[Staged], _target: &StorePath) -> Result<Publication> {
+    async fn publish(
+        &self,
+        _places: &[Staged],
+        _target: &StorePath,
+        _attempt: Attempt,
+    ) -> Result<Publication> {
         Err(StoreError::Fenced)
     }
     async fn discard(&self, _places: &[String]) -> Result<()> {

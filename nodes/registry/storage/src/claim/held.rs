@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::Lease;
 use crate::driver::{
-    Driver, Entry, Fetch, Leaf, Opened, Publication, Put, Read, Stage, Staged, Stat,
+    Attempt, Driver, Entry, Fetch, Leaf, Opened, Publication, Put, Read, Stage, Staged, Stat,
 };
 use crate::fence::{Gone, Still, Under};
 use crate::{Error, StorePath};
@@ -194,9 +194,14 @@ impl Driver for Held {
         self.driver.open_staged(place).await
     }
 
-    async fn publish(&self, places: &[Staged], target: &StorePath) -> Result<Publication, Error> {
+    async fn publish(
+        &self,
+        places: &[Staged],
+        target: &StorePath,
+        attempt: Attempt,
+    ) -> Result<Publication, Error> {
         self.check()?;
-        self.driver.publish(places, target).await
+        self.driver.publish(places, target, attempt).await
     }
 
     async fn discard(&self, places: &[String]) -> Result<(), Error> {
