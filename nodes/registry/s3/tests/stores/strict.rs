@@ -36,10 +36,17 @@ struct Inner {
     /// Completions that are done, and answered with an error.
     lose: AtomicUsize,
     /// Parts whose copying waits.
-    held: watch::Sender<Range<i32>>,
+    held: watch::Sender<Hold>,
     /// Parts that were to be copied, and those that were.
     asked: AtomicUsize,
     copies: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Hold {
+    parts: Range<i32>,
+    /// How often all that waited was lost.
+    lost: usize,
 }
 
 #[derive(Default)]
@@ -114,7 +121,15 @@ impl Strict {
 
     /// Copies no part of these numbers until it is told others.
     pub(crate) fn hold(&self, parts: Range<i32>) {
-        self.0.held.send_replace(parts);
+        self.0.held.send_modify(|held| held.parts = parts);
+    }
+
+    /// Copies everything from now on, and nothing that waited.
+    pub(crate) fn lose_held(&self) {
+        self.0.held.send_modify(|held| {
+            held.parts = 0..0;
+            held.lost += 1;
+        });
     }
 
     /// Waits until so many parts were to be copied.
@@ -404,8 +419,12 @@ impl S3 for Strict {
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
         let (input, mut held) = (request.input, self.0.held.subscribe());
         self.0.asked.fetch_add(1, Ordering::Relaxed);
-        let goes = held.wait_for(|held| !held.contains(&input.part_number));
-        goes.await.expect("it holds parts, or not");
+        let lost = held.borrow().lost;
+        let goes =
+            held.wait_for(|held| held.lost > lost || !held.parts.contains(&input.part_number));
+        if goes.await.expect("it holds parts, or not").lost > lost {
+            return Err(s3_error!(RequestTimeout));
+        }
         let mut state = self.state();
         let wanted = input.copy_source_if_match.as_ref();
         let held = state.source(&input.copy_source, wanted)?;
