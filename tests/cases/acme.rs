@@ -4,3 +4,4 @@ mod alone;
 mod cluster;
 mod renewal;
 mod server;
+mod suggestion;

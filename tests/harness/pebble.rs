@@ -118,7 +118,12 @@ impl Pebble {
 
     /// What `directoryurl` is.
     pub fn directory(&self) -> String {
-        format!("https://{}:{DIRECTORY_PORT}/dir", self.host)
+        format!("https://{}/dir", self.addr())
+    }
+
+    /// Where it listens, over TLS.
+    pub fn addr(&self) -> SocketAddr {
+        SocketAddr::new(self.host, DIRECTORY_PORT)
     }
 
     /// What `directoryca` is: who signed its own certificate.

@@ -214,6 +214,10 @@ impl Proxy {
         self.addr
     }
 
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
     /// `https://127.0.0.1:PORT`, or `http`.
     pub fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.addr)
@@ -250,6 +254,7 @@ pub fn certificate(dir: &Path) {
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-sha256"])
         .args(["-days", "30", "-subj", "/CN=unused"])
         .args(["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
         .args(["-keyout", "key.pem", "-out", "certificate.pem"])
         .ok();
 }
