@@ -1,7 +1,7 @@
 //! Listing tags, in byte order, a page at a time.
 
 use roadstead_oci::{Name, Tag};
-use roadstead_storage::{Entry, Error as StoreError, StorePath, layout};
+use roadstead_storage::{Entry, Error as StoreError, layout};
 
 use crate::Registry;
 use crate::error::Error;
@@ -79,11 +79,11 @@ impl Registry {
             .iter()
             .filter_map(|entry| entry.name.parse().ok())
             .collect();
-        let links: Vec<StorePath> = tags
-            .iter()
-            .map(|tag| layout::tag_current(name, tag))
-            .collect();
-        let complete = self.store.which_exist(&links).await?;
+        let names: Vec<&str> = tags.iter().map(Tag::as_str).collect();
+        let complete = self
+            .store
+            .which_hold(&layout::tags(name), layout::CURRENT_LINK, &names)
+            .await?;
         let tags = tags.into_iter().zip(complete);
         Ok(tags
             .filter_map(|(tag, complete)| complete.then_some(tag))

@@ -194,6 +194,23 @@ pub trait Driver: Send + Sync + fmt::Debug {
         .await
     }
 
+    /// Which of these names of a directory, in byte order, have a file of that path in them. Of files that do not go
+    /// without the name going too, as a tag's: a driver may take one that was there moments ago for there.
+    async fn which_hold(
+        &self,
+        directory: &StorePath,
+        file: &str,
+        names: &[&str],
+    ) -> Result<Vec<bool>, Error> {
+        let files = names.iter().map(|name| {
+            format!("{}/{name}/{file}", directory.as_str().trim_end_matches('/')).parse()
+        });
+        let files: Result<Vec<StorePath>, _> = files.collect();
+        // What cannot be a path names nothing.
+        let files = files.map_err(|_malformed| Error::NotFound(directory.clone()))?;
+        self.which_exist(&files).await
+    }
+
     /// The first `limit` names of each of these directories, as [`list`](Self::list) gives them. Of one that is not there,
     /// none.
     async fn list_each(

@@ -249,6 +249,33 @@ impl Driver for Filesystem {
         stream::iter(looks).buffered(LOOKERS).try_concat().await
     }
 
+    async fn which_hold(
+        &self,
+        directory: &StorePath,
+        file: &str,
+        names: &[&str],
+    ) -> Result<Vec<bool>, Error> {
+        let (directory, file): (_, Arc<str>) = (directory.clone(), file.into());
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let (names, at) = (Arc::new(names), (directory.clone(), Arc::clone(&file)));
+        let asked = Arc::clone(&names);
+        let mut known = self
+            .on_disk(move |tree| Ok(tree.known_to_hold(&at.0, &at.1, &asked)))
+            .await?;
+        let unknown: Vec<usize> = (0..names.len()).filter(|at| !known[*at]).collect();
+        let looks = unknown.chunks(LOOKS).map(|some| {
+            let some: Vec<String> = some.iter().map(|at| names[*at].clone()).collect();
+            let (directory, file) = (directory.clone(), Arc::clone(&file));
+            self.on_disk(move |tree| tree.which_hold(&directory, &file, &some))
+        });
+        let looks: Vec<_> = looks.collect();
+        let looked: Vec<bool> = stream::iter(looks).buffered(LOOKERS).try_concat().await?;
+        for (at, holds) in unknown.into_iter().zip(looked) {
+            known[at] = holds;
+        }
+        Ok(known)
+    }
+
     async fn list_each(
         &self,
         directories: &[StorePath],

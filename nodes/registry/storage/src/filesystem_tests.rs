@@ -149,3 +149,41 @@ async fn what_cannot_be_looked_into_is_listed_all_the_same() {
     let behind = driver.list(&path("/d"), Some("a\u{fffd}"), 10).await;
     assert_eq!(behind.unwrap(), [entry("nowhere", false)]);
 }
+
+/// Tags of a large repository: each is one while it says what it points to.
+#[tokio::test]
+async fn what_was_removed_is_not_held_any_more_however_often_it_was_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let driver = Filesystem::open(directory.path()).unwrap();
+    let names: Vec<String> = (0..300).map(|n| format!("{n:03}")).collect();
+    let writes = names.iter().map(|name| Put {
+        path: path(&format!("/tags/{name}/current/link")),
+        content: "x".into(),
+    });
+    driver.put(writes.collect()).await.unwrap();
+    fs::create_dir(directory.path().join("tags/half")).unwrap();
+    let asked: Vec<&str> = names.iter().map(String::as_str).chain(["half"]).collect();
+    let held = async || {
+        let tags = path("/tags");
+        driver.list(&tags, None, 1).await.unwrap();
+        let held = driver.which_hold(&tags, "current/link", &asked).await;
+        held.unwrap().into_iter().filter(|held| *held).count()
+    };
+    for removed in 0..3 {
+        // Longer than names are taken to be changing.
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        for _from_the_disk_then_from_memory in 0..3 {
+            assert_eq!(held().await, 300 - removed);
+        }
+        let gone = format!("/tags/{removed:03}");
+        if removed == 1 {
+            // What somebody put beside it keeps the directory.
+            driver.put(write(&format!("{gone}/else"))).await.unwrap();
+            let link = path(&format!("{gone}/current/link"));
+            assert!(driver.remove_if(&link, b"x").await.unwrap());
+        } else {
+            driver.remove(&path(&gone)).await.unwrap();
+        }
+        assert_eq!(held().await, 299 - removed, "at once");
+    }
+}

@@ -119,8 +119,11 @@ pub fn tag_indexes(name: &Name, tag: &Tag) -> StorePath {
     StorePath::of(format_args!("{}/{tag}/index", tags(name)))
 }
 
+/// What makes a tag's directory a tag: which manifest it points to.
+pub const CURRENT_LINK: &str = "current/link";
+
 pub fn tag_current(name: &Name, tag: &Tag) -> StorePath {
-    StorePath::of(format_args!("{}/{tag}/current/link", tags(name)))
+    StorePath::of(format_args!("{}/{tag}/{CURRENT_LINK}", tags(name)))
 }
 
 pub fn tag_index(name: &Name, tag: &Tag, digest: &Digest) -> StorePath {

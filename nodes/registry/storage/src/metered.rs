@@ -162,6 +162,16 @@ impl Driver for Metered {
         self.took("Stat", self.driver.which_exist(paths)).await
     }
 
+    async fn which_hold(
+        &self,
+        directory: &StorePath,
+        file: &str,
+        names: &[&str],
+    ) -> Result<Vec<bool>, Error> {
+        self.took("Stat", self.driver.which_hold(directory, file, names))
+            .await
+    }
+
     async fn list_each(
         &self,
         directories: &[StorePath],

@@ -238,6 +238,16 @@ impl Driver for Paced {
         self.driver.which_exist(paths).await
     }
 
+    async fn which_hold(
+        &self,
+        directory: &StorePath,
+        file: &str,
+        names: &[&str],
+    ) -> Result<Vec<bool>, Error> {
+        self.turn(names.len() as u64).await;
+        self.driver.which_hold(directory, file, names).await
+    }
+
     async fn list_each(
         &self,
         directories: &[StorePath],

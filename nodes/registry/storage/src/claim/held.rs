@@ -171,6 +171,15 @@ impl Driver for Held {
         self.driver.which_exist(paths).await
     }
 
+    async fn which_hold(
+        &self,
+        directory: &StorePath,
+        file: &str,
+        names: &[&str],
+    ) -> Result<Vec<bool>, Error> {
+        self.driver.which_hold(directory, file, names).await
+    }
+
     async fn list_each(
         &self,
         directories: &[StorePath],

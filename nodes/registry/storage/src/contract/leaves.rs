@@ -41,7 +41,20 @@ pub(super) async fn of_directories(driver: &dyn Driver) {
     }
     let absent = driver.leaves(&path("/absent"), "link", Read::Nothing).await;
     assert_eq!(absent.expect("nothing is there"), []);
+    holding(driver).await;
     many_at_once(driver).await;
+}
+
+/// Of what [`of_directories`] has put there.
+async fn holding(driver: &dyn Driver) {
+    let names = ["0000", "0139", "file", "long", "none", "nowhere", "other"];
+    let holds = driver.which_hold(&path("/l"), "in/link", &names).await;
+    assert_eq!(
+        holds.expect("asked of each"),
+        [true, true, false, true, false, false, false]
+    );
+    let absent = driver.which_hold(&path("/absent"), "link", &["a"]).await;
+    assert_eq!(absent.expect("nothing is there"), [false]);
 }
 
 /// Of what [`of_directories`] has put there.

@@ -42,7 +42,7 @@ impl Tree {
             StorePath::of(format_args!("/{TEMPORARY}/{}", Uuid::new_v4().simple())),
         );
         match renameat(&self.root, name, &self.root, relative(&aside)) {
-            Ok(()) => {}
+            Ok(()) => self.listings.forget_files(),
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
             Err(errno) => return Err(write_error("removing", errno.into())),
         }

@@ -40,6 +40,51 @@ impl Tree {
         Ok(there)
     }
 
+    /// Of which names it is remembered that they have this file.
+    pub(in super::super) fn known_to_hold(
+        &self,
+        directory: &StorePath,
+        file: &str,
+        names: &[String],
+    ) -> Vec<bool> {
+        let known = self
+            .is_local()
+            .then(|| self.open_directory(relative(directory)).ok())
+            .flatten()
+            .and_then(|opened| self.listings.held(&opened, file, names));
+        known.unwrap_or_else(|| vec![false; names.len()])
+    }
+
+    /// Which of these names have this file in them; remembered where the directory's names are.
+    pub(in super::super) fn which_hold(
+        &self,
+        directory: &StorePath,
+        file: &str,
+        names: &[String],
+    ) -> Result<Vec<bool>, Error> {
+        let opened = match self.open_directory(relative(directory)) {
+            Ok(opened) => opened,
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                return self.check_root().map(|()| vec![false; names.len()]);
+            }
+            Err(errno) => return Err(asking(relative(directory), errno)),
+        };
+        let looks = self.is_local().then(|| self.listings.looks(&opened));
+        let is_there = |name: &String| {
+            let path = format!("{name}/{file}");
+            match statat(&opened, path.as_str(), AtFlags::empty()) {
+                Ok(_) => Ok(true),
+                Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+                Err(errno) => Err(asking(&path, errno)),
+            }
+        };
+        let there: Vec<bool> = names.iter().map(is_there).collect::<Result<_, _>>()?;
+        if let Some(looked) = looks.flatten() {
+            self.listings.hold(&opened, looked, file, names, &there);
+        }
+        Ok(there)
+    }
+
     pub(in super::super) fn list_if_there(
         &self,
         directory: &StorePath,

@@ -48,6 +48,7 @@ impl Tree {
             Err(errno @ (Errno::NOENT | Errno::NOTDIR)) => return Err(self.read_error(path, errno)),
             Err(errno) => return Err(write_error("removing", errno.into())),
         }
+        self.listings.forget_files();
         match self.open_directory(parent(name)) {
             Ok(parent) => {
                 fsync(&parent).map_err(|errno| write_error("syncing a directory", errno.into()))?;
