@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::retry::{ReconnectMode, RetryConfig};
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     Builder, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
@@ -150,7 +150,9 @@ async fn config(options: &Options, http: &Http) -> Builder {
     }
     let retries = RetryConfig::standard()
         .with_max_attempts(TRIES)
-        .with_initial_backoff(BACKOFF);
+        .with_initial_backoff(BACKOFF)
+        // The pool closes what broke by itself.
+        .with_reconnect_mode(ReconnectMode::ReuseAllConnections);
     config
         .http_client(http.shared())
         .retry_config(retries)
