@@ -20,7 +20,7 @@ const OFTEN: Duration = Duration::from_hours(1);
 pub(crate) async fn run(inner: Arc<Inner>, term: u64) -> Duration {
     let mut document = inner.document();
     if document.certificate.is_none() {
-        return OFTEN;
+        return renewal::LOOK_EVERY;
     }
     let asked = tokio::time::timeout(OFTEN, ask(&inner, &document)).await;
     let (window, again) = match asked {

@@ -62,6 +62,10 @@ fn a_certificate_is_to_be_renewed_when_the_authority_suggests() {
         rest.split_whitespace().next()?.parse().ok()
     });
     assert!((window[0]..=window[1]).contains(&at), "{at}: {window:?}");
+    // What was asked is written down after it was answered.
+    wait_until("it is written that it was asked", DEADLINE, || {
+        !asked_for().is_empty()
+    });
     let asked = asked_for();
     let [id] = asked.as_slice() else {
         panic!("asked once for one: {asked:?}");

@@ -6,7 +6,9 @@
 //! whose first part is not there or not as long as ours. That one has whole parts of ours wherever it has any.
 //!
 //! Two who are at one upload do not harm it: they send the same parts. Where that changes a part's entity tag, or one of them
-//! ends the upload, the other finds out, and looks again.
+//! ends the upload, the other finds out, and looks again. Nobody aborts an upload here, not even his own: another may be about
+//! to complete it, and some stores (Ceph, `SeaweedFS`) lose an object whose upload is aborted in that moment. What is left over
+//! is swept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,11 +39,11 @@ pub(crate) struct Join<'a> {
     total: u64,
 }
 
-/// Somebody's upload.
+/// Somebody's upload, cut as ours is.
 struct Begun {
-    upload: Upload,
-    /// Entity tags of its parts. None where they are not cut as ours are.
-    parts: Option<BTreeMap<i32, Option<String>>>,
+    id: String,
+    /// Entity tags.
+    parts: BTreeMap<i32, String>,
 }
 
 impl<'a> Join<'a> {
@@ -59,33 +61,32 @@ impl<'a> Join<'a> {
 
     pub(crate) async fn attempt(self, attempt: Attempt) -> Result<(), Failure> {
         let mut looks = attempt == Attempt::Again;
+        let mut in_vain = Vec::new();
         for round in 1.. {
             let begun = if looks {
-                self.begun().await
+                self.begun(&in_vain).await
             } else {
-                Vec::new()
+                None
             };
-            let (mut multipart, others) = self.multipart(begun).await?;
-            multipart.stays(attempt != Attempt::Only);
+            let was_begun = begun.is_some();
+            let mut multipart = self.multipart(begun, looks).await?;
             let failure = match self.fill(&mut multipart).await {
-                Ok(()) => {
-                    // Nobody needs them any more; who is still at one finds the blob.
-                    futures::future::join_all(others.iter().map(Upload::abort)).await;
-                    return Ok(());
-                }
+                Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
             let lacks_sources = failure.is_absent() || failure.is_changed();
             if (lacks_sources || failure.is_overtaken()) && self.is_there().await {
                 return Ok(());
             }
-            if lacks_sources {
-                multipart.stays(false);
-            }
-            if !failure.is_overtaken() || round == ROUNDS {
+            // An upload that cannot be completed, for whatever reason, must not be gone on with for ever.
+            let may_be_its_fault = was_begun && failure.status().is_some() && !lacks_sources;
+            if round == ROUNDS || !(failure.is_overtaken() || may_be_its_fault) {
                 return Err(failure);
             }
-            looks = true;
+            if was_begun {
+                in_vain.push(multipart.id().to_owned());
+            }
+            looks = round + 1 < ROUNDS;
         }
         Ok(())
     }
@@ -95,31 +96,27 @@ impl<'a> Join<'a> {
         head.is_ok_and(|head| head.size == self.total)
     }
 
-    /// The one that has most, or a new one; and the others.
-    async fn multipart(&self, mut begun: Vec<Begun>) -> Result<(Multipart, Vec<Upload>), Failure> {
+    async fn multipart(&self, begun: Option<Begun>, is_later: bool) -> Result<Multipart, Failure> {
         let widest = self.store.parts.copy_concurrency;
-        let has = |one: &Begun| one.parts.as_ref().map_or(0, BTreeMap::len);
-        let most = begun.iter().enumerate().max_by_key(|(_, one)| has(one));
-        let most = most.filter(|(_, one)| has(one) > 0).map(|(at, _)| at);
-        let is_new = begun.is_empty();
-        let found = most.map(|at| begun.swap_remove(at));
-        let others = begun.into_iter().map(|one| one.upload).collect();
         let narrow = (self.parts.len() / SHARE).max(FEW).min(widest);
-        let window = if is_new { widest } else { narrow };
-        let Some(Begun { upload, parts }) = found else {
-            let created = Multipart::create(self.store, self.key, window).await?;
-            return Ok((created, others));
+        let window = if is_later { narrow } else { widest };
+        let mut multipart = match begun {
+            None => Multipart::create(self.store, self.key, window).await?,
+            Some(Begun { id, parts }) => {
+                let (there, all) = (parts.len(), self.parts.len());
+                tracing::info!(parts = there, of = all, "a blob's joining goes on");
+                let upload = Upload {
+                    store: Arc::clone(self.store),
+                    key: self.key.to_owned(),
+                    id,
+                };
+                let parts = parts.into_iter();
+                let parts = parts.map(|(number, etag)| completed(number, Some(etag)));
+                Multipart::of(upload, parts.collect(), window)
+            }
         };
-        let parts = parts.unwrap_or_default().into_iter();
-        let parts: Vec<_> = parts
-            .map(|(number, etag)| completed(number, etag))
-            .collect();
-        tracing::info!(
-            parts = parts.len(),
-            of = self.parts.len(),
-            "a blob's joining goes on"
-        );
-        Ok((Multipart::of(upload, parts, window), others))
+        multipart.stays();
+        Ok(multipart)
     }
 
     /// Sends the parts that are not there, and completes the upload.
@@ -148,18 +145,19 @@ impl<'a> Join<'a> {
         multipart.complete(self.total).await.map(drop)
     }
 
-    /// What was begun before. Whoever may not ask for it begins anew.
-    async fn begun(&self) -> Vec<Begun> {
-        match self.find().await {
+    /// Of what was begun before, the one that has most. Whoever may not ask for it begins anew.
+    async fn begun(&self, in_vain: &[String]) -> Option<Begun> {
+        match self.find(in_vain).await {
             Ok(begun) => begun,
             Err(failure) => {
-                tracing::warn!(error = %failure.other(), "it is not known how far a blob's joining came: it begins anew");
-                Vec::new()
+                let error = failure.other();
+                tracing::warn!(%error, "it is not known how far a blob's joining came: it begins anew");
+                None
             }
         }
     }
 
-    async fn find(&self) -> Result<Vec<Begun>, Failure> {
+    async fn find(&self, in_vain: &[String]) -> Result<Option<Begun>, Failure> {
         const LIST: &str = "ListMultipartUploads";
         let list = self.store.clients.quick.list_multipart_uploads();
         let list = list.bucket(&self.store.bucket).prefix(self.key);
@@ -170,36 +168,33 @@ impl<'a> Join<'a> {
             .filter(|upload| upload.key() == Some(self.key))
             .collect();
         uploads.sort_by_key(|upload| std::cmp::Reverse(upload.initiated));
-        let mut begun = Vec::new();
-        for id in uploads
-            .into_iter()
-            .filter_map(|upload| upload.upload_id)
-            .take(LOOKED_AT)
-        {
-            match self.parts_of(&id).await {
-                Ok(parts) => begun.push(Begun {
-                    upload: Upload {
-                        store: Arc::clone(self.store),
-                        key: self.key.to_owned(),
-                        id,
-                    },
-                    parts,
-                }),
-                Err(failure) if failure.is_ended_upload() => {}
+        let ids = uploads.into_iter().filter_map(|upload| upload.upload_id);
+        let mut most: Option<Begun> = None;
+        for id in ids.filter(|id| !in_vain.contains(id)).take(LOOKED_AT) {
+            let parts = match self.parts_of(&id).await {
+                Ok(parts) => parts,
+                Err(failure) if failure.is_ended_upload() => continue,
                 Err(failure) => return Err(failure),
+            };
+            let has_more = |parts: &BTreeMap<i32, String>| {
+                most.as_ref()
+                    .is_none_or(|most| most.parts.len() < parts.len())
+            };
+            if let Some(parts) = parts.filter(has_more) {
+                most = Some(Begun { id, parts });
             }
         }
-        Ok(begun)
+        Ok(most)
     }
 
     /// The parts of an upload that is cut as ours is.
-    async fn parts_of(&self, id: &str) -> Result<Option<BTreeMap<i32, Option<String>>>, Failure> {
+    async fn parts_of(&self, id: &str) -> Result<Option<BTreeMap<i32, String>>, Failure> {
         const LIST: &str = "ListParts";
-        let (mut parts, mut marker) = (BTreeMap::new(), None);
+        let (mut parts, mut marker) = (BTreeMap::new(), 0);
         loop {
             let list = self.store.clients.quick.list_parts();
-            let list = list.bucket(&self.store.bucket).key(self.key);
-            let list = list.upload_id(id).set_part_number_marker(marker);
+            let list = list.bucket(&self.store.bucket).key(self.key).upload_id(id);
+            let list = list.set_part_number_marker((marker > 0).then(|| marker.to_string()));
             let page = list.send().await;
             let page = page.map_err(|error| Failure::of(LIST, self.key, &error))?;
             for part in page.parts.unwrap_or_default() {
@@ -211,11 +206,15 @@ impl<'a> Join<'a> {
                 if ours.is_none() || ours != u64::try_from(size).ok() {
                     return Ok(None);
                 }
-                parts.insert(number, part.e_tag);
+                if let Some(etag) = part.e_tag {
+                    parts.insert(number, etag);
+                }
             }
-            marker = page.next_part_number_marker;
-            if page.is_truncated != Some(true) || marker.is_none() {
-                break;
+            let next = page.next_part_number_marker;
+            let next = next.and_then(|next| next.parse::<u32>().ok());
+            match next.filter(|next| page.is_truncated == Some(true) && *next > marker) {
+                Some(next) => marker = next,
+                None => break,
             }
         }
         Ok(parts.contains_key(&1).then_some(parts))

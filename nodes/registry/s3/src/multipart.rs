@@ -68,9 +68,13 @@ impl Multipart {
         }
     }
 
-    /// Whether its parts stay when it is dropped.
-    pub(crate) fn stays(&mut self, stays: bool) {
-        self.stays = stays;
+    /// Its parts stay when it is dropped.
+    pub(crate) fn stays(&mut self) {
+        self.stays = true;
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.upload.id
     }
 
     /// Whether the next part is there: then the one after it is the next.
@@ -189,7 +193,7 @@ impl Upload {
         Ok(completed(number, etag))
     }
 
-    pub(crate) async fn abort(&self) {
+    async fn abort(&self) {
         let Self { store, key, id } = self;
         let abort = store.clients.quick.abort_multipart_upload();
         let abort = abort.bucket(&store.bucket).key(key).upload_id(id);

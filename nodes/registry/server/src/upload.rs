@@ -206,7 +206,7 @@ impl Registry {
         };
         let whole = Sealed {
             segments,
-            attempt: Attempt::Only,
+            attempt: Attempt::First,
         };
         let published = match check_digest(&hasher.finish(), digest) {
             Ok(()) => self.publish(name, digest, &whole).await,

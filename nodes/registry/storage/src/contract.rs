@@ -331,7 +331,7 @@ async fn publishing(driver: &dyn Driver) {
         for part in 0..parts {
             staged.push(stage(driver, part * 70_000, 70_000).await);
         }
-        let published = driver.publish(&staged, &target, Attempt::Only).await;
+        let published = driver.publish(&staged, &target, Attempt::First).await;
         assert_eq!(published.expect("published"), Publication::New);
         let opened = driver
             .open(&target)
@@ -345,7 +345,7 @@ async fn publishing(driver: &dyn Driver) {
             0 => Vec::new(),
             _ => vec![stage(driver, 0, parts * 70_000).await],
         };
-        let published = driver.publish(&again, &target, Attempt::Only).await;
+        let published = driver.publish(&again, &target, Attempt::First).await;
         assert_eq!(published.expect("published again"), Publication::Existed);
     }
 }
@@ -356,7 +356,7 @@ async fn publishing_what_is_damaged(driver: &dyn Driver) {
         place: "contract.lost".to_owned(),
         length: 3,
     };
-    let published = driver.publish(&[lost], &target, Attempt::Only).await;
+    let published = driver.publish(&[lost], &target, Attempt::First).await;
     assert!(
         matches!(published, Err(Error::Damaged)),
         "missing parts are damage"
@@ -366,7 +366,7 @@ async fn publishing_what_is_damaged(driver: &dyn Driver) {
         length: 9,
         ..stage(driver, 0, 5).await
     };
-    let published = driver.publish(&[short], &target, Attempt::Only).await;
+    let published = driver.publish(&[short], &target, Attempt::First).await;
     assert!(
         matches!(published, Err(Error::Damaged)),
         "so are short ones"
@@ -382,7 +382,7 @@ async fn publishing_what_is_damaged(driver: &dyn Driver) {
     let whole = stage(driver, 0, 70_000).await;
     assert_eq!(
         driver
-            .publish(&[whole], &torn, Attempt::Only)
+            .publish(&[whole], &torn, Attempt::First)
             .await
             .expect("replaced"),
         Publication::New
@@ -395,7 +395,7 @@ async fn reading(driver: &dyn Driver, removed: Removed) {
     let staged = stage(driver, 0, length).await;
     let target = path("/read/data");
     driver
-        .publish(&[staged], &target, Attempt::Only)
+        .publish(&[staged], &target, Attempt::First)
         .await
         .expect("published");
     let end = length as u64;

@@ -404,14 +404,12 @@ pub struct Staged {
     pub length: u64,
 }
 
-/// Who else is asked for the same publication: where it takes long, one that was lost half-way need not be begun anew.
+/// Whether the same publication was asked for before: where it takes long, one that was lost half-way is gone on with. What
+/// is not finished stays until it is [swept](Driver::sweep).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
-    /// Nobody: what is not finished is given up.
-    Only,
-    /// Somebody may be, later: what is not finished stays until it is [swept](Driver::sweep).
     First,
-    /// Somebody was, and may have been lost.
+    /// Somebody was asked, and may have been lost.
     Again,
 }
 

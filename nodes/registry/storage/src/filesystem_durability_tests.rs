@@ -163,7 +163,7 @@ async fn published_content_is_on_the_disk_whether_new_or_found() {
         }
         bench
             .driver
-            .publish(&[staged], &target, Attempt::Only)
+            .publish(&[staged], &target, Attempt::First)
             .await
             .unwrap();
         bench.survives(target.as_str(), "content");

@@ -74,7 +74,7 @@ pub(crate) async fn stage(driver: &S3, content: Bytes) -> Staged {
     stage.finish().await.expect("finished")
 }
 
-fn far() -> SystemTime {
+pub(crate) fn far() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 365 * 200)
 }
 
@@ -189,11 +189,11 @@ pub(crate) async fn joining(make: Make<'_>) {
         // As a node would that did not write them.
         let elsewhere = connect(small_parts(make, "joining")).await;
         let target = path(&format!("/{n}/data"));
-        let published = elsewhere.publish(&places, &target, Attempt::Only).await;
+        let published = elsewhere.publish(&places, &target, Attempt::First).await;
         assert_eq!(published.expect("published"), Publication::New);
         let read = read(driver.open(&target).await.expect("there")).await;
         assert!(read.expect("read") == pattern(0, total), "{lengths:?}");
-        let again = elsewhere.publish(&places, &target, Attempt::Only).await;
+        let again = elsewhere.publish(&places, &target, Attempt::First).await;
         assert_eq!(again.expect("again"), Publication::Existed);
     }
     let (first, second) = (
@@ -206,7 +206,7 @@ pub(crate) async fn joining(make: Make<'_>) {
     elsewhere.discard(&gone).await.expect("discarded");
     let target = path("/lost/data");
     let published = driver
-        .publish(&[first, second], &target, Attempt::Only)
+        .publish(&[first, second], &target, Attempt::First)
         .await;
     assert!(matches!(published, Err(Error::Damaged)), "{published:?}");
     let there = driver.stat(&target).await;

@@ -27,7 +27,7 @@ pub(crate) async fn downloads_go_on(seaweed: &Seaweed) {
     let staged = stage(&driver, pattern(0, LENGTH)).await;
     let target = path("/broken/data");
     driver
-        .publish(&[staged], &target, Attempt::Only)
+        .publish(&[staged], &target, Attempt::First)
         .await
         .expect("published");
     let (endpoint, faults) = proxy::start(seaweed.endpoint()).await;

@@ -8,8 +8,8 @@ use roadstead_storage::{Attempt, Driver as _, Error, Publication};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::cases::{self, connect, path, pattern, read, stage};
-use crate::strict::Strict;
+use crate::cases::{self, connect, far, path, pattern, read, stage};
+use crate::strict::{Refuse, Strict};
 
 const MIB: usize = 1 << 20;
 /// Long enough for a request on a machine that has better things to do.
@@ -61,7 +61,7 @@ async fn a_completion_whose_answer_is_lost_is_done() {
     let staged = stage(&driver, pattern(0, 11 * MIB)).await;
     strict.lose_completions(1);
     let target = path("/lost/data");
-    let published = driver.publish(&[staged], &target, Attempt::Only).await;
+    let published = driver.publish(&[staged], &target, Attempt::First).await;
     assert_eq!(published.expect("published"), Publication::New);
     let read = read(driver.open(&target).await.expect("there")).await;
     assert!(read.expect("read") == pattern(0, 11 * MIB));
@@ -83,9 +83,9 @@ async fn dropped_uploads_are_aborted() {
     // Gone behind this driver's back: it remembers the place and finds out when it copies.
     let key = path(&format!("/roadstead/uploads/{}", second.place));
     driver.remove(&key).await.expect("removed");
-    let target = path("/damaged/data");
+    let target = path("/docker/registry/v2/blobs/damaged/data");
     let published = driver
-        .publish(&[first, second], &target, Attempt::Only)
+        .publish(&[first, second], &target, Attempt::First)
         .await;
     assert!(matches!(published, Err(Error::Damaged)), "{published:?}");
     let there = driver.stat(&target).await;
@@ -93,18 +93,18 @@ async fn dropped_uploads_are_aborted() {
         matches!(there, Err(Error::NotFound(_))),
         "nothing half made"
     );
-    none_left(&strict).await;
+    assert_eq!(driver.sweep(far()).await.expect("swept"), 1);
 }
 
-/// Whoever publishes is lost when so many parts were to be copied in all.
+/// Whoever publishes is lost when so many parts were to be copied in all, and so many were.
 async fn lost_at<T: std::fmt::Debug>(
     strict: &Strict,
-    asked: usize,
+    (asked, copied): (usize, usize),
     publish: impl Future<Output = T>,
 ) {
     tokio::select! {
         published = publish => panic!("parts are held: {published:?}"),
-        () = strict.asked(asked) => {}
+        () = async { tokio::join!(strict.asked(asked), strict.copied(copied)); } => {}
     }
 }
 
@@ -117,7 +117,8 @@ async fn joining_goes_on_where_another_was_lost() {
     let target = path("/lost/data");
     strict.hold(4..100);
     for (asked, attempt) in [(6, Attempt::First), (9, Attempt::Again)] {
-        lost_at(&strict, asked, first.publish(&staged, &target, attempt)).await;
+        let publish = first.publish(&staged, &target, attempt);
+        lost_at(&strict, (asked, 3), publish).await;
         assert_eq!((strict.copies(), strict.uploads()), (3, 1));
     }
     strict.lose_held();
@@ -175,30 +176,42 @@ async fn nobody_goes_on_with_what_is_cut_in_other_sizes() {
         strict.hold(held);
         let (asked, copies) = (strict.all_asked(), strict.copies());
         let publish = theirs.publish(&staged, &target, Attempt::First);
-        lost_at(&strict, asked + 2, publish).await;
-        while strict.copies() == copies {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        assert_eq!(strict.uploads(), 1);
+        lost_at(&strict, (asked + 2, copies + 1), publish).await;
+        let left = strict.uploads();
         strict.lose_held();
         let published = ours.publish(&staged, &target, Attempt::Again).await;
         assert_eq!(published.expect("published"), Publication::New);
         let read = read(ours.open(&target).await.expect("there")).await;
         assert!(read.expect("read") == pattern(0, 15 * MIB));
-        assert_eq!(strict.uploads(), 0, "theirs is of no use any more");
+        assert_eq!(strict.uploads(), left, "theirs is left alone");
     }
 }
 
-/// Nobody comes again for what was pushed in one request.
+/// What cannot be completed is not gone on with for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn joining_for_nobody_else_is_aborted() {
+async fn an_upload_that_is_refused_is_begun_anew() {
     let (strict, options) = Strict::start().await;
     let driver = connect(options).await;
     let staged = [stage(&driver, pattern(0, 15 * MIB)).await];
+    let target = path("/refused/data");
     strict.hold(2..100);
-    let target = path("/only/data");
-    lost_at(&strict, 3, driver.publish(&staged, &target, Attempt::Only)).await;
-    none_left(&strict).await;
+    let publish = driver.publish(&staged, &target, Attempt::First);
+    lost_at(&strict, (3, 1), publish).await;
+    strict.lose_held();
+    for refuse in [Refuse::Unknown, Refuse::Broken] {
+        let uploads = strict.uploads();
+        strict.refuse_completions_of_all_begun(refuse);
+        let published = driver.publish(&staged, &target, Attempt::Again).await;
+        assert_eq!(
+            published.expect("published"),
+            Publication::New,
+            "{refuse:?}"
+        );
+        assert_eq!(strict.uploads(), uploads, "the bad one is left, no other");
+        let read = read(driver.open(&target).await.expect("there")).await;
+        assert!(read.expect("read") == pattern(0, 15 * MIB));
+        driver.remove(&target).await.expect("removed");
+    }
 }
 
 async fn none_left(strict: &Strict) {

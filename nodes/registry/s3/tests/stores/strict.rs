@@ -63,8 +63,18 @@ struct Held {
     modified: SystemTime,
 }
 
+/// How a completion is refused.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Refuse {
+    /// A part is said not to be what it was listed as.
+    Unknown,
+    /// For another reason.
+    Broken,
+}
+
 struct Upload {
     key: String,
+    refuse: Option<Refuse>,
     parts: BTreeMap<i32, Held>,
     began: SystemTime,
 }
@@ -136,6 +146,20 @@ impl Strict {
     pub(crate) async fn asked(&self, parts: usize) {
         while self.all_asked() < parts {
             tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Waits until so many were.
+    pub(crate) async fn copied(&self, parts: usize) {
+        while self.copies() < parts {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Completes no upload that is there now.
+    pub(crate) fn refuse_completions_of_all_begun(&self, refuse: Refuse) {
+        for upload in self.state().uploads.values_mut() {
+            upload.refuse = Some(refuse);
         }
     }
 
@@ -389,6 +413,7 @@ impl S3 for Strict {
         let id = format!("u{}", state.count);
         let upload = Upload {
             key: request.input.key,
+            refuse: None,
             parts: BTreeMap::new(),
             began: now(),
         };
@@ -450,6 +475,11 @@ impl S3 for Strict {
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let (input, mut state) = (request.input, self.state());
         let upload = state.upload(&input.upload_id)?;
+        match upload.refuse {
+            Some(Refuse::Unknown) => return Err(s3_error!(InvalidPart)),
+            Some(Refuse::Broken) => return Err(s3_error!(InvalidRequest)),
+            None => {}
+        }
         let (mut all, mut sizes) = (BytesMut::new(), Vec::new());
         let named = input.multipart_upload.and_then(|parts| parts.parts);
         for part in named.unwrap_or_default() {
