@@ -1,5 +1,6 @@
 //! A multipart upload: completed, or aborted when it is dropped, unless somebody may go on with it.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub(crate) struct Multipart {
     begun: i32,
     flying: JoinSet<Result<CompletedPart, Failure>>,
     landed: Vec<CompletedPart>,
+    /// Parts that were there before.
+    found: BTreeSet<i32>,
     /// Nothing is to be aborted: it is over, or somebody may go on with it.
     stays: bool,
 }
@@ -63,6 +66,7 @@ impl Multipart {
             window: window.max(1),
             begun: 0,
             flying: JoinSet::new(),
+            found: landed.iter().filter_map(|part| part.part_number).collect(),
             landed,
             stays: false,
         }
@@ -79,8 +83,7 @@ impl Multipart {
 
     /// Whether the next part is there: then the one after it is the next.
     pub(crate) fn skips(&mut self) -> bool {
-        let next = Some(self.begun + 1);
-        let is_there = self.landed.iter().any(|part| part.part_number == next);
+        let is_there = self.found.contains(&(self.begun + 1));
         self.begun += i32::from(is_there);
         is_there
     }

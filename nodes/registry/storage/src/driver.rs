@@ -206,7 +206,7 @@ pub trait Driver: Send + Sync + fmt::Debug {
             format!("{}/{name}/{file}", directory.as_str().trim_end_matches('/')).parse()
         });
         let files: Result<Vec<StorePath>, _> = files.collect();
-        // What cannot be a path names nothing.
+        // What a directory tells can be a part of a path, and the file's path was written here.
         let files = files.map_err(|_malformed| Error::NotFound(directory.clone()))?;
         self.which_exist(&files).await
     }

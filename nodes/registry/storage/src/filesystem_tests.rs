@@ -150,6 +150,17 @@ async fn what_cannot_be_looked_into_is_listed_all_the_same() {
     assert_eq!(behind.unwrap(), [entry("nowhere", false)]);
 }
 
+#[tokio::test]
+async fn of_a_root_that_vanished_no_file_is_said_to_be_absent() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("root");
+    let driver = Filesystem::open(&root).unwrap();
+    driver.put(write("/tags/a/link")).await.unwrap();
+    fs::rename(&root, directory.path().join("elsewhere")).unwrap();
+    let held = driver.which_hold(&path("/tags"), "link", &["a", "b"]).await;
+    assert!(matches!(held, Err(Error::Vanished)), "{held:?}");
+}
+
 /// Tags of a large repository: each is one while it says what it points to.
 #[tokio::test]
 async fn what_was_removed_is_not_held_any_more_however_often_it_was_asked() {

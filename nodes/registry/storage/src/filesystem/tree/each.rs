@@ -1,5 +1,7 @@
 //! The same question about many paths, asked by one thread in a row.
 
+use std::os::fd::OwnedFd;
+
 use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
@@ -25,15 +27,22 @@ impl Tree {
             }
             Err(errno) => return Err(asking(above, errno)),
         };
-        let is_there = |name: &&str| {
-            let rest = name.strip_prefix(common).unwrap_or(name);
-            match statat(&opened, rest, AtFlags::empty()) {
-                Ok(_) => Ok(true),
-                Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
-                Err(errno) => Err(asking(name, errno)),
-            }
+        let below = |name: &&str| name.strip_prefix(common).unwrap_or(name).to_owned();
+        self.which_are_in(&opened, names.iter().map(below))
+    }
+
+    /// Which of these are there, from an open directory on. Of a root that is gone nothing is said to be absent.
+    fn which_are_in(
+        &self,
+        opened: &OwnedFd,
+        paths: impl Iterator<Item = String>,
+    ) -> Result<Vec<bool>, Error> {
+        let is_there = |path: String| match statat(opened, path.as_str(), AtFlags::empty()) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+            Err(errno) => Err(asking(&path, errno)),
         };
-        let there: Vec<bool> = names.iter().map(is_there).collect::<Result<_, _>>()?;
+        let there: Vec<bool> = paths.map(is_there).collect::<Result<_, _>>()?;
         if !there.iter().all(|there| *there) {
             self.check_root()?;
         }
@@ -70,15 +79,8 @@ impl Tree {
             Err(errno) => return Err(asking(relative(directory), errno)),
         };
         let looks = self.is_local().then(|| self.listings.looks(&opened));
-        let is_there = |name: &String| {
-            let path = format!("{name}/{file}");
-            match statat(&opened, path.as_str(), AtFlags::empty()) {
-                Ok(_) => Ok(true),
-                Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
-                Err(errno) => Err(asking(&path, errno)),
-            }
-        };
-        let there: Vec<bool> = names.iter().map(is_there).collect::<Result<_, _>>()?;
+        let paths = names.iter().map(|name| format!("{name}/{file}"));
+        let there = self.which_are_in(&opened, paths)?;
         if let Some(looked) = looks.flatten() {
             self.listings.hold(&opened, looked, file, names, &there);
         }
