@@ -1,9 +1,11 @@
 //! A server as a process: everything it says goes to a file, which is shown when a test fails.
 
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Once;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,6 +14,14 @@ use crate::wait::{poll, wait_for};
 
 /// Of a log, when a test fails.
 const LINES_SHOWN: usize = 40;
+
+/// Of the reason that a test failed with, where it is said again.
+const REASON_SHOWN: usize = 2_000;
+
+thread_local! {
+    /// What this thread panicked with.
+    static REASON: RefCell<String> = const { RefCell::new(String::new()) };
+}
 
 /// A process that is ended and reaped when it is dropped, at the latest.
 #[derive(Debug)]
@@ -31,6 +41,7 @@ impl Process {
     /// When it cannot be started; a program that is not installed is named, with what installs it.
     #[track_caller]
     pub fn start(mut command: Command, log: &Path) -> Self {
+        remember_reasons();
         let name = command.get_program().to_string_lossy().into_owned();
         let begins = written(log).len();
         let child = command
@@ -133,7 +144,13 @@ impl Drop for Process {
         if std::thread::panicking() {
             #[expect(clippy::print_stderr, reason = "shown beside the test that failed")]
             {
-                eprintln!("--- {} said at last:\n{}---", self.name, last(&said));
+                eprintln!(
+                    "--- {} ({}) said at last:\n{}--- of a case that failed: {}",
+                    self.name,
+                    self.log.file_name().unwrap_or_default().display(),
+                    last(&said),
+                    REASON.with_borrow(String::clone)
+                );
             }
         } else {
             assert!(
@@ -143,6 +160,19 @@ impl Drop for Process {
             );
         }
     }
+}
+
+/// What a test failed with is said again after the logs: they are long, and often only the end of it all is kept.
+fn remember_reasons() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let shown = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panicked| {
+            let reason = panicked.to_string().chars().take(REASON_SHOWN).collect();
+            REASON.set(reason);
+            shown(panicked);
+        }));
+    });
 }
 
 /// The sentence for a program that could not be started.

@@ -175,7 +175,8 @@ impl Worker {
                 (_, count) => {
                     let image = images[self.dice.size(0, count)].clone();
                     self.tag(&name, "moved", Some(&image));
-                    if self.dice.below(8) == 0 {
+                    // The first one's stays: whoever pulls finds something also while nobody can push.
+                    if self.dice.below(8) == 0 && self.number > 0 {
                         self.tag(&name, "moved", None);
                     }
                 }

@@ -201,12 +201,14 @@ impl Fleet {
     pub(super) fn serves(&mut self, after: &str) {
         for n in 0..NODES {
             let repository = self.node(n).repository("probe");
-            // It may still take pushes on a claim that is about to lapse, and says when it has renewed it.
-            wait_until("its claim on the store is renewed", DEADLINE, || {
+            // It may still take pushes on a lease, or a claim, that is about to lapse, and says when it has renewed it.
+            wait_until("its lease and claim are renewed", DEADLINE, || {
                 let log = self.nodes[n].process().log();
                 let said = |words: &str| log.matches(words).count();
-                said("claim on the storage is renewed again")
-                    >= said("claim on the storage cannot be renewed")
+                said("the lease is renewed again") >= said("the lease is not renewed")
+                    && said("joined the cluster") > said("the lease was lost: joining again")
+                    && said("claim on the storage is renewed again")
+                        >= said("claim on the storage cannot be renewed")
             });
             let sentence = format!("node {n} takes pushes after {after}");
             let mut at = 0;

@@ -12,8 +12,8 @@ use super::fleet::{DEADLINE, Front, MEMBERS, NODES, Store};
 /// Longer than the leader gives a node that it does not hear.
 const AWAY: Duration = Duration::from_secs(15);
 
-/// Longer than a proposal is tried: what nodes wait for, clients wait for.
-const FRONT: Front = Front::Dumb(30);
+/// What nodes wait for, clients wait for: a deletion for a proposal, then half a minute for nodes that do not answer.
+const FRONT: Front = Front::Dumb(60);
 
 #[test]
 fn a_member_lost_costs_latency() {
