@@ -133,6 +133,19 @@ impl Seaweed {
         }
     }
 
+    /// Takes an object away, and gives back the room of those that were taken away before.
+    #[track_caller]
+    pub fn remove(&self, key: &str) {
+        let removed = self.signed().args(["--request", "DELETE"]);
+        assert_eq!(removed.arg(self.url(key)).ok().text(), "204", "{key}");
+        let master = format!("http://127.0.0.1:{}", self.ports[0]);
+        let vacuum = Run::new("curl").args(["--silent", "--disable", "--fail"]);
+        let vacuum = vacuum.args(["--output", "/dev/null"]);
+        vacuum
+            .arg(format!("{master}/vol/vacuum?garbageThreshold=0.1"))
+            .ok();
+    }
+
     /// Multipart uploads that nobody has ended.
     #[track_caller]
     pub fn multiparts(&self) -> usize {

@@ -130,3 +130,11 @@ async fn while_nothing_is_due_hardly_anything_is_asked() {
     drain.cancel();
     running.await.unwrap();
 }
+
+/// The first order failed, say: when the second succeeds, it is soon asked when to renew.
+#[tokio::test(start_paused = true)]
+async fn before_there_is_a_certificate_the_next_question_is_soon() {
+    let (inner, _asked) = process(&clock());
+    let again = suggestion::run(inner, 1).await;
+    assert_eq!(again, renewal::LOOK_EVERY);
+}
