@@ -142,7 +142,7 @@ impl Seaweed {
         let vacuum = Run::new("curl").args(["--silent", "--disable", "--fail"]);
         let vacuum = vacuum.args(["--output", "/dev/null"]);
         vacuum
-            .arg(format!("{master}/vol/vacuum?garbageThreshold=0.1"))
+            .arg(format!("{master}/vol/vacuum?garbageThreshold=0.5"))
             .ok();
     }
 
