@@ -169,7 +169,8 @@ fn remember_reasons() {
         let shown = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panicked| {
             let reason = panicked.to_string().chars().take(REASON_SHOWN).collect();
-            REASON.set(reason);
+            // A thread may panic at its very end.
+            let _too_late = REASON.try_with(|kept| kept.replace(reason));
             shown(panicked);
         }));
     });
