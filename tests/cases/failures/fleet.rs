@@ -204,11 +204,14 @@ impl Fleet {
             // It may still take pushes on a lease, or a claim, that is about to lapse, and says when it has renewed it.
             wait_until("its lease and claim are renewed", DEADLINE, || {
                 let log = self.nodes[n].process().log();
-                let said = |words: &str| log.matches(words).count();
-                said("the lease is renewed again") >= said("the lease is not renewed")
-                    && said("joined the cluster") > said("the lease was lost: joining again")
-                    && said("claim on the storage is renewed again")
-                        >= said("claim on the storage cannot be renewed")
+                // It may say more than once that it tries.
+                let is_over = |trouble: &str, end: &str| log.rfind(end) >= log.rfind(trouble);
+                is_over("the lease is not renewed", "the lease is renewed again")
+                    && is_over("the lease was lost: joining again", "joined the cluster")
+                    && is_over(
+                        "claim on the storage cannot be renewed",
+                        "claim on the storage is renewed again",
+                    )
             });
             let sentence = format!("node {n} takes pushes after {after}");
             let mut at = 0;
